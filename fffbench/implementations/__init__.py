@@ -1,0 +1,1 @@
+"""What is measured: one module for each implementation, found by being here. See ``registry`` for the contract."""

@@ -1,0 +1,123 @@
+"""Which implementations are there, and can this one run this workload here?
+
+An implementation is one module in this package (or one behind the entry-point
+group ``fffbench.implementations``) with
+
+    FAMILY   "dense", "cmm", "fff" or "reference"
+    DEVICES  the devices it runs on
+    DTYPES   the dtypes it computes in (inputs and outputs are stored in that dtype, tf32 in fp32)
+    unsupported(workload) -> str | None    a sentence if it cannot run that workload here, else None
+    prepare(weights, workload) -> Layer    untimed; sees weights and shapes, never inputs
+
+and a first docstring line that says what it is. Its ``unsupported`` must not
+raise; importing the module must not import torch, triton or CUDA (imports
+belong inside the functions), so that ``list`` and ``--help`` stay fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from fffbench.errors import UserError, one_of
+from fffbench.plan.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+FAMILIES = ("dense", "cmm", "fff", "reference")
+ENTRY_POINT_GROUP = "fffbench.implementations"
+_NOT_IMPLEMENTATIONS = {"registry", "torchlib"}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The layer's parameters, on the workload's device in its storage dtype: ``w1 (n, d)``, ``w2 (n, d)``, contiguous."""
+
+    w1: torch.Tensor
+    w2: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A prepared implementation.
+
+    ``forward(x) -> y`` is the torch-level call, what a user gets, output allocation included.
+    ``bind(x, y)`` returns a function without arguments that computes ``y`` from ``x`` with everything
+    allocated beforehand: the bare kernel. It is called again and again with the same buffers.
+    ``resident`` lists the tensors the timed part reads beyond the weights (packed or padded copies): the
+    cold protocol evicts them too, and their bytes are stored as extra memory.
+    """
+
+    forward: Callable[[torch.Tensor], torch.Tensor]
+    bind: Callable[[torch.Tensor, torch.Tensor], Callable[[], object]]
+    resident: tuple[torch.Tensor, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One registered implementation: what its module declares, with the checks that are the same for all."""
+
+    name: str
+    family: str
+    devices: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    summary: str
+    module: ModuleType
+
+    def unsupported(self, workload: Workload) -> str | None:
+        """Why it cannot run ``workload`` on this machine, as a sentence, or None."""
+        if workload.device not in self.devices:
+            return f"{self.name} runs on {', '.join(self.devices)}, not on {workload.device}"
+        if workload.dtype not in self.dtypes:
+            return f"{self.name} computes in {', '.join(self.dtypes)}, not in {workload.dtype}"
+        if self.family in ("cmm", "fff") and not workload.shape.is_tree:
+            return f"{self.name} needs a tree; {workload.shape.id} is a plain dense layer"
+        reason: str | None = self.module.unsupported(workload)
+        return reason
+
+    def prepare(self, weights: Weights, workload: Workload) -> Layer:
+        """The untimed preparation; call only when ``unsupported`` returned None."""
+        layer: Layer = self.module.prepare(weights, workload)
+        return layer
+
+
+def _from_module(name: str, module: ModuleType) -> Implementation:
+    missing = [key for key in ("FAMILY", "DEVICES", "DTYPES", "unsupported", "prepare") if not hasattr(module, key)]
+    summary = (module.__doc__ or "").strip().split("\n")[0]
+    if missing or module.FAMILY not in FAMILIES or not summary:
+        wrong = f"lacks {', '.join(missing)}" if missing else "needs a docstring and a FAMILY of " + ", ".join(FAMILIES)
+        raise UserError(f"implementation {name!r} ({module.__name__}) {wrong}")
+    return Implementation(name, module.FAMILY, tuple(module.DEVICES), tuple(module.DTYPES), summary, module)
+
+
+@cache
+def implementations() -> dict[str, Implementation]:
+    """Every implementation by name: the modules of this package, then the registered entry points."""
+    package = importlib.import_module("fffbench.implementations")
+    names = [info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg]
+    found = {
+        name: _from_module(name, importlib.import_module(f"{package.__name__}.{name}"))
+        for name in sorted(names)
+        if name not in _NOT_IMPLEMENTATIONS and not name.startswith("_")
+    }
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name in found:
+            raise UserError(f"entry point {point.value!r} registers {point.name!r}, which exists already")
+        found[point.name] = _from_module(point.name, point.load())
+    return found
+
+
+def implementation(name: str) -> Implementation:
+    """The implementation called ``name``; ``UserError`` listing all names if there is none."""
+    found = implementations()
+    if name not in found:
+        raise one_of("implementation", name, found)
+    return found[name]

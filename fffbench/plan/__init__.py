@@ -1,0 +1,1 @@
+"""What is to be measured: workloads, routing, protocols, presets. Imports no other room and no torch."""

@@ -1,0 +1,133 @@
+"""What is known about one measured cell, and about the machine it was measured on?
+
+Format history of the result files (key ``fffbench.format``):
+1  first format: pytest-benchmark's JSON, with one ``Machine`` and the skipped
+   cells under ``fffbench`` and a ``CellInfo`` in each benchmark's ``extra_info``.
+
+Records are immutable. Times are seconds per call; samples are grouped by the
+process that took them, because the process is the unit of every interval.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from fffbench.plan.workload import Cell, parse_cell
+
+FORMAT = 1
+FULL_PROCESSES = 6  # fewer fresh processes than this print as provisional
+
+Text = Annotated[str, Field(max_length=2000)]
+Seconds = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class _Plain(BaseModel):
+    """Immutable, strict about types, deaf to unknown keys (a newer writer may add some within a format)."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+class Machine(_Plain):
+    """One hardware and software configuration.
+
+    ``stable`` identifies it and gives the id; ``observed`` is what a run saw (load, versions, clocks);
+    ``ceilings`` maps a measured ceiling (``fma_fp32``, ``dram``, ``cache``, ...; operations or bytes per second)
+    to its value by thread count (``"1"``, ``"2"``; ``"0"`` for an accelerator).
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,79}$")]
+    stable: dict[Text, Text]
+    observed: dict[Text, Text] = {}
+    ceilings: dict[Text, dict[Text, Annotated[float, Field(gt=0, allow_inf_nan=False)]]] = {}
+
+    def ceiling(self, name: str, threads: int) -> float | None:
+        """The measured ceiling ``name`` at ``threads``, or None where it was not measured."""
+        return self.ceilings.get(name, {}).get(str(threads))
+
+
+class Check(_Plain):
+    """How far the output was from the float64 reference on the same inputs (worst process of the cell)."""
+
+    error: Share  # worst token: |y - ref|_2 over the scale of the token's output
+    tolerance: Share  # what the error model of the dtype allows that token
+    tokens: Count  # tokens compared
+    diverged: Count  # tokens that left the reference path at a near-tie
+    diverged_cap: Count  # tokens whose path passes a near-tie
+
+
+class CellInfo(_Plain):
+    """Everything the matrix suite stores beside the samples; lives in pytest-benchmark's ``extra_info``."""
+
+    cell: Text
+    family: Annotated[str, Field(pattern=r"^(dense|cmm|fff|reference)$")]
+    summary: Text
+    processes: Annotated[list[Annotated[list[Seconds], Field(min_length=1)]], Field(min_length=1)]
+    check: Check
+    distinct_rows: Share  # distinct neurons the batch visits, mean over the pool's batches
+    prepare_seconds: Share
+    extra_bytes: Count  # memory the preparation added beyond the weights
+    planned_processes: Count
+    notes: list[Text] = []  # what a reader should know: the BLAS used, a budget that cut processes
+
+    @field_validator("cell")
+    @classmethod
+    def _parses(cls, text: str) -> str:
+        parse_cell(text)  # UserError is not a ValueError: the reader reports it with file and field
+        return text
+
+
+class Skipped(_Plain):
+    """A cell that was planned and has no time, with the reason in words."""
+
+    cell: Text
+    family: Annotated[str, Field(pattern=r"^(dense|cmm|fff|reference)$")]
+    reason: Text
+
+
+class RunInfo(_Plain):
+    """The part of a result file that is about the run as a whole (top-level key ``fffbench``)."""
+
+    format: int
+    run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,119}$")]
+    preset: Text
+    started: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    commit: Text = "unknown"
+    machine: Machine
+    skipped: list[Skipped] = []
+
+
+class Record(_Plain):
+    """One cell of one run on one machine, as the analysis sees it."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    run: str
+    machine: str
+    started: str
+    cell: Cell
+    info: CellInfo
+
+    @property
+    def id(self) -> str:
+        """Unique over all results: run and cell."""
+        return f"{self.run}/{self.cell.id}"
+
+    @property
+    def provisional(self) -> bool:
+        """Whether fewer fresh processes than a full record has were measured."""
+        return len(self.info.processes) < FULL_PROCESSES
+
+    @property
+    def samples(self) -> int:
+        """Number of raw samples over all processes."""
+        return sum(len(process) for process in self.info.processes)
+
+    @property
+    def error_share(self) -> float:
+        """Error over tolerance; at most 1 by the check that let the record in."""
+        return self.info.check.error / self.info.check.tolerance if self.info.check.tolerance else math.inf

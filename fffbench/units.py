@@ -1,0 +1,66 @@
+"""How is a quantity written for a reader?
+
+Three significant figures at most, the unit beside the number, a ratio never
+without its interval when there is one.
+"""
+
+from __future__ import annotations
+
+import math
+
+SIGNIFICANT = 3
+_TIME_STEPS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+_BYTE_STEPS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
+
+
+def number(value: float) -> str:
+    """``value`` with three significant figures and no exponent where it can be avoided."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    magnitude = math.floor(math.log10(abs(value)))
+    if not -4 <= magnitude < 7:
+        return f"{value:.{SIGNIFICANT - 1}e}"
+    rounded = round(value, SIGNIFICANT - 1 - magnitude)
+    decimals = max(0, SIGNIFICANT - 1 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:.{decimals}f}"
+
+
+def seconds(value: float) -> str:
+    """A duration in seconds, in the largest unit that leaves at least 1: ``1.45 ms``."""
+    for step, unit in _TIME_STEPS:
+        if abs(value) >= step:
+            return f"{number(value / step)} {unit}"
+    return f"{number(value / 1e-9)} ns"
+
+
+def size(value: float) -> str:
+    """A number of bytes in binary units: ``24.0 MiB``."""
+    for step, unit in _BYTE_STEPS:
+        if abs(value) >= step:
+            return f"{number(value / step)} {unit}"
+    return "0 B"
+
+
+def ratio(value: float, low: float | None = None, high: float | None = None) -> str:
+    """A speed-up with its interval: ``116x [112, 121]``."""
+    text = f"{number(value)}x"
+    if low is None or high is None:
+        return text
+    return f"{text} [{number(low)}, {'no upper bound' if math.isinf(high) else number(high)}]"
+
+
+def percent(value: float) -> str:
+    """A share in [0, 1] (or above) as a percentage: ``61 %``."""
+    return f"{number(100 * value)} %"
+
+
+def duration(value: float) -> str:
+    """Wall-clock time for a person who waits: ``45 s``, ``3 min 20 s``."""
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
