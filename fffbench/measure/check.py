@@ -1,0 +1,165 @@
+"""Is this output right, and along which paths?
+
+A token passes if its output matches the float64 output along the reference
+path, or along a path that leaves it solely at near-ties: nodes whose logit is
+within the rounding bound of zero, where a correct kernel may turn either way.
+How many tokens did so is counted and capped by the number that have a near-tie.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from fffbench.implementations import reference as exact
+from fffbench.measure import tolerance as model
+from fffbench.plan.workload import Shape, Workload
+
+Array = npt.NDArray[np.float64]
+
+# A token with more alternatives than this (6 near-ties) is checked against the first 64 of them only.
+MOST_ALTERNATIVES = 64
+# float64 operations spent on one dense reference; above it a random sample of the tokens is checked.
+DENSE_REFERENCE_OPERATIONS = 1.0e11
+_DENSE_CHUNK = 1024  # tokens a chunk: 1024 x 4095 float64 logits are 34 MB
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the outputs of the tokens ``index`` must be. All arrays are over those tokens.
+
+    ``alternatives`` maps a position in ``index`` to the outputs along its other admissible paths.
+    """
+
+    index: npt.NDArray[np.int64]
+    y: Array
+    scale: Array  # size of y, the denominator of every error
+    std: Array  # standard deviation of the error norm that the dtype predicts
+    distinct_rows: int
+    alternatives: dict[int, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one comparison; ``failure`` is None when every token passed."""
+
+    error: float
+    tolerance: float
+    tokens: int
+    diverged: int
+    diverged_cap: int
+    failure: str | None = None
+
+
+def make_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Reference:
+    """The reference for inputs ``x (tokens, d)`` and weights ``(n, d)``, all float64 and already rounded to the dtype."""
+    if workload.shape.is_tree:
+        return _tree_reference(workload, x, w1, w2)
+    return dense_reference(workload, x, w1, w2)
+
+
+def dense_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Reference:
+    """The reference of the dense layer, on a random sample of tokens where all would take too long."""
+    n, d = w1.shape
+    affordable = max(1, int(DENSE_REFERENCE_OPERATIONS / (4 * n * d)))
+    index = np.arange(len(x))
+    if affordable < len(x):
+        index = np.sort(np.random.default_rng(workload.seed).choice(len(x), affordable, replace=False))
+    w1_norm, w2_norm = np.linalg.norm(w1, axis=1), np.linalg.norm(w2, axis=1)
+    outputs, stds, scales = [np.empty((0, d))], [np.empty(0)], [np.empty(0)]
+    for start in range(0, len(index), _DENSE_CHUNK):
+        part = x[index[start : start + _DENSE_CHUNK]]
+        z = part @ w1.T
+        activation = exact.gelu(z)
+        y = activation @ w2
+        z_std = model.logit_std(z, np.linalg.norm(part, axis=1)[:, None], w1_norm, d, workload.dtype)
+        std, scale = model.output_std(z, activation, z_std, w2_norm, np.linalg.norm(y, axis=1), workload.dtype)
+        outputs.append(y)
+        stds.append(std)
+        scales.append(scale)
+    return Reference(index, np.concatenate(outputs), np.concatenate(scales), np.concatenate(stds), n if len(x) else 0)
+
+
+def _tree_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Reference:
+    shape = workload.shape
+    walk = exact.tree(x, w1, w2, shape)
+    x_norm = np.linalg.norm(x, axis=1)[:, None]
+    w1_norm, w2_norm = np.linalg.norm(w1, axis=1), np.linalg.norm(w2, axis=1)
+    z_std = model.logit_std(walk.logits, x_norm, w1_norm[walk.rows], shape.d, workload.dtype)
+    std, scale = model.output_std(
+        walk.logits, exact.gelu(walk.logits), z_std, w2_norm[walk.rows], np.linalg.norm(walk.y, axis=1), workload.dtype
+    )
+    near = np.flatnonzero((np.abs(walk.logits) <= model.LOGIT_SIGMAS * z_std).any(axis=1))
+    alternatives = {
+        int(token): _alternatives(x[token], w1, w2, w1_norm, workload.dtype, shape, walk.y[token]) for token in near
+    }
+    return Reference(np.arange(len(x)), walk.y, scale, std, len(np.unique(walk.rows)), alternatives)
+
+
+def _alternatives(
+    x: Array, w1: Array, w2: Array, w1_norm: Array, dtype: str, shape: Shape, reference: Array
+) -> Array:
+    """Outputs of one token along every admissible path but the reference's own: (paths, d)."""
+    x_norm = np.linalg.norm(x)
+    totals = [np.zeros_like(x)]
+    for t in range(shape.trees):
+        first = t * (2**shape.levels - 1)
+        frontier = [(0, np.zeros_like(x))]
+        for _ in range(shape.levels):
+            following = []
+            for node, y in frontier[:MOST_ALTERNATIVES]:
+                row = first + node
+                z = np.asarray(x @ w1[row])
+                added = y + exact.gelu(z) * w2[row]
+                bound = model.LOGIT_SIGMAS * model.logit_std(z, x_norm, w1_norm[row], shape.d, dtype)
+                turns = (False, True) if abs(z) <= bound else (bool(z > 0),)
+                following += [(2 * node + 1 + turn, added) for turn in turns]
+            frontier = following
+        totals = [total + y for total in totals[:MOST_ALTERNATIVES] for _, y in frontier]
+    return np.array([total for total in totals if not np.array_equal(total, reference)]).reshape(-1, len(x))
+
+
+def compare(reference: Reference, y: Array) -> Verdict:
+    """Judge outputs ``y (tokens, d)`` of the whole batch against the reference."""
+    tokens, cap = len(reference.index), len(reference.alternatives)
+    unwritten = int((~np.isfinite(y)).sum())
+    if unwritten:
+        where = int(np.argwhere(~np.isfinite(y))[0][0])
+        return Verdict(
+            np.inf, 0.0, tokens, 0, cap, f"{unwritten} elements are not finite or were never written, first at token {where}"
+        )
+    if tokens == 0:
+        return Verdict(0.0, 0.0, 0, 0, 0)
+    chosen = y[reference.index]
+    share = _error_share(chosen, reference.y, reference.std)
+    diverged = 0
+    for token in np.flatnonzero(share > 1):
+        for other in reference.alternatives.get(int(token), ()):
+            one = slice(token, token + 1)
+            along = _error_share(chosen[one], other[None], reference.std[one])[0]
+            if along <= 1:
+                share[token] = along
+                diverged += 1
+                break
+    worst = int(np.argmax(share))
+    allowed = float(model.NORM_SIGMAS * reference.std[worst] / max(reference.scale[worst], np.finfo(float).tiny))
+    wrong = int((share > 1).sum())
+    failure = None
+    if wrong:
+        failure = (
+            f"{wrong} of {tokens} tokens differ from the float64 reference; "
+            f"worst is token {reference.index[worst]}, {share[worst]:.3g} times its tolerance"
+        )
+    return Verdict(float(share[worst]) * allowed, allowed, tokens, diverged, cap, failure)
+
+
+def _error_share(y: Array, expected: Array, std: Array) -> Array:
+    """Each token's error over what is allowed: the larger of its norm's and of its worst element's share."""
+    tiny = np.finfo(float).tiny
+    error = y - expected
+    d = error.shape[1]
+    norm = np.linalg.norm(error, axis=1) / np.maximum(model.NORM_SIGMAS * std, tiny)
+    element = np.abs(error).max(axis=1) / np.maximum(model.ELEMENT_SIGMAS * std / d**0.5, tiny)
+    return np.asarray(np.maximum(norm, element))
