@@ -1,0 +1,109 @@
+"""What has been measured so far, on which machines?
+
+Reads ``results/matrix/<machine>/*.json`` into plain, sorted, immutable data.
+Files and cells that cannot be used are listed, never fatal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fffbench.errors import UserError
+from fffbench.results.reader import FileContent, Refusal, SkippedCell, read_file, shown_path, without_duplicates
+from fffbench.results.record import Machine, Record
+
+MATRIX = "matrix"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measuring session on one machine, with the machine as that run saw it."""
+
+    id: str
+    machine: Machine
+    started: str
+    preset: str
+    commit: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything loaded: records and skipped cells in a fixed order, machines and runs by id, and what was refused."""
+
+    records: tuple[Record, ...] = ()
+    machines: dict[str, Machine] = field(default_factory=dict)
+    skipped: tuple[SkippedCell, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    runs: dict[str, Run] = field(default_factory=dict)
+
+    def machine_of(self, record: Record) -> Machine:
+        """The machine as the record's own run saw it."""
+        return self.runs[record.run].machine
+
+
+def load(results_dir: Path | str) -> Results:
+    """Read every matrix result under ``results_dir``; ``UserError`` only where that folder itself cannot be read."""
+    root = Path(results_dir)
+    if not root.is_dir():
+        raise UserError(f"results folder {str(root)!r} does not exist; measure first, or name another with --results")
+    files, refused = _files(root)
+    runs: dict[str, Run] = {}
+    seen: dict[str, str] = {}
+    records: list[Record] = []
+    skipped: list[SkippedCell] = []
+    for path in files:
+        shown = shown_path(path, root)
+        content = without_duplicates(_accept(read_file(path, root), runs, shown), seen, shown)
+        records += content.records
+        skipped += content.skipped
+        refused += content.refused
+    records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
+    skipped.sort(key=lambda item: (item.machine, item.started, item.run, item.cell.id))
+    return Results(tuple(records), _newest_machines(runs), tuple(dict.fromkeys(skipped)), tuple(sorted(refused)), runs)
+
+
+def _files(root: Path) -> tuple[list[Path], list[Refusal]]:
+    """The JSON entries of every machine's folder, sorted, and the entries that lie in the wrong place."""
+    matrix = root / MATRIX
+    files: list[Path] = []
+    refused: list[Refusal] = []
+    try:
+        for entry in sorted(matrix.iterdir()) if matrix.is_dir() else []:
+            if entry.is_symlink():
+                refused.append(Refusal(shown_path(entry, root), "", "a link; results are read from plain folders only"))
+            elif entry.is_dir():
+                files += sorted(path for path in entry.iterdir() if path.name.endswith(".json") and path.name[0] != ".")
+            elif entry.name.endswith(".json"):
+                refused.append(Refusal(shown_path(entry, root), "", "lies outside a machine's folder"))
+    except OSError as error:
+        raise UserError(f"results folder {str(root)!r} cannot be read: {error.strerror}") from error
+    return files, refused
+
+
+def _accept(content: FileContent, runs: dict[str, Run], shown: str) -> FileContent:
+    """``content`` with its run entered into ``runs``; empty where that run id is another machine's or another start's."""
+    info = content.run
+    if info is None:
+        return content
+    known = runs.get(info.run)
+    if known is not None and (known.machine.id, known.started) != (info.machine.id, info.started):
+        reason = f"run {info.run!r} is already the run of {known.machine.id} started {known.started}"
+        return FileContent(refused=[*content.refused, Refusal(shown, "fffbench.run", reason)])
+    paths = (*known.paths, shown) if known else (shown,)
+    machine = known.machine if known and known.machine.ceilings else info.machine
+    runs[info.run] = Run(info.run, machine, info.started, info.preset, info.commit, paths)
+    return content
+
+
+def _newest_machines(runs: dict[str, Run]) -> dict[str, Machine]:
+    """Every machine as its newest run saw it, with the newest measured ceilings there are."""
+    machines: dict[str, Machine] = {}
+    for run in sorted(runs.values(), key=lambda run: (run.machine.id, run.started, run.id)):
+        before = machines.get(run.machine.id)
+        now = run.machine
+        if before is not None and not now.ceilings:
+            now = now.model_copy(update={"ceilings": before.ceilings})
+        machines[now.id] = now
+    return machines

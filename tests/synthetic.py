@@ -1,0 +1,162 @@
+"""How does a test get result files without measuring anything?
+
+``write_run`` writes one file exactly as the matrix suite's exporter does.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fffbench.plan.counts import expected_distinct_rows
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload, parse_cell
+
+MACHINE = "test-cpu-2c-0001"
+STARTED = "2026-01-02T03:04:05Z"
+PROCESSES = 6
+TOLERANCE = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 2e-2, "fp16": 5e-3}
+CEILINGS: dict[str, dict[str, float]] = {
+    "fma_fp32": {"1": 7.5e10, "2": 1.5e11},
+    "dram_read": {"1": 2.0e10, "2": 3.2e10},
+    "dram_copy": {"1": 1.8e10, "2": 3.0e10},
+}
+STABLE = {"cpu": "Test CPU", "cores": "2", "os": "Linux"}
+
+Times = float | Sequence[float] | Sequence[Sequence[float]]
+
+
+def cell_id(  # noqa: PLR0913 - one argument per axis
+    implementation: str,
+    *,
+    shape: Shape | None = None,
+    batch: int = 16384,
+    dtype: str = "fp32",
+    routing: str = "uniform",
+    threads: int = 1,
+    device: str = "cpu",
+    cache: str = "cold",
+    call: str = "kernel",
+) -> str:
+    """The id of a cell, by default of the published shape, cold, kernel, one thread."""
+    workload = Workload(shape or Shape.tree(768, 1, 12), batch, dtype, routing, threads, device)
+    return Cell(implementation, workload, Protocol(cache, call)).id
+
+
+def family_of(implementation: str) -> str:
+    """The family by the name's prefix, as all implementations of this project are named."""
+    prefix = implementation.split("_")[0]
+    return prefix if prefix in ("dense", "cmm", "fff", "reference") else "dense"
+
+
+def processes_of(times: Times, seed: str) -> list[list[float]]:
+    """Samples by process: given as they are, as one median a process, or as one time that gets 1 % of noise."""
+    rng = random.Random(seed)
+    if isinstance(times, int | float):
+        centres = [times * rng.lognormvariate(0, 0.01) for _ in range(PROCESSES)]
+        return [[centre * rng.lognormvariate(0, 0.01) for _ in range(5)] for centre in centres]
+    return [list(item) if isinstance(item, Sequence) else [float(item)] for item in times]
+
+
+def benchmark_of(cell: str, times: Times, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+    """One entry of ``benchmarks``; ``changes`` replace fields of its ``CellInfo``."""
+    parsed = parse_cell(cell)
+    shape, tolerance = parsed.workload.shape, TOLERANCE[parsed.workload.dtype]
+    rows = expected_distinct_rows(shape, parsed.workload.batch)
+    if shape.is_tree and parsed.workload.routing == "single-path":
+        rows = float(shape.active)
+    processes = processes_of(times, cell)
+    flat = [sample for process in processes for sample in process]
+    info = {
+        "cell": cell,
+        "family": family_of(parsed.implementation),
+        "summary": f"{parsed.implementation} for tests",
+        "processes": processes,
+        "check": {"error": tolerance / 4, "tolerance": tolerance, "tokens": 256, "diverged": 0, "diverged_cap": 4},
+        "distinct_rows": rows,
+        "prepare_seconds": 0.01,
+        "extra_bytes": 0,
+        "planned_processes": PROCESSES,
+        "notes": [],
+    } | changes
+    return {
+        "name": f"test_cell[{cell}]",
+        "fullname": f"benchmarks/matrix/test_matrix.py::test_cell[{cell}]",
+        "group": None,
+        "params": {"cell": cell},
+        "extra_info": {"fffbench": info},
+        "stats": {"data": flat, "min": min(flat), "max": max(flat), "rounds": len(flat)},
+    }
+
+
+def run_json(  # noqa: PLR0913 - one argument per part of the file
+    cells: Mapping[str, Times],
+    *,
+    machine: str = MACHINE,
+    run: str | None = None,
+    started: str = STARTED,
+    skipped: Mapping[str, str] | None = None,
+    ceilings: Mapping[str, Mapping[str, float]] | None = None,
+    stable: Mapping[str, str] | None = None,
+    observed: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A whole result file as a JSON value; ``changes`` go into every cell's ``CellInfo``."""
+    return {
+        "machine_info": {"python_version": "3.11.7"},
+        "commit_info": {"id": "0" * 40, "dirty": False},
+        "benchmarks": [benchmark_of(cell, times, **(changes or {})) for cell, times in cells.items()],
+        "datetime": started,
+        "version": "5.3.1",
+        "fffbench": {
+            "format": 1,
+            "run": run or f"{machine}-{started[:10]}",
+            "preset": "quick",
+            "started": started,
+            "commit": "0" * 12,
+            "machine": {
+                "id": machine,
+                "stable": dict(stable or STABLE),
+                "observed": dict(observed or {"load_before": "0.02"}),
+                "ceilings": {name: dict(by) for name, by in (CEILINGS if ceilings is None else ceilings).items()},
+            },
+            "skipped": [
+                {"cell": cell, "family": family_of(parse_cell(cell).implementation), "reason": reason}
+                for cell, reason in (skipped or {}).items()
+            ],
+        },
+    }
+
+
+def write_run(results: Path, *, cells: Mapping[str, Times], machine: str = MACHINE, **rest: Any) -> Path:  # noqa: ANN401
+    """Write one run under ``results`` (created if need be) and return the file; ``rest`` as for ``run_json``."""
+    value = run_json(cells, machine=machine, **rest)
+    folder = results / "matrix" / machine
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{value['fffbench']['run']}.json"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def quick_cells(machine_speed: float = 1.0) -> dict[str, float]:
+    """Cells of the quick preset's kind with plausible times: FFF about 100x over dense at batch 16384."""
+    cells: dict[str, float] = {}
+    for threads in (1, 2):
+        scale = machine_speed / threads**0.8
+        for batch in (1, 128, 16384):
+            dense = (2e-4 if batch == 1 else 0) + batch * 1.6e-4
+            fff = 2e-6 + batch * 1.25e-6
+            for routing, cache, call in (("uniform", "cold", "kernel"), ("single-path", "hot", "torch")):
+                hot = 0.6 if cache == "hot" else 1.0
+                axes = {"batch": batch, "threads": threads, "cache": cache, "call": call}
+                for name, factor in (("dense_linear", 1.0), ("dense_padded", 0.97), ("dense_bmm", 8.0)):
+                    cells[cell_id(name, routing="uniform", **axes)] = dense * factor * scale  # type: ignore[arg-type]
+                for name, factor in (("fff_cpu", 1.0), ("cmm_gather_bmm", 20.0)):
+                    cells[cell_id(name, routing=routing, **axes)] = fff * factor * scale * hot  # type: ignore[arg-type]
+                bert = cell_id("dense_linear", shape=Shape.dense(768, 3072), **axes)  # type: ignore[arg-type]
+                cells[bert] = dense * 0.75 * scale
+    return cells
+
+
