@@ -1,0 +1,152 @@
+// What do all kernels share? The storage type, vector loads and stores, GELU, and the numbering of a tree's rows.
+//
+// A translation unit is compiled for one dtype and one d: FFF_DTYPE (0 fp32, 1 bf16, 2 fp16) and FFF_D. Row lengths
+// are then constants, loops over a row unroll, and rows sit in registers. FFF_ALIGNED is 1 when every row starts on
+// a 16-byte boundary; otherwise elements move one by one. No header of the CUDA toolkit is needed, so NVRTC compiles
+// this without one.
+#pragma once
+
+#ifndef FFF_DTYPE
+#define FFF_DTYPE 0
+#endif
+#ifndef FFF_D
+#define FFF_D 768
+#endif
+#ifndef FFF_ALIGNED
+#define FFF_ALIGNED 1
+#endif
+
+#if FFF_DTYPE == 0
+typedef float scalar;
+#else
+typedef unsigned short scalar;  // the bits of a bf16 or fp16
+#endif
+
+typedef unsigned int u32;
+typedef long long i64;
+
+constexpr int kD = FFF_D;
+constexpr int kVector = FFF_ALIGNED ? 16 / int(sizeof(scalar)) : 1;  // elements of a 16-byte access
+constexpr int kWarp = 32;
+
+__host__ __device__ constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+
+__device__ __forceinline__ u32 pack2(float low, float high) {
+    u32 both;
+#if FFF_DTYPE == 2
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+#else
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+#endif
+    return both;
+}
+
+__device__ __forceinline__ void unpack2(u32 both, float& low, float& high) {
+#if FFF_DTYPE == 2
+    asm("{.reg .b16 a, b;\n mov.b32 {a, b}, %2;\n cvt.f32.f16 %0, a;\n cvt.f32.f16 %1, b;}"
+        : "=f"(low), "=f"(high)
+        : "r"(both));
+#else
+    low = __uint_as_float(both << 16);
+    high = __uint_as_float(both & 0xffff0000u);
+#endif
+}
+
+__device__ __forceinline__ float to_float(scalar value) {
+#if FFF_DTYPE == 0
+    return value;
+#else
+    float low, high;
+    unpack2(value, low, high);
+    return low;
+#endif
+}
+
+__device__ __forceinline__ scalar to_scalar(float value) {
+#if FFF_DTYPE == 0
+    return value;
+#else
+    return scalar(pack2(value, 0.0f) & 0xffffu);
+#endif
+}
+
+// V elements from global memory in one access where V * sizeof(scalar) is 4, 8 or 16 bytes.
+template <int V>
+struct Vector {
+    static constexpr int kBytes = V * int(sizeof(scalar));
+    static constexpr int kWords = kBytes / 4;
+    u32 word[kWords > 0 ? kWords : 1];
+
+    __device__ __forceinline__ void load(const scalar* from) {
+        if constexpr (kBytes == 16) {
+            const uint4 v = __ldg(reinterpret_cast<const uint4*>(from));
+            word[0] = v.x, word[1] = v.y, word[2] = v.z, word[3] = v.w;
+        } else if constexpr (kBytes == 8) {
+            const uint2 v = __ldg(reinterpret_cast<const uint2*>(from));
+            word[0] = v.x, word[1] = v.y;
+        } else if constexpr (kBytes == 4) {
+            word[0] = __ldg(reinterpret_cast<const u32*>(from));
+        } else {
+            word[0] = u32(__ldg(reinterpret_cast<const unsigned short*>(from)));
+        }
+    }
+
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int i = 0; i < (kWords > 0 ? kWords : 1); ++i) word[i] = 0;
+    }
+
+    __device__ __forceinline__ void widen(float (&out)[V]) const {
+#if FFF_DTYPE == 0
+#pragma unroll
+        for (int i = 0; i < V; ++i) out[i] = __uint_as_float(word[i]);
+#else
+        if constexpr (V == 1) {
+            out[0] = to_float(scalar(word[0]));
+        } else {
+#pragma unroll
+            for (int i = 0; i < V / 2; ++i) unpack2(word[i], out[2 * i], out[2 * i + 1]);
+        }
+#endif
+    }
+
+    __device__ __forceinline__ void narrow(const float (&in)[V]) {
+#if FFF_DTYPE == 0
+#pragma unroll
+        for (int i = 0; i < V; ++i) word[i] = __float_as_uint(in[i]);
+#else
+        if constexpr (V == 1) {
+            word[0] = to_scalar(in[0]);
+        } else {
+#pragma unroll
+            for (int i = 0; i < V / 2; ++i) word[i] = pack2(in[2 * i], in[2 * i + 1]);
+        }
+#endif
+    }
+
+    __device__ __forceinline__ void store(scalar* to) const {
+        if constexpr (kBytes == 16) {
+            *reinterpret_cast<uint4*>(to) = make_uint4(word[0], word[1], word[2], word[3]);
+        } else if constexpr (kBytes == 8) {
+            *reinterpret_cast<uint2*>(to) = make_uint2(word[0], word[1]);
+        } else if constexpr (kBytes == 4) {
+            *reinterpret_cast<u32*>(to) = word[0];
+        } else {
+            *reinterpret_cast<unsigned short*>(to) = (unsigned short)(word[0]);
+        }
+    }
+};
+
+__device__ __forceinline__ float gelu(float z) { return 0.5f * z * (1.0f + erff(z * 0.70710678118654752f)); }
+
+__device__ __forceinline__ float warp_sum(float value) {
+#pragma unroll
+    for (int offset = kWarp / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+    return value;
+}
+
+// The row of local node `local` (breadth first, 0 the root) of the subtree whose root is row `root` of its tree.
+__device__ __forceinline__ int subtree_row(int root, int local) {
+    const int level = 31 - __clz(local + 1);
+    return ((root + 1) << level) - 1 + (local + 1 - (1 << level));
+}
