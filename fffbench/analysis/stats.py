@@ -97,13 +97,17 @@ def mann_whitney_rank(first: int, second: int) -> tuple[int, float]:
 
 
 def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]]) -> Estimate:
-    """How many times the numerator's time the denominator's is: Hodges-Lehmann on the processes.
+    """How many times the denominator's time the numerator's is, from the samples of each by process."""
+    return ratio_of_medians(process_medians(numerator), process_medians(denominator))
 
-    The estimate is the median of all pairwise ratios of process medians; the interval inverts the exact
-    Mann-Whitney distribution (on logarithms, where a ratio is a shift). With too few processes for 95 % it is
-    the full range, with its true coverage, and provisional.
+
+def ratio_of_medians(above: Sequence[float], below: Sequence[float]) -> Estimate:
+    """The Hodges-Lehmann ratio of two sets of process medians.
+
+    The estimate is the median of all pairwise ratios; the interval inverts the exact Mann-Whitney distribution
+    (on logarithms, where a ratio is a shift). With too few processes for 95 % it is the full range, with its
+    true coverage, and provisional.
     """
-    above, below = process_medians(numerator), process_medians(denominator)
     ratios = sorted(a / b for a in above for b in below)
     rank, coverage = mann_whitney_rank(len(above), len(below))
     return Estimate(
