@@ -9,6 +9,7 @@ How many tokens did so is counted and capped by the number that have a near-tie.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ class Reference:
     y: Array
     scale: Array  # size of y, the denominator of every error
     std: Array  # standard deviation of the error norm that the dtype predicts
-    distinct_rows: int
+    distinct_rows: float  # distinct neurons a batch visits, mean over the batches
     alternatives: dict[int, Array] = field(default_factory=dict)
 
 
@@ -53,14 +54,15 @@ class Verdict:
     failure: str | None = None
 
 
-def make_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Reference:
-    """The reference for inputs ``x (tokens, d)`` and weights ``(n, d)``, all float64 and already rounded to the dtype."""
-    if workload.shape.is_tree:
-        return _tree_reference(workload, x, w1, w2)
-    return dense_reference(workload, x, w1, w2)
+def make_reference(workload: Workload, x: Array, w1: Array, w2: Array, *, conditional: bool) -> Reference:
+    """The reference for inputs ``x (tokens, d)`` and weights ``(n, d)``, all float64 and already rounded to the dtype.
+
+    ``conditional`` asks for the tree FFF, otherwise the dense layer with all n neurons.
+    """
+    return (_tree_reference if conditional else _dense_reference)(workload, x, w1, w2)
 
 
-def dense_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Reference:
+def _dense_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Reference:
     """The reference of the dense layer, on a random sample of tokens where all would take too long."""
     n, d = w1.shape
     affordable = max(1, int(DENSE_REFERENCE_OPERATIONS / (4 * n * d)))
@@ -79,7 +81,7 @@ def dense_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Refer
         outputs.append(y)
         stds.append(std)
         scales.append(scale)
-    return Reference(index, np.concatenate(outputs), np.concatenate(scales), np.concatenate(stds), n if len(x) else 0)
+    return Reference(index, np.concatenate(outputs), np.concatenate(scales), np.concatenate(stds), float(n if len(x) else 0))
 
 
 def _tree_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Reference:
@@ -95,7 +97,12 @@ def _tree_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Refer
     alternatives = {
         int(token): _alternatives(x[token], w1, w2, w1_norm, workload.dtype, shape, walk.y[token]) for token in near
     }
-    return Reference(np.arange(len(x)), walk.y, scale, std, len(np.unique(walk.rows)), alternatives)
+    return Reference(np.arange(len(x)), walk.y, scale, std, _distinct_rows(walk.rows, workload.batch), alternatives)
+
+
+def _distinct_rows(rows: npt.NDArray[np.int64], batch: int) -> float:
+    counts = [len(np.unique(rows[start : start + batch])) for start in range(0, len(rows), max(1, batch))]
+    return float(np.mean(counts)) if counts else 0.0
 
 
 def _alternatives(
@@ -163,3 +170,30 @@ def _error_share(y: Array, expected: Array, std: Array) -> Array:
     norm = np.linalg.norm(error, axis=1) / np.maximum(model.NORM_SIGMAS * std, tiny)
     element = np.abs(error).max(axis=1) / np.maximum(model.ELEMENT_SIGMAS * std / d**0.5, tiny)
     return np.asarray(np.maximum(norm, element))
+
+
+def save(reference: Reference, path: Path) -> None:
+    """Write a reference where other processes can read it."""
+    tokens = np.array([token for token, outputs in reference.alternatives.items() for _ in outputs], dtype=np.int64)
+    outputs = [output for group in reference.alternatives.values() for output in group]
+    np.savez(
+        path,
+        index=reference.index,
+        y=reference.y,
+        scale=reference.scale,
+        std=reference.std,
+        distinct_rows=reference.distinct_rows,
+        near=np.array(list(reference.alternatives), dtype=np.int64),
+        alternative_token=tokens,
+        alternative_y=np.array(outputs).reshape(len(outputs), reference.y.shape[1]),
+    )
+
+
+def load(path: Path) -> Reference:
+    """Read what ``save`` wrote."""
+    with np.load(path) as file:
+        tokens, outputs = file["alternative_token"], file["alternative_y"]
+        alternatives = {int(token): outputs[tokens == token] for token in file["near"]}
+        return Reference(
+            file["index"], file["y"], file["scale"], file["std"], float(file["distinct_rows"]), alternatives
+        )

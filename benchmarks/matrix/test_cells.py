@@ -1,0 +1,5 @@
+"""Every cell of a preset, as pytest-benchmark sees it. The tests live in the package, where ``fffbench run`` finds them."""
+
+from fffbench.suite.test_cells import test_cell, test_skipped_cell
+
+__all__ = ["test_cell", "test_skipped_cell"]

@@ -1,0 +1,293 @@
+"""How does a run go from a preset to a committed result file?
+
+Plan the cells, say how long they will take, measure them into an fsynced
+journal, then let pytest-benchmark export the journal as JSON. A run that was
+killed is found again by its plan and its sources, and continues.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fffbench.errors import UserError
+from fffbench.implementations.registry import implementation, implementations
+from fffbench.measure import fingerprint, forecast
+from fffbench.measure.outcome import Outcome, outcome_from_json
+from fffbench.measure.processes import Round
+from fffbench.measure.session import Plan, Progress, Session
+from fffbench.plan.matrix import Axes, Names, cells, preset
+from fffbench.plan.workload import Cell, parse_cell
+from fffbench.results.journal import Journal
+from fffbench.units import duration
+from fffbench.results.record import FORMAT, CellInfo, Check, Machine, RunInfo, Skipped
+
+JOURNAL_SUFFIX = ".journal"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for; ``None`` leaves the preset's own value."""
+
+    preset: str = "quick"
+    axes: Axes = Axes()
+    processes: int | None = None
+    sample_seconds: float | None = None
+    budget_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run about to start or to continue."""
+
+    run: RunInfo
+    plan: Plan
+    forecast: dict[Cell, float]
+    journal: Path
+    done: tuple[Outcome, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """What the whole run is expected to take, within its budget."""
+        left = sum(
+            cost * self.plan.processes - sum(cost for outcome in self.done if outcome.cell == cell.id)
+            for cell, cost in self.forecast.items()
+        )
+        total = left + self.plan.processes * forecast.ROUND_SECONDS
+        return min(total, self.plan.budget_seconds or total)
+
+
+def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
+    """The plan of what can run here, and the cells that cannot, with reasons."""
+    chosen = preset(options.preset)
+    names = Names({name: item.family for name, item in implementations().items()})
+    wanted = cells(chosen, options.axes, names, fingerprint.usable_cores())
+    reasons = {cell: implementation(cell.implementation).unsupported(cell.workload) for cell in wanted}
+    plan = Plan(
+        tuple(cell for cell in wanted if reasons[cell] is None),
+        options.processes or chosen.processes,
+        options.sample_seconds or chosen.sample_seconds,
+        options.budget_seconds or chosen.budget_seconds,
+    )
+    return plan, [(cell, reason) for cell, reason in reasons.items() if reason is not None]
+
+
+def _forecast(plan: Plan, ceilings: dict[str, dict[str, float]]) -> dict[Cell, float]:
+    """The expected cost of one process of every cell, in seconds."""
+
+    def cost(cell: Cell) -> float:
+        family = implementation(cell.implementation).family
+        return forecast.process_seconds(forecast.call_seconds(cell, family, ceilings), plan.sample_seconds)
+
+    return {cell: cost(cell) for cell in plan.cells}
+
+
+def describe(options: Options) -> Iterator[str]:
+    """What ``prepare`` and ``measure`` would do, a line a cell; measures nothing."""
+    plan, skipped = _runnable(options)
+    costs = _forecast(plan, {})
+    for cell in plan.cells:
+        yield f"{cell.id}  about {duration(costs[cell] * plan.processes)}"
+    for cell, reason in skipped:
+        yield f"{cell.id}  not here: {reason}"
+    total = sum(costs.values()) * plan.processes + plan.processes * forecast.ROUND_SECONDS
+    yield f"{len(plan.cells)} cells, about {duration(min(total, plan.budget_seconds or total))}"
+
+
+def prepare(options: Options, results_dir: Path, say: Callable[[str], None]) -> Planned:
+    """Fingerprint the machine, measure its ceilings, plan the cells; pick up an interrupted run of the same plan."""
+    plan, skipped = _runnable(options)
+    facts = fingerprint.stable()
+    machine = fingerprint.machine_id(facts)
+    key = _plan_key(plan)
+    folder = results_dir / "matrix" / machine
+    found = _interrupted(folder, key)
+    if found is not None:
+        run, done, journal = found
+        say(f"continuing {run.run}: {len(done)} process results are there already")
+    else:
+        say(f"measuring the ceilings of {machine}")
+        threads = sorted({cell.workload.threads for cell in plan.cells if cell.workload.device == "cpu"} or {1})
+        cuda = any(cell.workload.device == "cuda" for cell in plan.cells)
+        with Round() as worker:
+            ceilings = worker.ceilings(threads, cuda=cuda)
+        now = time.gmtime()
+        run = RunInfo(
+            format=FORMAT,
+            run=f"{options.preset}-{time.strftime('%Y%m%d-%H%M%S', now)}",
+            preset=options.preset,
+            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
+            commit=commit(),
+            machine=Machine(id=machine, stable=facts, observed=fingerprint.observed(), ceilings=ceilings),
+            skipped=[_skipped(cell, reason) for cell, reason in skipped],
+        )
+        done, journal = (), folder / f"{run.run}{JOURNAL_SUFFIX}"
+        header = {"plan": key, "run": run.model_dump(), "processes": plan.processes}
+        Journal.create(journal, header).close()
+    return Planned(run, plan, _forecast(plan, run.machine.ceilings), journal, tuple(done))
+
+
+def measure(planned: Planned, show: Callable[[Progress], None], told: Callable[[Outcome], None]) -> None:
+    """Measure what the journal does not hold yet; every process's result is on the disk before the next begins."""
+    journal = Journal(planned.journal)
+    try:
+        session = Session(planned.plan, planned.done, planned.forecast, show, seed=int(_digest(planned.run.run), 16))
+        for outcome in session.outcomes():
+            journal.append({"outcome": outcome.to_json()})
+            told(outcome)
+        journal.append({"load after": fingerprint.load()})
+    finally:
+        journal.close()
+
+
+def export(planned_journal: Path) -> Path:
+    """Turn a finished journal into ``<run>.json`` by running the matrix suite over it; the journal is then removed."""
+    import pytest
+
+    import fffbench.suite
+
+    target = planned_journal.with_suffix(".json")
+    draft = planned_journal.with_suffix(".draft")
+    code = pytest.main(
+        [
+            str(Path(fffbench.suite.__file__).parent / "test_cells.py"),
+            "-p", "fffbench.suite", "-p", "no:cacheprovider", "-q", "--no-header", "--no-summary",
+            "-c", os.devnull, "--rootdir", str(Path(fffbench.suite.__file__).parent),
+            "-W", "ignore", "--benchmark-quiet", "--capture=no", "--tb=short",
+            f"--fffbench-journal={planned_journal}", f"--benchmark-json={draft}",
+        ],
+        plugins=[_Silent()],
+    )  # fmt: skip
+    if code != pytest.ExitCode.OK or not draft.exists():
+        draft.unlink(missing_ok=True)
+        raise UserError(f"{planned_journal} has no measured cell to export (pytest exit code {int(code)}); it is kept")
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(target)
+    planned_journal.unlink()
+    return target
+
+
+class _Silent:
+    """Keeps pytest's terminal report of the export out of a run's output."""
+
+    def pytest_report_teststatus(self) -> tuple[str, str, str]:
+        return "", "", ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a journal amounts to: the run, its measured cells with their samples, and the cells without a time."""
+
+    run: RunInfo
+    measured: tuple[CellInfo, ...]
+
+
+def collect(journal: Path) -> Finished:
+    """Read a journal: group outcomes by cell; a cell with a failure in any process is skipped with that reason."""
+    header, entries = Journal.read(journal)
+    try:
+        run = RunInfo.model_validate(header["run"])
+        outcomes = [outcome_from_json(entry["outcome"]) for entry in entries if "outcome" in entry]
+        processes = int(header["processes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{journal}: not a journal of this version: {' '.join(str(error).split())[:200]}") from error
+    after = [entry["load after"] for entry in entries if "load after" in entry]
+    grouped: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        grouped.setdefault(outcome.cell, []).append(outcome)
+    skipped, measured = list(run.skipped), []
+    for name, group in grouped.items():
+        failures = [outcome.failure for outcome in group if outcome.failure is not None]
+        if failures:
+            skipped.append(_skipped(parse_cell(name), failures[0]))
+        else:
+            measured.append(_cell_info(name, group, processes))
+    observed = {**run.machine.observed, **({"load after": after[-1]} if after else {})}
+    machine = run.machine.model_copy(update={"observed": observed})
+    return Finished(run.model_copy(update={"skipped": skipped, "machine": machine}), tuple(measured))
+
+
+def _cell_info(name: str, group: list[Outcome], processes: int) -> CellInfo:
+    ordered = sorted(group, key=lambda outcome: outcome.process)
+    worst = max(ordered, key=lambda outcome: outcome.error / outcome.tolerance if outcome.tolerance else 0.0)
+    chosen = implementation(parse_cell(name).implementation)
+    notes = list(dict.fromkeys(note for outcome in ordered for note in outcome.notes))
+    if len(ordered) < processes:
+        notes.append(f"{len(ordered)} of {processes} processes: the rest was out of the time budget")
+    return CellInfo(
+        cell=name,
+        family=chosen.family,
+        summary=chosen.summary,
+        processes=[list(outcome.samples) for outcome in ordered],
+        check=Check(
+            error=worst.error,
+            tolerance=worst.tolerance,
+            tokens=worst.tokens,
+            diverged=worst.diverged,
+            diverged_cap=worst.diverged_cap,
+        ),
+        distinct_rows=ordered[0].distinct_rows,
+        prepare_seconds=min(outcome.prepare_seconds for outcome in ordered),
+        extra_bytes=max(outcome.extra_bytes for outcome in ordered),
+        planned_processes=processes,
+        notes=notes,
+    )
+
+
+def _skipped(cell: Cell, reason: str) -> Skipped:
+    return Skipped(cell=cell.id, family=implementation(cell.implementation).family, reason=reason)
+
+
+def _interrupted(folder: Path, key: str) -> tuple[RunInfo, tuple[Outcome, ...], Path] | None:
+    for path in sorted(folder.glob(f"*{JOURNAL_SUFFIX}"), reverse=True):
+        header, entries = Journal.read(path)
+        if header.get("plan") == key:
+            outcomes = tuple(outcome_from_json(entry["outcome"]) for entry in entries if "outcome" in entry)
+            return RunInfo.model_validate(header["run"]), outcomes, path
+    return None
+
+
+def _plan_key(plan: Plan) -> str:
+    """Identifies a run worth continuing: the same cells, effort and sources."""
+    parts: list[Any] = [[cell.id for cell in plan.cells], plan.processes, plan.sample_seconds, sources_digest()]
+    return _digest(repr(parts))
+
+
+def sources_digest() -> str:
+    """Hash of the package as it is imported here: Python, kernels' sources and the compiled module."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256()
+    files = sorted(p for suffix in ("*.py", "*.cpp", "*.hpp", "*.cu", "*.cuh") for p in root.rglob(suffix))
+    from fffbench import _cpu
+
+    for path in (*files, Path(_cpu.__file__)):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def commit() -> str:
+    """The commit of the checkout this package is imported from, with ``-dirty`` if it was changed; else ``unknown``."""
+    root = Path(__file__).parent.parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return done.stdout.strip()
+
+    head = git("rev-parse", "--short=10", "HEAD") if (root / ".git").exists() else None
+    if head is None:
+        return "unknown"
+    return f"{head}-dirty" if git("status", "--porcelain", "--", "fffbench", "CMakeLists.txt") else head
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,70 @@
+"""What does each command do, and how does it fail?
+
+Every mistake of the user's is one line on standard error and exit code 2;
+Ctrl-C is 130. Commands import what they need when they run, so ``--help`` and
+the reading commands never load torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from fffbench.cli import measuring, reading
+from fffbench.errors import UserError
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+app = typer.Typer(
+    name="fffbench",
+    help="How fast are fast feedforward networks, really, on my hardware?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+measuring.add_to(app)
+reading.add_to(app)
+
+# Typer carries its own copy of click and exports only the leaves of its errors: this is their common base.
+_ClickError = typer.BadParameter.__mro__[2]
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; return its exit code."""
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="fffbench", standalone_mode=False)
+    except UserError as error:
+        return _fail(str(error))
+    except _ClickError as error:
+        return _fail(_one_line(error.format_message() if hasattr(error, "format_message") else str(error)))
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; what was measured is kept, and the same command continues", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone: not an error of ours, but nothing can be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}; it must be readable, writable and have space left")
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str) -> int:
+    print(f"fffbench: {_one_line(message)}", file=sys.stderr)
+    return EXIT_USAGE
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+__all__ = ["app", "main", "run"]

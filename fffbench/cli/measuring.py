@@ -1,0 +1,170 @@
+"""The commands that measure or compute: ``list``, ``check``, ``run``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fffbench.cli import options
+from fffbench.errors import UserError
+from fffbench.units import duration, number
+
+EXIT_WRONG = 1  # ``check`` found an implementation that computes something else
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON array")]
+ResultsDir = Annotated[Path, typer.Option("--results", help="the folder of results")]
+Listed = Annotated[str | None, typer.Option(help="comma-separated; leaves the preset's own values where not given")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command("list")(list_implementations)
+    app.command()(check)
+    app.command()(run)
+
+
+def list_implementations(as_json: Json = False) -> None:
+    """List the implementations, and why one cannot run here."""
+    from fffbench.implementations.registry import implementations
+    from fffbench.plan.workload import Shape, Workload
+
+    rows = []
+    for item in implementations().values():
+        reasons = [
+            item.unsupported(Workload(Shape.tree(768, 1, 12), batch, item.dtypes[0], device=device))
+            for device in item.devices
+            for batch in (1, 16384)  # some are for small batches only, some for large ones
+        ]
+        row = {
+            "name": item.name,
+            "family": item.family,
+            "device": ", ".join(item.devices),
+            "dtypes": list(item.dtypes),
+            "summary": item.summary,
+            "unsupported": None if None in reasons else reasons[0],
+        }
+        rows.append(row)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        print(f"{row['name']:<20} {row['family']:<10} {row['device']:<10} {' '.join(row['dtypes']):<20} {row['summary']}")
+        if row["unsupported"]:
+            print(f"{'':<20} not here: {row['unsupported']}")
+
+
+def check(
+    implementations: Listed = None,
+    dtypes: Listed = None,
+    devices: Annotated[str, typer.Option(help="comma-separated")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Check implementations against the float64 reference on every edge of the shapes; exit 1 if one is wrong."""
+    from fffbench.implementations import registry
+
+    axes = options.axes(implementations=implementations, dtypes=dtypes, devices=devices)
+    names = axes.implementations or tuple(registry.implementations())
+    rows = []
+    for name in names:
+        chosen = registry.implementation(name)
+        for device in axes.devices:
+            for dtype in axes.dtypes or chosen.dtypes:
+                rows.append(_check_one(name, dtype, device))
+                if not as_json:
+                    row = rows[-1]
+                    print(
+                        f"{name:<20} {device:<5} {dtype:<5} {row['passed']:>3} right, {row['skipped']:>3} not run"
+                        f"{'' if row['error'] is None else ', largest error ' + number(row['error'])}"
+                        f"{'' if row['failure'] is None else '  WRONG: ' + row['failure']}",
+                        flush=True,
+                    )
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    if any(row["failure"] for row in rows):
+        raise typer.Exit(EXIT_WRONG)
+
+
+def _check_one(name: str, dtype: str, device: str) -> dict[str, Any]:
+    from fffbench.measure.conformance import conform, workloads
+
+    passed, skipped, error, failure, reason = 0, 0, None, None, None
+    for workload in workloads(dtype, device):
+        verdict = conform(name, workload)
+        if isinstance(verdict, str):
+            skipped, reason = skipped + 1, verdict
+        elif verdict.failure is not None:
+            failure = f"{workload.id}: {verdict.failure}"
+            break
+        else:
+            passed, error = passed + 1, max(error or 0.0, verdict.error)
+    return {
+        "name": name,
+        "device": device,
+        "dtype": dtype,
+        "passed": passed,
+        "skipped": skipped,
+        "error": error,
+        "failure": failure,
+        "reason": reason if passed == 0 else None,
+    }
+
+
+def run(  # noqa: PLR0913  (one option an axis)
+    preset: Annotated[str, typer.Option(help="which cells: see the README's list of presets")] = "quick",
+    budget: Annotated[str | None, typer.Option(help="time budget, such as 30m; costly cells lose processes first")] = None,
+    results: ResultsDir = Path("results"),
+    implementations: Listed = None,
+    d: Listed = None,
+    batches: Listed = None,
+    levels: Listed = None,
+    trees: Listed = None,
+    dtypes: Listed = None,
+    routing: Listed = None,
+    threads: Annotated[str | None, typer.Option(help="comma-separated counts or all")] = None,
+    devices: Listed = None,
+    cache: Listed = None,
+    call: Listed = None,
+    processes: Annotated[int | None, typer.Option(min=1, max=100, help="fresh processes for each cell")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.01, max=60, help="timed seconds in each process")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="print the cells and the time it will take, then stop")] = False,
+) -> None:
+    """Measure a preset. Killed at any moment, the same command continues it."""
+    from fffbench import bench
+
+    axes = options.axes(
+        implementations=implementations,
+        d=d,
+        batches=batches,
+        levels=levels,
+        trees=trees,
+        dtypes=dtypes,
+        routing=routing,
+        threads=threads,
+        devices=devices,
+        cache=cache,
+        call=call,
+    )
+    wanted = bench.Options(preset, axes, processes, seconds, options.parse_duration(budget) if budget else None)
+    if plan:
+        for line in bench.describe(wanted):
+            print(line)
+        return
+    if results.exists() and not results.is_dir():
+        raise UserError(f"--results {str(results)!r} is not a folder")
+    planned = bench.prepare(wanted, results, lambda text: print(text, file=sys.stderr, flush=True))
+    print(
+        f"{len(planned.plan.cells)} cells in {planned.plan.processes} fresh processes each on {planned.run.machine.id}: "
+        f"about {duration(planned.seconds)}"
+        + (f"; {len(planned.run.skipped)} cells cannot run here, reasons in the report" if planned.run.skipped else ""),
+        file=sys.stderr,
+        flush=True,
+    )
+    from fffbench.cli.display import Display
+
+    with Display() as display:
+        bench.measure(planned, display.progress, display.outcome)
+    print(bench.export(planned.journal))

@@ -1,0 +1,77 @@
+"""Does an implementation compute the right function at every edge of the shapes?
+
+The same check as before every timing, on small workloads: batch 0, 1, odd and
+not a multiple of any block; d not a multiple of a vector; one level, twenty
+levels; several trees; every token on one path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import product
+
+from fffbench.implementations.registry import Layer, implementation
+from fffbench.measure import cellrun, check, inputs
+from fffbench.plan import routing
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+
+BATCHES = (0, 1, 3, 64, 257)
+TREES = (
+    Shape.tree(16, 1, 1),
+    Shape.tree(1, 1, 3),
+    Shape.tree(5, 2, 2),
+    Shape.tree(33, 1, 5),
+    Shape.tree(64, 5, 4),
+    Shape.tree(100, 1, 7),
+    Shape.tree(769, 1, 6),
+    Shape.tree(768, 1, 12),
+    Shape.tree(128, 40, 1),
+)
+DEEP = Shape.tree(8, 1, 20)  # a million neurons of 8 weights
+DENSE = (Shape.dense(1, 1), Shape.dense(5, 3), Shape.dense(768, 3072), Shape.dense(100, 129))
+
+
+def workloads(dtype: str, device: str, threads: int = 2) -> Iterator[Workload]:
+    """Every edge workload of a dtype and device."""
+    for shape, batch in product((*TREES, *DENSE), BATCHES):
+        yield Workload(shape, batch, dtype, threads=threads, device=device)
+    for batch in (1, 257):
+        yield Workload(DEEP, batch, dtype, threads=threads, device=device)
+        yield Workload(Shape.tree(768, 1, 12), batch, dtype, "single-path", threads=threads, device=device)
+    yield Workload(Shape.tree(100, 2, 7), 1500, dtype, threads=threads, device=device)
+    yield Workload(Shape.tree(100, 2, 7), 1500, dtype, threads=1, device=device)
+
+
+def conform(name: str, workload: Workload) -> check.Verdict | str:
+    """The verdict on ``name`` at ``workload``, through both entries; or the reason it does not run there.
+
+    The worse of the torch-level call and the bare kernel, each on poisoned, guarded outputs, the kernel twice.
+    """
+    chosen = implementation(name)
+    reason = chosen.unsupported(workload)
+    if reason is not None:
+        return reason
+    cell = Cell(name, workload, Protocol("hot", "kernel"))
+    data = routing.make(workload, workload.batch)
+    cellrun.set_threads(workload.threads)
+    if workload.device == "cuda":
+        from fffbench.measure import gpu
+
+        gpu.configure(workload)
+    reference = cellrun.build_reference(cell, data)
+    pool = inputs.make_pool(cell, data)
+    return judge(chosen.prepare(pool.weights, workload), cell, pool, reference)
+
+
+def judge(layer: Layer, cell: Cell, pool: inputs.Pool, reference: check.Reference) -> check.Verdict:
+    """Judge a prepared layer: the kernel on a poisoned output, again on the used one, and the torch-level call."""
+    run = layer.bind(pool.x[0], pool.y[0])
+    verdicts = [cellrun.check_calls(cell, pool, [run], reference)]
+    verdicts.append(cellrun.check_calls(cell, pool, [run], reference))
+    torch_cell = replace(cell, protocol=Protocol(cell.protocol.cache, "torch"))
+    verdicts.append(cellrun.check_calls(torch_cell, pool, [lambda: layer.forward(pool.x[0])], reference))
+    for verdict in verdicts:
+        if verdict.failure is not None:
+            return verdict
+    return max(verdicts, key=lambda verdict: verdict.error)

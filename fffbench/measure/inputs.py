@@ -1,0 +1,92 @@
+"""What lies in memory when a cell is timed: weights and a pool of input batches, on the device, in the dtype.
+
+All tensors come fresh from torch's allocator in the measuring process, so
+that page placement varies between processes as it does between real runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fffbench.implementations.registry import Weights
+from fffbench.plan import routing
+from fffbench.plan.workload import Cell, Workload
+
+if TYPE_CHECKING:
+    import torch
+
+# Tokens checked in each process at the least (whole batches): enough to see every level and both turns.
+CHECKED_TOKENS = 64
+# Rows of sentinels around the output, to see writes before its start or past its end.
+GUARD_ROWS = 4
+SENTINEL = 12345.0  # exact in every dtype but bf16, where it becomes 12352: still no plausible output
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Weights, and ``len(x)`` batches of inputs ``(batch, d)`` with their output buffers."""
+
+    weights: Weights
+    x: list[torch.Tensor]
+    y: list[torch.Tensor]
+
+
+def pool_batches(cell: Cell) -> int:
+    """Batches the timed calls rotate over: one for ``hot``, else at least as many tokens as leaves."""
+    if cell.protocol.cache == "hot" or cell.workload.batch == 0:
+        return 1
+    return routing.tokens_needed(cell.workload) // cell.workload.batch
+
+
+def checked_batches(workload: Workload, batches: int) -> int:
+    """Of a pool of ``batches``, how many the check runs."""
+    return min(batches, -(-CHECKED_TOKENS // max(1, workload.batch)))
+
+
+def torch_dtype(dtype: str) -> torch.dtype:
+    """The storage dtype; tf32 is fp32 in memory."""
+    import torch
+
+    return {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+
+
+def make_weights(workload: Workload, data: routing.Data) -> Weights:
+    """The weights of ``data`` as fresh tensors on the workload's device."""
+    dtype = torch_dtype(workload.dtype)
+    return Weights(_fresh(data.w1, dtype, workload.device), _fresh(data.w2, dtype, workload.device))
+
+
+def make_pool(cell: Cell, data: routing.Data) -> Pool:
+    """Weights, input batches and guarded output buffers for ``cell``."""
+    workload = cell.workload
+    dtype = torch_dtype(workload.dtype)
+    x = _fresh(data.x, dtype, workload.device)
+    count, batch = pool_batches(cell), workload.batch
+    inputs = [x[i * batch : (i + 1) * batch] for i in range(count)]
+    return Pool(make_weights(workload, data), inputs, [guarded_output(x, batch) for x in inputs])
+
+
+def guarded_output(x: torch.Tensor, batch: int) -> torch.Tensor:
+    """An output buffer ``(batch, d)`` inside a larger one, full of NaN, with sentinel rows before and after."""
+    import torch
+
+    whole = torch.full((batch + 2 * GUARD_ROWS, x.shape[1]), SENTINEL, dtype=x.dtype, device=x.device)
+    inner = whole[GUARD_ROWS : GUARD_ROWS + batch]
+    inner.fill_(float("nan"))
+    return inner
+
+
+def guards_intact(y: torch.Tensor) -> bool:
+    """Whether the rows around an output made by ``guarded_output`` still hold the sentinel."""
+    whole = y._base if y._base is not None else y
+    sentinel = whole.new_tensor(SENTINEL)
+    return bool((whole[:GUARD_ROWS] == sentinel).all() and (whole[-GUARD_ROWS:] == sentinel).all())
+
+
+def _fresh(array: routing.Array, dtype: torch.dtype, device: str) -> torch.Tensor:
+    import torch
+
+    tensor = torch.empty(array.shape, dtype=dtype, device=device)
+    tensor.copy_(torch.from_numpy(array))
+    return tensor

@@ -1,0 +1,48 @@
+"""Does a cell fit into this machine's memory, together with what checks it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fffbench.measure.cellrun import data_tokens
+from fffbench.plan.workload import DTYPE_BYTES, Cell
+from fffbench.units import size
+
+# Copies of the float32 weights that exist at once: the drawn ones, the tensors, one packed copy, and for the
+# reference float64 versions of both matrices (2) with their rounding (1).
+WEIGHT_COPIES = 6
+TOKEN_COPIES = 6  # x drawn, x, y, the kept copy, float64 output and reference (2 each, shared pages counted once)
+HIDDEN_COPIES = 3  # logits, activations and a mask or product of an untiled dense layer
+MARGIN = 0.9  # of what is available: the rest of the system needs some
+
+
+def bytes_needed(cell: Cell) -> int:
+    """An upper estimate of the memory a cell's process and its reference take."""
+    shape = cell.workload.shape
+    weights = 2 * shape.n * shape.d * 4
+    tokens = data_tokens(cell) * shape.d * 4
+    hidden = 0
+    if cell.implementation.startswith(("dense", "cmm")) and cell.workload.device == "cpu":
+        hidden = cell.workload.batch * shape.n * DTYPE_BYTES[cell.workload.dtype]
+    return WEIGHT_COPIES * weights + TOKEN_COPIES * tokens + HIDDEN_COPIES * hidden
+
+
+def available() -> int:
+    """Bytes that this machine, or its container, can still give."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit, used in (("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),):
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):
+            continue
+    return free
+
+
+def does_not_fit(cell: Cell, free: int) -> str | None:
+    """The reason to skip ``cell``, or None if it fits into ``free`` bytes."""
+    needed = bytes_needed(cell)
+    if needed <= MARGIN * free:
+        return None
+    return f"needs about {size(needed)} of memory, {size(free)} are available"

@@ -1,0 +1,180 @@
+"""How are jobs handed to fresh processes, and what is made of their deaths?
+
+``Round`` is one worker (see ``worker``) with its children. A child that is
+killed, crashes or outlives its time limit costs the cell it was at; the other
+cells of its job are handed out again by the caller.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fffbench.measure.outcome import Outcome, failed, outcome_from_json
+from fffbench.measure.worker import ENVIRONMENT
+from fffbench.plan.workload import Cell, parse_cell
+
+START_SECONDS = 120.0  # importing torch from a cold disk
+SIGNALS = {signal.SIGKILL: "killed (out of memory?)", signal.SIGSEGV: "crashed (segmentation fault)"}
+
+
+class WorkerDiedError(RuntimeError):
+    """The worker itself, not one of its children, went away."""
+
+
+class Round:
+    """One worker process and the jobs given to it, one at a time."""
+
+    def __init__(self) -> None:
+        """Start the worker and wait until it has imported torch."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fffbench.measure.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("FFFBENCH_WORKER_STDERR") else subprocess.DEVNULL,
+            env={**os.environ, **ENVIRONMENT},
+        )
+        assert self._process.stdout is not None
+        self._lines = _Lines(self._process.stdout.fileno())
+        self._expect("ready", time.monotonic() + START_SECONDS)
+
+    def __enter__(self) -> Self:
+        """Enter a with block; leaving it ends the worker."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        """End the worker and whatever child it has."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the worker's input, so that it ends; kill it if it is busy."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+    def measure(
+        self, cells: Sequence[Cell], process: int, references: Sequence[Path], seconds: float, limit: float
+    ) -> Iterator[Outcome]:
+        """One child measures ``cells``, ``seconds`` of timed calls each; one outcome per cell that was begun.
+
+        The child is killed ``limit`` seconds after it began a cell.
+        """
+        job = {
+            "task": "cells",
+            "cells": [cell.id for cell in cells],
+            "process": process,
+            "references": [str(path) for path in references],
+            "seconds": seconds,
+        }
+        current: Cell | None = cells[0] if cells else None
+        began = time.perf_counter()
+        for event in self._run(job, limit):
+            kind = event["event"]
+            if kind == "cell":
+                current, began = parse_cell(event["cell"]), time.perf_counter()
+            elif kind == "outcome":
+                current = None
+                yield outcome_from_json(event["outcome"])
+            elif kind == "failure" and current is not None:
+                yield failed(current, process, event["reason"], time.perf_counter() - began)
+                current = None
+            elif kind == "ended" and current is not None and event["code"] != 0:
+                yield failed(current, process, _death(event["code"]), time.perf_counter() - began)
+            elif kind == "timeout" and current is not None:
+                yield failed(current, process, f"stopped after {limit:.0f} s", time.perf_counter() - began)
+                current = None
+
+    def build_reference(self, cell: Cell, path: Path, limit: float) -> str | None:
+        """Let a child compute the reference of ``cell`` into ``path``; the reason if it could not."""
+        for event in self._run({"task": "reference", "cells": [cell.id], "references": [str(path)]}, limit):
+            if event["event"] == "failure":
+                return f"no reference: {event['reason']}"
+            if event["event"] == "timeout":
+                return f"no reference: stopped after {limit:.0f} s"
+            if event["event"] == "ended" and event["code"] != 0:
+                return f"no reference: {_death(event['code'])}"
+        return None
+
+    def ceilings(self, threads: Sequence[int], *, cuda: bool, limit: float = 120.0) -> dict[str, dict[str, float]]:
+        """Measure the machine's ceilings in a child."""
+        for event in self._run({"task": "ceilings", "threads": list(threads), "cuda": cuda}, limit):
+            if event["event"] == "ceilings":
+                values: dict[str, dict[str, float]] = event["values"]
+            elif event["event"] == "failure":
+                raise WorkerDiedError(f"could not measure the machine's ceilings: {event['reason']}")
+        return values
+
+    def _run(self, job: dict[str, Any], limit: float) -> Iterator[dict[str, Any]]:
+        """Send a job; yield its events up to and including ``ended``."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(job).encode() + b"\n")
+        self._process.stdin.flush()
+        child = None
+        deadline = time.monotonic() + limit
+        while True:
+            event = self._lines.next(deadline)
+            if event is None:
+                if child is None:
+                    raise WorkerDiedError("the worker did not start a process in time")
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+                deadline = time.monotonic() + START_SECONDS
+                yield {"event": "timeout"}
+                continue
+            if event["event"] == "started":
+                child = event["pid"]
+            elif event["event"] == "cell":
+                deadline = time.monotonic() + limit
+            yield event
+            if event["event"] == "ended":
+                return
+
+    def _expect(self, kind: str, deadline: float) -> None:
+        event = self._lines.next(deadline)
+        if event is None or event["event"] != kind:
+            self.close()
+            raise WorkerDiedError(f"the worker said {event!r} where {kind!r} was due")
+
+
+class _Lines:
+    """JSON lines from a descriptor, with a deadline."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._buffer = b""
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(descriptor, selectors.EVENT_READ)
+
+    def next(self, deadline: float) -> dict[str, Any] | None:
+        """The next event, or None at the deadline; ``WorkerDiedError`` when the other end closed."""
+        while b"\n" not in self._buffer:
+            if not self._selector.select(max(0.0, deadline - time.monotonic())):
+                return None
+            chunk = os.read(self._descriptor, 1 << 16)
+            if not chunk:
+                raise WorkerDiedError("the worker went away")
+            self._buffer += chunk
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        event: dict[str, Any] = json.loads(line)
+        return event
+
+
+def _death(code: int) -> str:
+    if code < 0:
+        name = signal.Signals(-code)
+        return SIGNALS.get(name, f"ended by {name.name}")
+    return f"ended with exit code {code}"

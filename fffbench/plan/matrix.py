@@ -1,0 +1,175 @@
+"""Which cells does a preset contain?
+
+A preset is a list of ``Block``s: a product of axes over the implementations
+that make sense there. Options on the command line replace an axis in every
+block. Thread counts are resolved against the machine (``all``).
+
+Dense layers do their work whatever the routing, so they are measured under
+``uniform`` only and serve as baseline for every routing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from fffbench.errors import UserError, one_of
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+
+D = 768  # BERT-base's width, used by every published figure
+PUBLISHED = Shape.tree(D, trees=1, levels=12)  # UltraFastBERT-1x11: 12 of 4095 neurons
+BERT = Shape.dense(D, 3072)  # BERT-base's own feedforward layer
+
+DENSE = ("dense_linear", "dense_padded", "dense_tiled", "dense_onednn", "dense_openblas", "dense_gemv")
+NAIVE = ("cmm_gather_bmm", "cmm_masked")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A product of axes. ``threads`` holds counts or ``"all"``; ``implementations`` names, or families by ``family:``."""
+
+    implementations: tuple[str, ...]
+    shapes: tuple[Shape, ...] = (PUBLISHED,)
+    batches: tuple[int, ...] = (1, 128, 16384)
+    dtypes: tuple[str, ...] = ("fp32",)
+    routings: tuple[str, ...] = ("uniform",)
+    threads: tuple[int | str, ...] = (1, "all")
+    devices: tuple[str, ...] = ("cpu",)
+    caches: tuple[str, ...] = ("cold",)
+    calls: tuple[str, ...] = ("kernel",)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of blocks, with how thoroughly it is measured by default."""
+
+    name: str
+    summary: str
+    blocks: tuple[Block, ...]
+    processes: int = 6
+    sample_seconds: float = 0.25
+    budget_seconds: float | None = None
+
+
+QUICK = Preset(
+    "quick",
+    "768 -> 4095, 12 levels; batches 1, 128, 16384; one and all threads; minutes on 2 cores",
+    (
+        Block((*DENSE, "family:fff")),
+        Block((*NAIVE, "dense_bmm"), batches=(1, 128)),
+        Block(NAIVE, batches=(16384,), threads=("all",)),
+        Block((*DENSE, "family:fff"), batches=(1,), threads=(1,), caches=("warm",), calls=("kernel", "torch")),
+        Block(("family:fff",), batches=(16384,), threads=("all",), routings=("single-path",), caches=("cold", "hot")),
+    ),
+    sample_seconds=0.15,
+    budget_seconds=200.0,
+)
+
+PAPER = Preset(
+    "paper",
+    "the published table: 768 -> 4095 and 3072, batch 16384, fp32, under published and under fair conditions",
+    (
+        Block((*DENSE, *NAIVE, "family:fff"), batches=(16384,)),
+        Block(DENSE, shapes=(BERT,), batches=(16384,)),
+        Block(("dense_linear", "dense_bmm"), batches=(16384,), caches=("hot",), calls=("torch",)),
+        Block(("dense_linear",), shapes=(BERT,), batches=(16384,), caches=("hot",), calls=("torch",)),
+        Block(("family:fff", *NAIVE), batches=(16384,), routings=("single-path",), caches=("hot",), calls=("torch",)),
+        Block(("family:fff",), batches=(16384,), routings=("uniform", "single-path"), caches=("warm", "hot")),
+        Block((*DENSE, "family:fff"), batches=(1,), caches=("cold", "warm"), calls=("kernel", "torch")),
+    ),
+)
+
+PRESETS = {preset.name: preset for preset in (QUICK, PAPER)}
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Values given on the command line; an empty tuple leaves a preset's own axis alone."""
+
+    implementations: tuple[str, ...] = ()
+    d: tuple[int, ...] = ()
+    batches: tuple[int, ...] = ()
+    levels: tuple[int, ...] = ()
+    trees: tuple[int, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    routings: tuple[str, ...] = ()
+    threads: tuple[int | str, ...] = ()
+    devices: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Names:
+    """The registered implementations by family, as the planner needs them (it knows no implementation itself)."""
+
+    family: dict[str, str] = field(default_factory=dict)
+
+    def resolve(self, pattern: str) -> list[str]:
+        """The implementation called ``pattern``, or all of a ``family:``."""
+        if pattern.startswith("family:"):
+            return [name for name, family in self.family.items() if family == pattern.removeprefix("family:")]
+        if pattern not in self.family:
+            raise one_of("implementation", pattern, self.family)
+        return [pattern]
+
+
+def preset(name: str) -> Preset:
+    """The preset called ``name``; ``UserError`` listing all if there is none."""
+    if name not in PRESETS:
+        raise one_of("preset", name, PRESETS)
+    return PRESETS[name]
+
+
+def cells(chosen: Preset, axes: Axes, names: Names, all_threads: int) -> tuple[Cell, ...]:
+    """The cells of a preset with the given axes replaced, each once, in a stable order."""
+    found = {cell: None for block in chosen.blocks for cell in _block_cells(_override(block, axes), names, all_threads)}
+    if not found:
+        raise UserError(f"preset {chosen.name} with these axes has no cell; leave an axis out or widen it")
+    return tuple(found)
+
+
+def _override(block: Block, axes: Axes) -> Block:
+    changed: dict[str, object] = {
+        name: getattr(axes, name)
+        for name in ("implementations", "batches", "dtypes", "routings", "threads", "devices", "caches", "calls")
+        if getattr(axes, name)
+    }
+    if axes.d or axes.levels or axes.trees:
+        changed["shapes"] = tuple(dict.fromkeys(_shapes(block.shapes, axes)))
+    return replace(block, **changed)  # type: ignore[arg-type]  # the names above are Block's fields
+
+
+def _shapes(shapes: Iterable[Shape], axes: Axes) -> Iterable[Shape]:
+    for shape in shapes:
+        for d in axes.d or (shape.d,):
+            if not shape.is_tree:
+                yield Shape.dense(d, shape.n)
+                continue
+            for trees, levels in product(axes.trees or (shape.trees,), axes.levels or (shape.levels,)):
+                yield Shape.tree(d, trees, levels)
+
+
+def _block_cells(block: Block, names: Names, all_threads: int) -> Iterable[Cell]:
+    patterns = dict.fromkeys(name for pattern in block.implementations for name in names.resolve(pattern))
+    counts = _threads(block.threads, all_threads)
+    for name, shape, batch, dtype, routing, device, cache, call in product(
+        patterns, block.shapes, block.batches, block.dtypes, block.routings, block.devices, block.caches, block.calls
+    ):
+        if names.family[name] == "dense" and routing != "uniform":
+            routing = "uniform"  # noqa: PLW2901  (dense work does not depend on it; the duplicate falls away)
+        for count in counts if device == "cpu" else (1,):
+            yield Cell(name, Workload(shape, batch, dtype, routing, count, device), Protocol(cache, call))
+
+
+def _threads(wanted: Sequence[int | str], all_threads: int) -> list[int]:
+    counts = []
+    for value in wanted:
+        if value != "all" and not isinstance(value, int):
+            raise UserError(f"unknown thread count {value!r}; allowed: all, or a number from 1 to {all_threads}")
+        count = all_threads if value == "all" else int(value)
+        if not 1 <= count <= all_threads:
+            raise UserError(f"{count} threads asked for; this machine allows 1 to {all_threads}")
+        counts.append(count)
+    return list(dict.fromkeys(counts))

@@ -1,0 +1,73 @@
+"""Every way this project is used, as a session: ``nox -s reproduce``, ``tests``, ``report``, ``bench``, ``lint``, ``asv``.
+
+Only sessions that measure or check kernels install torch; the report renders from ``results/`` without it.
+"""
+
+from __future__ import annotations
+
+
+import nox
+
+nox.options.default_venv_backend = "virtualenv"  # pip sees local wheel folders (PIP_FIND_LINKS); uv does not
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint"]
+
+CONSTRAINTS = "--constraint=constraints.txt"
+# The page and the ledger need no kernel: this build skips the compiler.
+WITHOUT_KERNELS = "--config-settings=cmake.define.FFFBENCH_KERNELS=OFF"
+
+
+def install_measuring(session: nox.Session, *extras: str) -> None:
+    """Install the package with its kernels and torch, from the constraints."""
+    names = ",".join(("measure", *extras))
+    session.install(CONSTRAINTS, f".[{names}]")
+
+
+def install_reading(session: nox.Session) -> None:
+    """Install what a report needs: no torch, no compiler."""
+    session.install(CONSTRAINTS, WITHOUT_KERNELS, ".")
+
+
+@nox.session
+def reproduce(session: nox.Session) -> None:
+    """Fresh machine: install, measure the quick preset, render, print the headline and where the page is."""
+    install_measuring(session)
+    session.run("fffbench", "run", "--preset", "quick", *session.posargs)
+    session.run("fffbench", "report")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything CI gates on: conformance, judges, statistics, rendering, command line, docs."""
+    install_measuring(session, "test")
+    session.run("pytest", "-q", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff and mypy, both strict."""
+    install_measuring(session, "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Render results/ to reports/index.html, without torch."""
+    install_reading(session)
+    session.run("fffbench", "report", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure: ``nox -s bench -- --preset paper --budget 30m``. Resumable."""
+    install_measuring(session)
+    session.run("fffbench", "run", *session.posargs)
+
+
+@nox.session
+def agreement(session: nox.Session) -> None:
+    """Compare our clock with torch.utils.benchmark on cells over 1 ms; fails beyond 5 %."""
+    install_measuring(session)
+    session.run("python", "-m", "fffbench.measure.agreement", *session.posargs)
