@@ -1,0 +1,130 @@
+"""What is the answer, in one sentence, from these results?
+
+Always FFF over the best dense layer, each side at its own fastest thread
+count, cold caches, bare kernel, uniform routing, at the largest batch that was
+measured: fixed here, so that no result can be picked for being flattering.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fffbench.analysis.speedup import Speedup
+from fffbench.plan.workload import DTYPES
+from fffbench.results.record import Machine
+from fffbench.results.store import Results
+from fffbench.units import number, ratio
+
+PUBLISHED_SHAPE = (768, 1, 12, 0)  # d, trees, levels, leaf width of the paper's table
+NAME_KEYS = {"cuda": ("gpu", "gpu_model", "gpu_name"), "cpu": ("cpu", "cpu_model", "cpu_name", "cpu_brand")}
+
+
+def machine_name(machine: Machine, device: str) -> str:
+    """What a reader calls the machine: its CPU or GPU model, else its id."""
+    for key in NAME_KEYS.get(device, ()):
+        if machine.stable.get(key):
+            return machine.stable[key]
+    return machine.id
+
+
+def fair(row: Speedup) -> bool:
+    """Whether ``row`` follows the headline's protocol."""
+    return (
+        row.family == "fff"
+        and row.speedup is not None
+        and (row.baseline, row.baseline_threads) == ("best-dense", "fastest")
+        and (row.cache, row.call, row.routing) == ("cold", "kernel", "uniform")
+    )
+
+
+def shape_of(row: Speedup) -> tuple[int, int, int, int]:
+    """The layer of a row: d, trees, levels, leaf width."""
+    return (row.d, row.trees, row.levels, row.leaf_width)
+
+
+def best_by_batch(rows: Sequence[Speedup]) -> dict[int, Speedup]:
+    """The fastest FFF implementation's row at each batch, smallest batch first."""
+    best: dict[int, Speedup] = {}
+    for row in rows:
+        if row.batch not in best or (row.time or 0) < (best[row.batch].time or 0):
+            best[row.batch] = row
+    return dict(sorted(best.items()))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The headline of one machine and device: a row per dtype at the largest batch."""
+
+    machine: str
+    name: str
+    device: str
+    rows: tuple[Speedup, ...]
+
+    @property
+    def sentence(self) -> str:
+        """``On a Test CPU the FFF layer is 116x [112, 121] faster than the best dense layer at batch 16384 (fp32).``"""
+        first = self.rows[0]
+        parts = []
+        for row in self.rows:
+            at = f" at batch {row.batch}" if row.batch != first.batch or row is first else ""
+            thin = ", provisional" if row.provisional else ""
+            parts.append(f"{_gain(row)}{at} in {row.dtype}{thin}")
+        layer = f"{first.d} to {first.n} to {first.d}"
+        return f"On {self.name}, against the best dense layer ({layer}), the FFF layer is {_and(parts)}."
+
+
+def _gain(row: Speedup) -> str:
+    """``116x [112, 121] faster``, ``no faster`` or ``2.1x [2.0, 2.2] slower``: as the interval has it."""
+    assert row.speedup is not None
+    assert row.low is not None
+    assert row.high is not None
+    if row.low > 1:
+        return f"{ratio(row.speedup, row.low, row.high)} faster"
+    if row.high < 1:
+        return f"{ratio(1 / row.speedup, 1 / row.high, 1 / row.low)} slower"
+    return f"neither faster nor slower ({ratio(row.speedup, row.low, row.high)})"
+
+
+def _and(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def answers(results: Results, rows: Sequence[Speedup]) -> list[Answer]:
+    """One answer per machine and device that has a fair FFF row; GPUs after CPUs, otherwise by machine."""
+    places = sorted({(row.device, row.machine) for row in rows if fair(row)})
+    found = []
+    for device, machine in places:
+        here = [row for row in rows if fair(row) and (row.device, row.machine) == (device, machine)]
+        shapes = Counter(map(shape_of, here))
+        shape = PUBLISHED_SHAPE if PUBLISHED_SHAPE in shapes else max(sorted(shapes), key=lambda item: shapes[item])
+        here = [row for row in here if shape_of(row) == shape]
+        best = []
+        for dtype in DTYPES:
+            by_batch = best_by_batch([row for row in here if row.dtype == dtype])
+            if by_batch:
+                best.append(by_batch[max(by_batch)])
+        found.append(Answer(machine, machine_name(results.machines[machine], device), device, tuple(best)))
+    return found
+
+
+def ceiling_sentence(found: Sequence[Answer]) -> str:
+    """What the operation count allows, beside the best that any machine reached."""
+    best = max((row for answer in found for row in answer.rows), key=lambda row: row.speedup or 0)
+    ceiling = best.n / (best.trees * (best.levels + best.leaf_width))
+    reached = "was reached" if (best.low or 0) >= ceiling else "was not reached"
+    return f"{number(ceiling)}x is a count of operations; as a measured speed it {reached}."
+
+
+def headline(results: Results, rows: Sequence[Speedup]) -> str:
+    """The first sentence of the page and the last line of a run."""
+    found = answers(results, rows)
+    if found:
+        return " ".join([*(answer.sentence for answer in found), ceiling_sentence(found)])
+    if not results.records:
+        return "Nothing has been measured yet."
+    return (
+        "No FFF layer was measured beside a dense one under the headline's protocol "
+        "(cold caches, bare kernel, uniform routing) yet."
+    )
