@@ -1,0 +1,89 @@
+"""How does a matplotlib figure become an inline SVG of the page?
+
+Deterministic bytes (fixed hash salt, no date), text as text in the page's own
+font, and colours as CSS variables, so that one drawing serves light, dark and
+print. Ids get the figure's name, so that figures don't share definitions.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure as Drawing
+
+# Colours that stand for CSS variables; matplotlib writes them into style attributes, where they are replaced.
+INK, MUTED, GRID, PAPER = "#010203", "#010204", "#010205", "#010206"
+DENSE, CMM, FFF = "#010207", "#010208", "#010209"
+BAD, GOOD = "#01020a", "#01020b"
+VARIABLES = {
+    INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", DENSE: "--dense", CMM: "--cmm", FFF: "--fff",
+    BAD: "--bad", GOOD: "--good",
+}  # fmt: skip
+FAMILY = {"dense": DENSE, "cmm": CMM, "fff": FFF}
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # the second cue beside colour
+LONGEST_LABEL = 60  # characters: labels come from result files and must not grow the drawing
+
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fffbench",
+    "text.parse_math": False,  # a dollar sign in a machine's name is a dollar sign
+    "font.size": 9.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "figure.facecolor": "none",
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5,
+}
+
+
+def label(text: str) -> str:
+    """``text`` fit for a drawing: printable, one line, not too long."""
+    clean = "".join(character if character.isprintable() else " " for character in text)
+    return clean if len(clean) <= LONGEST_LABEL else clean[: LONGEST_LABEL - 1] + "…"
+
+
+def new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Drawing, list[mpl.axes.Axes]]:
+    """A figure in inches with ``rows`` x ``columns`` axes; call inside ``mpl.rc_context(STYLE)``."""
+    figure = Drawing(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, list(axes.flat)
+
+
+def to_svg(figure: Drawing, name: str, description: Sequence[str]) -> Markup:
+    """The figure as inline SVG called ``name``; ``description`` holds its numbers in words."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', text)
+    text = text.replace('xlink:href="#', f'xlink:href="#{name}-').replace("url(#", f"url(#{name}-")
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var({variable})")
+    text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r"\s*\n\s*", "\n", text)
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', text).group(1))  # type: ignore[union-attr]
+    head = f'<svg role="img" aria-labelledby="{name}-desc" style="min-width:{min(width, 620):.0f}px" '
+    text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', head + r"\1>", text, count=1)
+    desc = f'<desc id="{name}-desc">{escape(" ".join(description))}</desc>'
+    start = text.index(">") + 1
+    return Markup(text[:start] + desc + text[start:])  # noqa: S704 - matplotlib escapes its text, escape() the rest

@@ -1,0 +1,94 @@
+"""Where does the page go? Renders results into one self-contained HTML file and its CSV tables."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from fffbench.analysis import headline as answer
+from fffbench.analysis.breakeven import BreakEven
+from fffbench.analysis.claims import ClaimRow
+from fffbench.analysis.speedup import Speedup, speedups
+from fffbench.analysis.stats import process_medians
+from fffbench.errors import UserError
+from fffbench.report.build import Analysis, analyse, build
+from fffbench.report.tables import cell_rows, write_csv
+from fffbench.results.store import Results
+
+INDEX = "index.html"
+
+
+def headline(results: Results) -> str:
+    """The answer in one sentence, for the end of a run."""
+    return answer.headline(results, speedups(results))
+
+
+def render(results: Results, out_dir: Path | str) -> Path:
+    """Write ``index.html`` and every table as CSV into ``out_dir`` and return the page's path."""
+    out = Path(out_dir)
+    analysis = analyse(results)
+    environment = Environment(
+        loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
+    template = environment.get_template("index.html.j2")
+    html = template.render(page=build(analysis), style=static["style.css"], script=static["script.js"])
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        _write_tables(analysis, out)
+        page = out / INDEX
+        page.write_text(html.lstrip(), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"report folder {str(out)!r} cannot be written: {error.strerror}") from error
+    return page
+
+
+def _static(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _write_tables(analysis: Analysis, out: Path) -> None:
+    results = analysis.results
+    for name, kind, rows in (
+        ("speedup.csv", Speedup, analysis.rows),
+        ("claims.csv", ClaimRow, analysis.claims),
+        ("breakeven.csv", BreakEven, analysis.crossings),
+    ):
+        columns = [field.name for field in fields(kind)]
+        write_csv(out / name, (vars(row) for row in rows), columns)
+    times = {key: (time.value, time.low, time.high) for key, time in analysis.times.items()}
+    cells = cell_rows(results.records, analysis.shares, times)
+    write_csv(out / "cells.csv", cells, list(cells[0]) if cells else ["record"])
+    write_csv(out / "samples.csv", _sample_rows(results), ["record", "process", "median", "samples"])
+    skipped = (
+        {"machine": item.machine, "run": item.run, "cell": item.cell.id, "family": item.family, "reason": item.reason}
+        for item in results.skipped
+    )
+    write_csv(out / "skipped.csv", skipped, ["machine", "run", "cell", "family", "reason"])
+    write_csv(out / "machines.csv", _machine_rows(results), ["machine", "part", "name", "threads", "value"])
+    refused = ({"path": item.path, "field": item.field, "reason": item.reason} for item in results.refused)
+    write_csv(out / "refused.csv", refused, ["path", "field", "reason"])
+
+
+def _sample_rows(results: Results) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for record in results.records:
+        medians = process_medians(record.info.processes)
+        for index, (samples, middle) in enumerate(zip(record.info.processes, medians, strict=True)):
+            rows.append({"record": record.id, "process": index, "median": middle, "samples": samples})
+    return rows
+
+
+def _machine_rows(results: Results) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for machine in results.machines.values():
+        for part, facts in (("stable", machine.stable), ("observed", machine.observed)):
+            rows += [{"machine": machine.id, "part": part, "name": name, "value": facts[name]} for name in sorted(facts)]
+        for name, by_threads in sorted(machine.ceilings.items()):
+            for threads, value in sorted(by_threads.items()):
+                rows.append({"machine": machine.id, "part": "ceiling", "name": name, "threads": threads, "value": value})
+    return rows

@@ -1,0 +1,159 @@
+"""How do rows become CSV files and the page's tables?"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from fffbench.analysis.speedup import Speedup
+from fffbench.plan.workload import CACHES, CALLS
+from fffbench.report.view import Cell, Table
+from fffbench.results.record import Record
+from fffbench.units import number, percent, ratio, seconds
+
+HEAD = (
+    "Implementation", "Layer", "Batch", "Type", "Routing", "Threads", "Cache, call", "Time",
+    "over best dense, fastest threads", "over best dense, same threads", "over published dense",
+    "over same primitive", "over BERT width",
+)  # fmt: skip
+NUMERIC = (False, False, True, False, False, True, False, True, True, True, True, True, True)
+COLUMNS = (("best-dense", "fastest"), ("best-dense", "same"), ("published", "same"), ("same-primitive", "same"), ("bert", "same"))  # fmt: skip
+# A spreadsheet runs a cell that begins like this; text from a result file must not become a formula.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
+    """Write ``rows`` with a header line; None is an empty field, a list is joined by spaces."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_field(row.get(column)) for column in columns])
+    path.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _field(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    if isinstance(value, str):
+        text = value.replace("\x00", "")
+        return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return "" if value is None else value
+
+
+def layer(row: Speedup) -> str:
+    """``768 to 4095, 1x12``: width in, neurons, trees x levels."""
+    tree = f"{row.trees}x{row.levels}" + (f", leaves of {row.leaf_width}" if row.leaf_width else "")
+    return f"{row.d} to {row.n}, {tree}"
+
+
+def speed_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
+    """A speed-up with its interval and its baseline under it, or the reason why there is none."""
+    if row is None:
+        return Cell()
+    if row.speedup is None:
+        return Cell(row.reason or "", words=True)
+    threads = "" if row.baseline_thread_count == row.threads else f", {row.baseline_thread_count} threads"
+    small = f"{row.baseline_implementation}{threads}" + (", provisional" if row.provisional else "")
+    link = anchors.get(row.baseline_record or "", "")
+    return Cell(ratio(row.speedup, row.low, row.high), small, link, f"{row.speedup:.6g}")
+
+
+def time_cell(row: Speedup, anchors: Mapping[str, str]) -> Cell:
+    """The time with error and share of the roofline under it."""
+    if row.time is None:
+        return Cell("not measured", words=True)
+    return Cell(seconds(row.time), quality(row.error, row.roofline_share), anchors.get(row.record or "", ""), f"{row.time:.6g}")
+
+
+def quality(error: float | None, share: float | None) -> str:
+    """``error 2e-7, 61 % of bound``."""
+    parts = [] if error is None else [f"error {error:.0e}".replace("e-0", "e-")]
+    if share is not None:
+        parts.append(f"{percent(share)} of bound")
+    return ", ".join(parts)
+
+
+def is_main(row: Speedup) -> bool:
+    """Whether a row belongs to the table shown first: the headline's protocol."""
+    return (row.cache, row.call, row.routing) == ("cold", "kernel", "uniform")
+
+
+def speedup_table(rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: str, caption: str) -> Table | None:
+    """One line per conditional cell, one column per baseline."""
+    lines: dict[tuple[object, ...], dict[tuple[str, str], Speedup]] = defaultdict(dict)
+    for row in rows:
+        lines[_line_key(row)][row.baseline, row.baseline_threads] = row
+    # the fastest-threads row belongs to the line of its own thread count; other lines point at it
+    ordered = sorted(lines.items(), key=lambda item: item[0])
+    body = tuple(_line(by_baseline, anchors) for _, by_baseline in ordered)
+    if not body:
+        return None
+    return Table(table_id, HEAD, NUMERIC, body, "speedup.csv", caption, filterable=True)
+
+
+def _line_key(row: Speedup) -> tuple[object, ...]:
+    return (
+        row.routing != "uniform", CACHES.index(row.cache), CALLS.index(row.call), row.dtype, row.d, row.n, row.trees,
+        row.levels, row.leaf_width, -row.batch, row.family != "fff", row.implementation, row.threads,
+    )  # fmt: skip
+
+
+def _line(by_baseline: Mapping[tuple[str, str], Speedup], anchors: Mapping[str, str]) -> tuple[Cell, ...]:
+    same = next((row for (_, mode), row in by_baseline.items() if mode == "same"), None)
+    row = same or next(iter(by_baseline.values()))
+    cells = [speed_cell(by_baseline.get(column), anchors) for column in COLUMNS]
+    if row.time is None:
+        cells = [Cell(row.reason or "", words=True), *[Cell()] * (len(COLUMNS) - 1)]
+    elif ("best-dense", "fastest") not in by_baseline:
+        cells[0] = Cell("", "faster at another thread count")
+    return (
+        Cell(row.implementation, row.family), Cell(layer(row)), Cell(str(row.batch)), Cell(row.dtype), Cell(row.routing),
+        Cell(str(row.threads)), Cell(f"{row.cache}, {row.call}"), time_cell(row, anchors), *cells,
+    )  # fmt: skip
+
+
+def cell_rows(records: Iterable[Record], shares: Mapping[str, float | None], times: Mapping[str, tuple[float, float, float]]) -> list[dict[str, object]]:  # fmt: skip
+    """Every record as one flat row, for ``cells.csv``."""
+    rows: list[dict[str, object]] = []
+    for record in records:
+        work, info = record.cell.workload, record.info
+        time, low, high = times[record.id]
+        rows.append({
+            "record": record.id, "machine": record.machine, "run": record.run, "cell": record.cell.id,
+            "implementation": record.cell.implementation, "family": info.family, "device": work.device,
+            "d": work.shape.d, "n": work.shape.n, "trees": work.shape.trees, "levels": work.shape.levels,
+            "leaf_width": work.shape.leaf_width, "batch": work.batch, "dtype": work.dtype, "routing": work.routing,
+            "threads": work.threads, "cache": record.cell.protocol.cache, "call": record.cell.protocol.call,
+            "time": time, "low": low, "high": high, "roofline_share": shares[record.id],
+            "error": info.check.error, "tolerance": info.check.tolerance, "tokens_checked": info.check.tokens,
+            "diverged": info.check.diverged, "diverged_cap": info.check.diverged_cap,
+            "distinct_rows": info.distinct_rows, "prepare_seconds": info.prepare_seconds,
+            "extra_bytes": info.extra_bytes, "processes": len(info.processes), "samples": record.samples,
+            "notes": "; ".join(info.notes),
+        })  # fmt: skip
+    return rows
+
+
+def ceilings_table(ceilings: Mapping[str, Mapping[str, float]], table_id: str) -> Table | None:
+    """Measured ceilings: one line per ceiling, one column per thread count."""
+    threads = sorted({key for by in ceilings.values() for key in by}, key=lambda key: (len(key), key))
+    if not threads:
+        return None
+    head = ("Ceiling", *("accelerator" if key == "0" else f"{key} thread{'s' if key != '1' else ''}" for key in threads))
+    rows = tuple(
+        (Cell(name), *(Cell(_rate(name, by[key])) if key in by else Cell("not measured", words=True) for key in threads))
+        for name, by in sorted(ceilings.items())
+    )
+    return Table(table_id, head, (False, *(True for _ in threads)), rows, "machines.csv")
+
+
+def _rate(name: str, value: float) -> str:
+    if name.startswith("fma"):
+        return f"{number(value / 1e9)} GFLOP/s" if value < 1e12 else f"{number(value / 1e12)} TFLOP/s"  # noqa: PLR2004
+    if name.startswith(("dram", "cache")):
+        return f"{number(value / 1e9)} GB/s"
+    return f"{number(value)} /s"

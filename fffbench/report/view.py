@@ -1,0 +1,129 @@
+"""What does the page show? Plain data with finished strings; templates only loop over it.
+
+A string in here is plain text: the template escapes it. Only ``Figure.svg``
+and ``SampleRow.strip`` are markup, drawn by this package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawn chart with its title, the sentence on how to read it, and its numbers in words."""
+
+    id: str
+    title: str
+    how_to_read: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell: the number, the smaller line under it, a link to samples, or the words that stand for a number."""
+
+    main: str = ""
+    small: str = ""
+    link: str = ""
+    sort: str = ""
+    words: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that scrolls inside itself; ``numeric`` says which columns are right-aligned."""
+
+    id: str
+    head: tuple[str, ...]
+    numeric: tuple[bool, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    csv: str
+    caption: str = ""
+    filterable: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one machine says about one claim."""
+
+    machine: str
+    verdict: str
+    icon: str
+    published: tuple[Cell, ...]
+    fair: tuple[Cell, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class ClaimView:
+    """One claim of the ledger with its findings."""
+
+    id: str
+    statement: str
+    shown: str
+    source: str
+    confidence: str
+    note: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class MachineView:
+    """One machine and device: figures, tables, what it is, and what was measured about it."""
+
+    id: str
+    anchor: str
+    title: str
+    device: str
+    figures: tuple[Figure, ...] = ()
+    main: Table | None = None
+    other: Table | None = None
+    strength: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What identifies a machine, what its newest run saw, its measured ceilings, and its runs."""
+
+    id: str
+    name: str
+    stable: tuple[tuple[str, str], ...]
+    observed: tuple[tuple[str, str], ...]
+    ceilings: Table | None
+    runs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """The raw samples of one record, by process: a strip and the process medians."""
+
+    anchor: str
+    cell: str
+    run: str
+    time: str
+    processes: str
+    strip: Markup
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the page, in the page's order."""
+
+    title: str
+    headline: str
+    summary: str
+    hero: Figure | None
+    claims: tuple[ClaimView, ...]
+    machines: tuple[MachineView, ...]
+    break_even: Table | None
+    break_even_figures: tuple[Figure, ...]
+    skipped: Table | None
+    fingerprints: tuple[Fingerprint, ...]
+    refused: tuple[str, ...]
+    samples: tuple[SampleRow, ...]
+    method: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, str], ...] = field(default=())
