@@ -1,4 +1,4 @@
-"""FFF in CUDA C++: read-ahead blocks for small batches, tensor-core subtrees for large ones, a warp a token else."""
+"""FFF in CUDA C++: read-ahead blocks for small batches, tensor-core or shared-memory subtrees for large ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fffbench.implementations.cuda import build
-from fffbench.implementations.cuda.strategies import STRATEGIES, Layout, Operands, choose, possible
+from fffbench.implementations.cuda.plan import STRATEGIES, VECTOR_BYTES, Gpu, Layout, choose, forced
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.workload import Workload
 
@@ -21,11 +21,9 @@ FAMILY = "fff"
 DEVICES = ("cuda",)
 DTYPES = ("fp32", "bf16", "fp16")
 
-ALIGNMENT = 16  # bytes; rows that start elsewhere take the element-wise kernels
-
 
 @cache
-def machine_reason(device: int = 0) -> str | None:
+def machine_reason() -> str | None:
     """Why CUDA kernels cannot be compiled and run here, as a sentence, or None."""
     if find_spec("torch") is None:
         return "needs torch"
@@ -33,20 +31,21 @@ def machine_reason(device: int = 0) -> str | None:
 
     if not torch.cuda.is_available():
         return "no CUDA device here"
-    capability = torch.cuda.get_device_capability(device)
+    capability = torch.cuda.get_device_capability()
     if capability < build.MIN_CAPABILITY:
         return f"needs compute capability 8.0 or newer; this device has {capability[0]}.{capability[1]}"
     return build.missing()
 
 
 @cache
-def _compile_reason(dtype: str, d: int) -> str | None:
-    """Whether the fallback kernel builds for this device; one compilation, then the disk cache."""
+def compile_reason(dtype: str, d: int) -> str | None:
+    """Whether the fallback kernel builds for this device: one compilation, then the disk cache."""
     import torch
 
-    macros = Layout(d, 1, 1, dtype, aligned=False).macros(FFF_WARPS=1)
+    plan = forced("path", Layout(d, 1, 1, dtype, aligned=False), Gpu(), 1)
     try:
-        build.cubin("path.cu", macros, build.arch_name(torch.cuda.get_device_capability()))
+        for step in plan.steps:
+            build.cubin(step.source, step.macros, build.arch_name(torch.cuda.get_device_capability()))
     except (build.BuildError, OSError, RuntimeError) as error:
         return f"the kernels do not compile here: {error}"
     return None
@@ -56,19 +55,24 @@ def unsupported(workload: Workload) -> str | None:
     """Tree form only, on a GPU for which the sources compile."""
     if workload.shape.leaf_width:
         return "fff_cuda computes the tree form, not leaf blocks"
-    return machine_reason() or _compile_reason(workload.dtype, min(workload.shape.d, 1024))
+    return machine_reason() or compile_reason(workload.dtype, 32)
 
 
-def prepare(weights: Weights, workload: Workload, strategy: str = "auto") -> Layer:
-    """Nothing is packed: kernels read the weights as they are. ``strategy`` forces one of STRATEGIES."""
+def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuning: int) -> Layer:
+    """Nothing is packed: kernels read the weights as they are. ``strategy`` forces one of ``plan.STRATEGIES``."""
     if strategy != "auto" and strategy not in STRATEGIES:
         raise ValueError(f"unknown strategy {strategy!r}; allowed: auto, {', '.join(STRATEGIES)}")
-    shape = workload.shape
     programs: dict[tuple[int, int, bool], Program] = {}
 
-    def program(x: torch.Tensor, y: torch.Tensor) -> Program:
-        return compose(weights, Layout(shape.d, shape.trees, shape.levels, workload.dtype, _aligned(weights, x, y)),
-                       x, y, strategy)  # fmt: skip
+    def program(x: torch.Tensor, y: torch.Tensor, *, aligned: bool) -> Program:
+        from fffbench.implementations.cuda.launch import Program, gpu
+
+        shape = workload.shape
+        layout = Layout(shape.d, shape.trees, shape.levels, workload.dtype, aligned)
+        here = gpu(x.device.index or 0)
+        batch = x.shape[0]
+        plan = choose(layout, here, batch) if strategy == "auto" else forced(strategy, layout, here, batch, **tuning)
+        return Program(plan, x, weights.w1, weights.w2, y)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         import torch
@@ -76,33 +80,24 @@ def prepare(weights: Weights, workload: Workload, strategy: str = "auto") -> Lay
         y = torch.empty_like(x)
         if x.shape[0] == 0:
             return y
-        key = (x.shape[0], torch.cuda.current_stream(x.device).cuda_stream, _aligned(weights, x, y))
+        aligned = _aligned(weights, x, y)
+        key = (x.shape[0], torch.cuda.current_stream(x.device).cuda_stream, aligned)  # a workspace serves one stream
         kept = programs.get(key)
         if kept is None:
-            kept = programs[key] = program(x, y)
-        kept.point(x.data_ptr(), y.data_ptr())
+            kept = programs[key] = program(x, y, aligned=aligned)
+        kept.point(x, y)
         kept.run()
         return y
 
     def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        return (lambda: None) if x.shape[0] == 0 else program(x, y).run
+        if x.shape[0] == 0:
+            return lambda: None
+        return program(x, y, aligned=_aligned(weights, x, y)).run
 
-    layout = Layout(shape.d, shape.trees, shape.levels, workload.dtype, _aligned(weights))
-    chosen = choose(layout, workload.batch) if strategy == "auto" else strategy
-    return Layer(forward, bind, notes=(f"strategy {chosen} of {', '.join(possible(layout))}",))
-
-
-def compose(weights: Weights, layout: Layout, x: torch.Tensor, y: torch.Tensor, strategy: str = "auto") -> Program:
-    """The launches that compute ``y`` from ``x``, compiled and with their workspace allocated."""
-    from fffbench.implementations.cuda.launch import Program
-
-    device = x.device.index or 0
-    operands = Operands(weights.w1, weights.w2, device)
-    operands.x.value, operands.y.value = x.data_ptr(), y.data_ptr()
-    name = choose(layout, x.shape[0]) if strategy == "auto" else strategy
-    return Program(STRATEGIES[name](layout, operands, x.shape[0]), operands, device, keep=(x, y))
+    return Layer(forward, bind)
 
 
 def _aligned(weights: Weights, *others: torch.Tensor) -> bool:
+    """Whether every row of every matrix starts on a 16-byte boundary."""
     row = weights.w1.shape[1] * weights.w1.element_size()
-    return row % ALIGNMENT == 0 and all(t.data_ptr() % ALIGNMENT == 0 for t in (weights.w1, weights.w2, *others))
+    return row % VECTOR_BYTES == 0 and all(t.data_ptr() % VECTOR_BYTES == 0 for t in (weights.w1, weights.w2, *others))

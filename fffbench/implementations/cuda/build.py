@@ -91,7 +91,8 @@ def _compile(source: str, text: str, macros: Mapping[str, int], arch: str) -> by
     try:
         code = Program(text, "c++", options).compile("cubin").code
     except Exception as error:  # cuda-core wraps NVRTC's failures in classes of its own, which moved between versions
-        raise BuildError(f"{source} does not compile for {arch}: {_first_error(str(error)).replace(f"{SOURCES}{os.sep}", "")}") from error
+        reason = _first_error(str(error)).replace(f"{SOURCES}{os.sep}", "")
+        raise BuildError(f"{source} does not compile for {arch}: {reason}") from error
     return code if isinstance(code, bytes) else Path(code).read_bytes()
 
 

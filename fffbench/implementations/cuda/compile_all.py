@@ -1,0 +1,62 @@
+"""Do all CUDA sources compile for every architecture that is claimed, without a GPU?
+
+``python -m fffbench.implementations.cuda.compile_all [--arch sm_90 ...]`` compiles each kernel of each strategy at a
+spread of shapes through NVRTC and prints one line each; exit 1 if one fails, 2 if the compiler is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+from fffbench.implementations import cmm_cuda_naive
+from fffbench.implementations.cuda.build import BuildError, cubin, missing
+from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout, Step
+
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+# named shapes, an odd d, long rows, and the ends of the level range
+SHAPES = ((768, 1, 12), (768, 1, 1), (1024, 1, 12), (768, 16, 8), (77, 3, 5), (4096, 1, 12), (12288, 1, 13), (8, 1, 24))
+DTYPES = ("fp32", "bf16", "fp16")
+
+
+def steps() -> Iterator[Step]:
+    """Every distinct kernel of every strategy over the shapes."""
+    seen = set()
+    for d, trees, levels in SHAPES:
+        for dtype in DTYPES:
+            layout = Layout(d, trees, levels, dtype, aligned=d * (4 if dtype == "fp32" else 2) % 16 == 0)
+            for make in STRATEGIES.values():
+                plan = make(layout, Gpu(), 64)
+                for step in plan.steps if plan else ():
+                    key = (step.source, tuple(sorted(step.macros.items())))
+                    if key not in seen:
+                        seen.add(key)
+                        yield step
+    yield from cmm_cuda_naive.plan(Layout(768, 1, 12, "fp32", aligned=False), 64).steps
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compile everything; the number of failures decides the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--arch", nargs="+", default=list(ARCHITECTURES))
+    chosen = parser.parse_args(arguments)
+    reason = missing()
+    if reason is not None:
+        sys.stderr.write(f"cannot compile: {reason}\n")
+        return 2
+    failures = 0
+    for step in steps():
+        for arch in chosen.arch:
+            try:
+                size = len(cubin(step.source, step.macros, arch))
+                sys.stdout.write(f"ok    {arch:7} {step.entry:18} {size:7} bytes  {step.macros}\n")
+            except BuildError as error:
+                failures += 1
+                sys.stdout.write(f"FAIL  {arch:7} {step.entry:18} {error}  {step.macros}\n")
+    sys.stdout.write(f"{failures} failures\n")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,209 @@
+"""Which kernels compute a tree FFF of this shape, and with which macros, grids and workspace?
+
+Pure arithmetic: no torch, no GPU. A strategy turns a ``Layout``, a ``Gpu`` and a batch into a ``Plan``, or says that it
+cannot; ``choose`` picks the one measured to be fastest (docs/kernels-cuda.md). Arguments of a step are names of
+pointers or plain integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fffbench.implementations.cuda.build import DTYPE_MACRO
+
+VECTOR_BYTES = 16
+WARP = 32
+LANE_FLOATS = 32  # values of a row that one lane keeps in registers; twice that and kernels spill
+PATH_BLOCK = 128
+MAX_TOP = 8  # activations of the first of two kernels: one 16-byte access in 16-bit storage
+STATIC_SHARED = 3 * 1024  # what the kernels declare statically, rounded up
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What a plan depends on of the device: multiprocessors and the shared memory that one block may have."""
+
+    multiprocessors: int = 132
+    shared_bytes: int = 232448
+    early_start: bool = True  # programmatic dependent launch: compute capability 9.0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a plan depends on of the layer: everything but batch and addresses."""
+
+    d: int
+    trees: int
+    levels: int
+    dtype: str
+    aligned: bool = True  # rows start on 16-byte boundaries
+
+    @property
+    def item(self) -> int:
+        """Bytes of an element."""
+        return 4 if self.dtype == "fp32" else 2
+
+    @property
+    def vector(self) -> int:
+        """Elements of one access."""
+        return VECTOR_BYTES // self.item if self.aligned else 1
+
+    def macros(self, **more: int) -> dict[str, int]:
+        """The macros every kernel is compiled with, and ``more``."""
+        return {"FFF_DTYPE": DTYPE_MACRO[self.dtype], "FFF_D": self.d, "FFF_ALIGNED": int(self.aligned), **more}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One launch: source file, entry point, macros, grid, block, dynamic shared memory, arguments."""
+
+    source: str
+    entry: str
+    macros: dict[str, int]
+    grid: int
+    block: int
+    arguments: tuple[str | int, ...]
+    shared: int = 0
+    overlap: bool = False  # may start while its predecessor ends, and waits for it itself
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The launches of one call, and the buffers they share, in bytes, zeroed once."""
+
+    strategy: str
+    steps: tuple[Step, ...]
+    workspace: dict[str, int] = field(default_factory=dict)
+
+
+def path(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
+    """Any shape: enough warps walk one token that a lane keeps at most LANE_FLOATS of a row, 16 warps at most."""
+    del gpu
+    warps = 1
+    while warps < 16 and layout.d > warps * WARP * LANE_FLOATS:
+        warps *= 2
+    block = max(PATH_BLOCK, warps * WARP)
+    tokens = block // (warps * WARP)
+    arguments = ("x", "w1", "w2", "y", batch, layout.trees, layout.levels)
+    return Plan(
+        "path",
+        (Step("path.cu", "fff_path", layout.macros(FFF_WARPS=warps), -(-batch // tokens), block, arguments),),
+    )
+
+
+def latency(layout: Layout, gpu: Gpu, batch: int, ahead: int = 4) -> Plan | None:
+    """A block a token reads several levels ahead; as many as rows of this length leave warps for."""
+    del gpu
+    for levels_ahead, warps in ((4, 16), (3, 16), (2, 16), (2, 32)):
+        per_row = warps >> levels_ahead
+        if levels_ahead > min(ahead, layout.levels) or layout.d > per_row * WARP * LANE_FLOATS:
+            continue
+        block = warps * WARP
+        fits = (v for v in (1, 2, 4, 8) if v >= layout.vector or layout.d <= v * block)
+        macros = layout.macros(
+            FFF_AHEAD=levels_ahead, FFF_BLOCK=block, FFF_OUT_VECTOR=min(next(fits), layout.vector)
+        )
+        arguments = ("x", "w1", "w2", "y", batch, layout.trees, layout.levels)
+        return Plan("latency", (Step("latency.cu", "fff_latency", macros, batch, block, arguments),))
+    return None
+
+
+def tensor(  # noqa: PLR0913 - the tuning parameters of one kernel pair
+    layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, tile: int | None = None, stages: int = 3
+) -> Plan | None:
+    """One tree of at most 13 levels in 16-bit storage: logits of whole subtrees on tensor cores."""
+    if layout.dtype == "fp32" or not layout.aligned or layout.trees != 1 or layout.levels > 13:  # noqa: PLR2004
+        return None
+    tile = tile or 64
+    if layout.levels <= 6:  # noqa: PLR2004
+        below, top = layout.levels, 0
+    else:
+        below = bottom or max(6, layout.levels - 7)
+        top = layout.levels - below
+    if not 0 <= top <= 7 or not 1 <= below <= 6:  # noqa: PLR2004
+        return None
+    macros = layout.macros(FFF_TOP=top, FFF_BOTTOM=below, FFF_TILE=tile, FFF_STAGES=stages)
+    columns, columns_top = max(32, 1 << below), max(32, 1 << top)
+    staged = stages * (tile + columns) * 128
+    shared_bottom = staged + tile * (columns + 4) * 4
+    shared_top = max(stages * (tile + columns_top) * 128, tile * (columns_top + 4) * 4)
+    if max(shared_bottom, shared_top) + STATIC_SHARED > gpu.shared_bytes:
+        return None
+    tiles = -(-batch // tile)
+    operands = ("x", "w1", "w2", "y", "activations", "lists", "counts", batch)
+    second = Step(
+        "tensor_bottom.cu", "fff_tensor_bottom", macros, tiles + (2**top if top else 0), tile * 4, operands,
+        shared_bottom, overlap=gpu.early_start and top > 0,
+    )  # fmt: skip
+    if top == 0:
+        return Plan("tensor", (second,), {"activations": 16, "lists": 16, "counts": 16})
+    first = Step(
+        "tensor_top.cu", "fff_tensor_top", macros, tiles, tile * 4,
+        ("x", "w1", "activations", "lists", "counts", batch), shared_top,
+    )  # fmt: skip
+    workspace = {"activations": batch * 16, "lists": 4 * batch * 2**top, "counts": 4 * (2**top + 1)}
+    return Plan("tensor", (first, second), workspace)
+
+
+def shared(layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None) -> Plan | None:
+    """One tree in fp32, the rows of a subtree in shared memory: as many levels as fit, at most 8 above them."""
+    room = (gpu.shared_bytes - STATIC_SHARED) // (layout.d * 4)  # rows that fit
+    if layout.dtype != "fp32" or not layout.aligned or layout.trees != 1 or layout.levels < 2:  # noqa: PLR2004
+        return None
+    if layout.d > WARP * LANE_FLOATS:
+        return None
+    for below in (bottom,) if bottom else (5, 4, 3, 2, 1):
+        top = layout.levels - below
+        if not 1 <= top <= MAX_TOP or 2 * (2**below - 1) + top > room:
+            continue
+        held = max((h for h in range(1, top + 1) if 2**h - 1 <= room), default=0)
+        macros = layout.macros(FFF_TOP=top, FFF_HELD=held, FFF_BOTTOM=below, FFF_BLOCK=512)
+        first = Step(
+            "shared_top.cu", "fff_shared_top", macros, gpu.multiprocessors, 512,
+            ("x", "w1", "activations", "lists", "counts", batch), (2**held - 1) * layout.d * 4,
+        )  # fmt: skip
+        second = Step(
+            "shared_bottom.cu", "fff_shared_bottom", macros, gpu.multiprocessors, 512,
+            ("x", "w1", "w2", "y", "activations", "lists", "counts", batch),
+            (2 * (2**below - 1) + top) * layout.d * 4, overlap=gpu.early_start,
+        )  # fmt: skip
+        workspace = {"activations": batch * 32, "lists": 4 * batch * 2**top, "counts": 4 * (2**top + 1)}
+        return Plan("shared", (first, second), workspace)
+    return None
+
+
+STRATEGIES: dict[str, Callable[[Layout, Gpu, int], Plan | None]] = {
+    "path": path,
+    "latency": latency,
+    "tensor": tensor,
+    "shared": shared,
+}
+
+LATENCY_BATCH = 1024  # above it, sharing rows between tokens pays
+SHARED_BATCH = 8192
+
+
+def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
+    """The strategy expected to be fastest for this batch among those that can run it."""
+    order = ["latency", "tensor", "shared"] if batch <= LATENCY_BATCH else ["tensor", "shared"]
+    for name in order:
+        if name == "shared" and batch < SHARED_BATCH:
+            continue
+        plan = STRATEGIES[name](layout, gpu, batch)
+        if plan is not None:
+            return plan
+    plan = path(layout, gpu, batch)
+    if plan is None:  # pragma: no cover - path takes every shape
+        raise AssertionError(layout)
+    return plan
+
+
+def forced(name: str, layout: Layout, gpu: Gpu, batch: int, **tuning: int) -> Plan:
+    """The plan of the strategy called ``name``; ``ValueError`` if it is unknown or cannot run this layout."""
+    if name not in STRATEGIES:
+        raise ValueError(f"unknown strategy {name!r}; allowed: auto, {', '.join(STRATEGIES)}")
+    plan = STRATEGIES[name](layout, gpu, batch, **tuning)
+    if plan is None:
+        raise ValueError(f"strategy {name!r} cannot run {layout}")
+    return plan

@@ -1,0 +1,141 @@
+// How do tensor cores compute the logits of all nodes of a subtree for a tile of tokens?
+//
+// logits (kTile, kColumns) = x_tile (kTile, d) . W1_rows (kColumns, d)^T with mma.sync m16n8k16, fp32 accumulation.
+// Both operands stream through shared memory in slices of 64 elements (128 bytes a row, 16-byte chunks exchanged by
+// row so that neither cp.async nor ldmatrix meets a bank conflict). 2 warps lie side by side over the columns and
+// kTile / 16 over the tokens.
+#pragma once
+#include "common.cuh"
+
+#if FFF_DTYPE == 0
+#error "tensor.cuh is for 16-bit storage; fp32 has shared.cu"
+#endif
+#ifndef FFF_TILE
+#define FFF_TILE 64  // tokens of a tile
+#endif
+#ifndef FFF_STAGES
+#define FFF_STAGES 3  // slices in flight or in use
+#endif
+#ifndef FFF_TOP
+#define FFF_TOP 6  // levels of the first kernel
+#endif
+#ifndef FFF_BOTTOM
+#define FFF_BOTTOM 6  // levels of the second
+#endif
+
+constexpr int kTile = FFF_TILE;
+constexpr int kStages = FFF_STAGES;
+constexpr int kSlice = 64;           // elements of a row in a stage
+constexpr int kSliceBytes = 128;
+constexpr int kSlices = ceil_div(kD, kSlice);
+constexpr int kTokenWarps = kTile / 16;
+constexpr int kThreads = kTokenWarps * 2 * kWarp;
+constexpr int kMaxTop = 8;           // activations of the first kernel kept for a token: one 16-byte access
+
+__host__ __device__ constexpr int columns_of(int levels) { return levels < 5 ? 32 : 1 << levels; }
+
+__device__ __forceinline__ u32 shared_address(const void* p) { return u32(__cvta_generic_to_shared(p)); }
+
+__device__ __forceinline__ void copy16(u32 to, const void* from, bool real) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(real ? 16 : 0) : "memory");
+}
+__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int N>
+__device__ __forceinline__ void await() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+__device__ __forceinline__ void ldmatrix(u32 (&r)[4], u32 address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+__device__ __forceinline__ void ldmatrix_trans(u32 (&r)[4], u32 address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address)
+                 : "memory");
+}
+__device__ __forceinline__ void mma(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+#if FFF_DTYPE == 2
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};"
+#else
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};"
+#endif
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Byte offset of 16-byte chunk `chunk` of row `row` in a slice whose rows are 128 bytes.
+__device__ __forceinline__ u32 swizzled(int row, int chunk) { return u32(row * kSliceBytes + ((chunk ^ (row & 7)) << 4)); }
+
+template <int Columns>
+struct Logits {
+    static constexpr int kRows = kTile + Columns;  // tokens, then nodes
+    static constexpr int kStageBytes = kRows * kSliceBytes;
+    static constexpr int kCopies = ceil_div(kRows * 8, kThreads);
+    static constexpr int kBlocks = Columns / 2 / 8;       // 8-wide column blocks of one warp
+    static constexpr int kStride = Columns + 4;           // floats of a row of logits; rows fall on distinct banks
+    static constexpr int kLogitBytes = kTile * kStride * 4;
+    static_assert(kBlocks % 2 == 0, "columns come in sixteens");
+
+    const scalar* source[kCopies];  // each thread copies one chunk of these rows, slice after slice
+    float sums[kBlocks][4];
+
+    // rows: index of the row of x (tokens) or W1 (nodes), negative for none.
+    __device__ __forceinline__ void begin(const scalar* x, const scalar* w1, const int* rows) {
+#pragma unroll
+        for (int i = 0; i < kCopies; ++i) {
+            const int row = (int(threadIdx.x) + i * kThreads) / 8;
+            const int index = row < kRows ? rows[row] : -1;
+            source[i] = index < 0 ? nullptr : (row < kTile ? x : w1) + i64(index) * kD + (threadIdx.x % 8) * 8;
+        }
+#pragma unroll
+        for (int b = 0; b < kBlocks; ++b)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) sums[b][i] = 0.0f;
+    }
+
+    __device__ __forceinline__ void copy(const scalar* dummy, u32 stage, int slice) {
+        const int chunk = threadIdx.x % 8;
+        const bool inside = slice * kSlice + chunk * 8 < kD;
+#pragma unroll
+        for (int i = 0; i < kCopies; ++i) {
+            const int row = (int(threadIdx.x) + i * kThreads) / 8;
+            const bool real = inside && source[i] != nullptr;
+            if (kRows * 8 % kThreads == 0 || row < kRows)
+                copy16(stage + swizzled(row, chunk), real ? source[i] + slice * kSlice : dummy, real);
+        }
+    }
+
+    __device__ __forceinline__ void multiply(u32 stage) {
+        const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+        const int first = warp / 2 * 16, column = warp % 2 * (Columns / 2);
+        const u32 nodes = stage + kTile * kSliceBytes;
+#pragma unroll
+        for (int k = 0; k < kSlice / 16; ++k) {
+            u32 a[4];
+            ldmatrix(a, stage + swizzled(first + lane % 16, k * 2 + lane / 16));
+#pragma unroll
+            for (int b = 0; b < kBlocks; b += 2) {
+                u32 w[4];
+                ldmatrix(w, nodes + swizzled(column + b * 8 + (lane & 7) + (lane & 16) / 2, k * 2 + (lane >> 3 & 1)));
+                mma(sums[b], a, w[0], w[1]);
+                mma(sums[b + 1], a, w[2], w[3]);
+            }
+        }
+    }
+
+    __device__ __forceinline__ void write(float* logits) {
+        const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+        float* row = logits + (warp / 2 * 16 + lane / 4) * kStride + warp % 2 * (Columns / 2) + lane % 4 * 2;
+#pragma unroll
+        for (int b = 0; b < kBlocks; ++b) {
+            *reinterpret_cast<float2*>(row + b * 8) = make_float2(sums[b][0], sums[b][1]);
+            *reinterpret_cast<float2*>(row + b * 8 + 8 * kStride) = make_float2(sums[b][2], sums[b][3]);
+        }
+    }
+};

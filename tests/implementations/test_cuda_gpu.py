@@ -1,0 +1,115 @@
+"""Does every CUDA strategy compute the tree FFF on a GPU, over edge shapes, into poisoned outputs?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, fff_cuda, fff_triton, reference
+from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout
+from fffbench.implementations.registry import Layer, Weights
+from fffbench.plan.routing import make
+from fffbench.plan.workload import Shape, Workload
+
+torch = pytest.importorskip("torch")
+REASON = fff_cuda.machine_reason()
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(REASON is not None, reason=str(REASON))]
+
+TOLERANCE = {"fp32": 2e-5, "bf16": 5e-3, "fp16": 1e-3}  # relative to a token's output norm
+NEAR_TIE = 3e-6  # logits of unit scale: fp32 sums of up to 4096 products agree to about this
+SHAPES = [
+    Shape.tree(d, trees, levels)
+    for d, trees, levels in (
+        (768, 1, 12), (768, 1, 11), (768, 1, 8), (768, 1, 6), (768, 1, 1), (768, 1, 13), (1024, 1, 10),
+        (72, 1, 7), (8, 1, 9), (200, 1, 12), (77, 1, 5), (1, 1, 3), (64, 5, 4), (77, 3, 2), (3000, 1, 4), (4096, 1, 3),
+        (12288, 1, 2), (16, 1, 16),
+    )
+]  # fmt: skip
+BATCHES = (0, 1, 2, 63, 64, 65, 300, 1025)
+DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def conform(prepare: Callable[[Weights, Workload], Layer], workload: Workload) -> None:
+    """Run ``prepare(weights, workload)`` through bind (twice), forward and compare both with float64."""
+    shape, cast = workload.shape, DTYPE[workload.dtype]
+    drawn = make(workload, max(1, workload.batch))
+    x = torch.from_numpy(drawn.x[: workload.batch]).to("cuda", cast)
+    weights = Weights(*(torch.from_numpy(w).to("cuda", cast) for w in (drawn.w1, drawn.w2)))
+    layer = prepare(weights, workload)
+    y = torch.full_like(x, float("nan"))
+    run = layer.bind(x, y)
+    run()
+    first = y.clone()
+    y.fill_(float("nan"))
+    run()
+    torch.cuda.synchronize()
+    assert torch.equal(first, y), "two runs over the same inputs differ"
+    outputs = [y, layer.forward(x)]
+    exact = reference.tree(*(t.double().cpu().numpy() for t in (x, weights.w1, weights.w2)), shape)
+    sure = np.abs(exact.logits).min(axis=1, initial=np.inf) > NEAR_TIE if workload.batch else np.zeros(0, dtype=bool)
+    scale = np.maximum(np.linalg.norm(exact.y, axis=1), 1e-6)
+    for out in outputs:
+        assert out.shape == x.shape
+        assert out.dtype == cast
+        error = np.linalg.norm(out.double().cpu().numpy() - exact.y, axis=1) / scale
+        assert np.isfinite(error).all(), "an element was not written"
+        assert (error[sure] < TOLERANCE[workload.dtype]).all(), f"worst {error[sure].max():.2e}"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.id)
+def test_a_strategy_agrees_with_float64(shape: Shape, dtype: str, strategy: str) -> None:
+    aligned = shape.d * (4 if dtype == "fp32" else 2) % 16 == 0
+    if STRATEGIES[strategy](Layout(shape.d, shape.trees, shape.levels, dtype, aligned), Gpu(), 64) is None:
+        pytest.skip(f"{strategy} does not take this shape")
+    for batch in BATCHES:
+        workload = Workload(shape, batch, dtype, device="cuda")
+        conform(lambda weights, w: fff_cuda.prepare(weights, w, strategy), workload)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_auto_takes_one_path_for_all_tokens(dtype: str) -> None:
+    conform(fff_cuda.prepare, Workload(Shape.tree(768, 1, 12), 9000, dtype, "single-path", device="cuda"))
+
+
+@pytest.mark.parametrize("module", [cmm_cuda_naive, cmm_triton_levels, fff_triton], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("shape", [Shape.tree(768, 1, 12), Shape.tree(77, 3, 2), Shape.tree(40, 1, 1)], ids=lambda s: s.id)
+def test_the_other_kernels_agree_with_float64(module: object, shape: Shape) -> None:
+    for dtype in module.DTYPES:  # type: ignore[attr-defined]
+        for batch in (0, 1, 65):
+            conform(module.prepare, Workload(shape, batch, dtype, device="cuda"))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_bound_call_replays_in_a_graph(strategy: str) -> None:
+    dtype = "fp32" if strategy == "shared" else "bf16"
+    workload = Workload(Shape.tree(768, 1, 12), 700, dtype, device="cuda")
+    drawn = make(workload, 700)
+    x = torch.from_numpy(drawn.x).to("cuda", DTYPE[dtype])
+    weights = Weights(*(torch.from_numpy(w).to("cuda", DTYPE[dtype]) for w in (drawn.w1, drawn.w2)))
+    y = torch.empty_like(x)
+    run = fff_cuda.prepare(weights, workload, strategy).bind(x, y)
+    run()
+    eager = y.clone()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(3):
+            run()
+    y.fill_(float("nan"))
+    graph.replay()
+    torch.cuda.synchronize()
+    assert torch.equal(eager, y)
+
+
+def test_unaligned_tensors_take_the_element_wise_kernels() -> None:
+    shape = Shape.tree(32, 1, 7)
+    workload = Workload(shape, 33, "bf16", device="cuda")
+    drawn = make(workload, 33)
+    flat = torch.from_numpy(np.concatenate([[0.0], drawn.x.ravel()])).to("cuda", torch.bfloat16)
+    x = flat[1:].view(33, 32)
+    weights = Weights(*(torch.from_numpy(w).to("cuda", torch.bfloat16) for w in (drawn.w1, drawn.w2)))
+    layer = fff_cuda.prepare(weights, workload)
+    torch.testing.assert_close(layer.forward(x), layer.forward(x.clone()), atol=0.03, rtol=0.03)
