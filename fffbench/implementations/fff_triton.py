@@ -34,8 +34,9 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     def launch(x: torch.Tensor, y: torch.Tensor) -> None:
         if x.shape[0]:
             walk[(x.shape[0],)](
-                x, weights.w1, weights.w2, y, shape.d, shape.trees, shape.levels, BLOCK=block, num_warps=warps
-            )
+                x, weights.w1, weights.w2, y, shape.d,
+                TREES=shape.trees, LEVELS=shape.levels, BLOCK=block, num_warps=warps,
+            )  # fmt: skip
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         import torch

@@ -137,15 +137,14 @@ def main(parts: Sequence[str]) -> None:
     for dtype in ("bf16", "fp16"):
         if dtype in wanted:
             for bottom in (6, 5):
-                for tile in (64, 128, 32):
-                    for stages in (3, 4):
-                        case(tree, 16384, dtype, "tensor", bottom=bottom, tile=tile, stages=stages)
+                for tile, stages in ((64, 3), (64, 4), (128, 3), (32, 3), (32, 4)):
+                    case(tree, 16384, dtype, "tensor", bottom=bottom, tile=tile, stages=stages)
             case(tree, 16384, dtype, "tensor", single=True)
             case(tree, 16384, dtype, "path")
             for batch in (1024, 4096, 65536):
-                case(tree, batch, dtype, "tensor")
-                case(tree, batch, dtype, "tensor", bottom=5)
-                case(tree, batch, dtype, "tensor", tile=32)
+                for tile in (64, 32):
+                    for bottom in (6, 5):
+                        case(tree, batch, dtype, "tensor", tile=tile, bottom=bottom)
                 case(tree, batch, dtype, "path")
     if "fp32" in wanted:
         for batch in (1024, 4096, 16384, 65536):
@@ -155,7 +154,7 @@ def main(parts: Sequence[str]) -> None:
         case(tree, 16384, "fp32", "shared", single=True)
     if "small" in wanted:
         for dtype in ("fp32", "bf16"):
-            for batch in (1, 16, 64, 128, 256, 512, 1024, 2048):
+            for batch in (1, 128, 512, 1024):
                 for ahead in (4, 3, 2):
                     case(tree, batch, dtype, "latency", ahead=ahead)
                 case(tree, batch, dtype, "path")
@@ -163,6 +162,13 @@ def main(parts: Sequence[str]) -> None:
         for dtype in ("bf16", "fp32"):
             for batch in (1, 128, 1024, 16384):
                 dense(batch, dtype)
+    if "profile" in wanted:  # for a profiler: each kernel pair twice, nothing else
+        for dtype, strategy in (("bf16", "tensor"), ("fp32", "shared")):
+            x, weights = data(tree, 16384, dtype, 0)
+            call = fff_cuda.prepare(weights, Workload(tree, 16384, dtype, device="cuda"), strategy).bind(x, x.clone())
+            call()
+            call()
+            torch.cuda.synchronize()
     if "others" in wanted:
         for d, trees, levels in ((1024, 1, 12), (768, 1, 6), (768, 1, 13), (768, 1, 16), (768, 16, 8), (4096, 1, 12)):
             for dtype in ("fp32", "bf16"):

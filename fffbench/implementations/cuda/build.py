@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import tempfile
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 SOURCES = Path(__file__).parent
 DTYPE_MACRO = {"fp32": 0, "bf16": 1, "fp16": 2}
@@ -33,12 +35,21 @@ def missing() -> str | None:
         if find_spec("cuda") is None or find_spec("cuda.core") is None:
             return "needs cuda-core (pip install 'fffbench[cuda]')"
         from cuda.bindings import nvrtc
-        from cuda.core import Program  # noqa: F401
 
+        core()
         nvrtc.nvrtcVersion()
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         return f"needs cuda-core 0.5 or newer with NVRTC: {_first_line(error)}"
     return None
+
+
+def core() -> Any:
+    """cuda-core, under the name it has in this version."""
+    try:
+        module = importlib.import_module("cuda.core")
+        return module if hasattr(module, "Program") else importlib.import_module("cuda.core.experimental")
+    except ModuleNotFoundError:
+        return importlib.import_module("cuda.core.experimental")
 
 
 def arch_name(capability: tuple[int, int]) -> str:
@@ -79,9 +90,7 @@ def _key(text: str, macros: Mapping[str, int], arch: str) -> str:
 
 
 def _compile(source: str, text: str, macros: Mapping[str, int], arch: str) -> bytes:
-    from cuda.core import Program, ProgramOptions
-
-    options = ProgramOptions(
+    options = core().ProgramOptions(
         name=source,
         arch=arch,
         std=STANDARD,
@@ -89,7 +98,7 @@ def _compile(source: str, text: str, macros: Mapping[str, int], arch: str) -> by
         define_macro=[(name, str(value)) for name, value in sorted(macros.items())],
     )
     try:
-        code = Program(text, "c++", options).compile("cubin").code
+        code = core().Program(text, "c++", options).compile("cubin").code
     except Exception as error:  # cuda-core wraps NVRTC's failures in classes of its own, which moved between versions
         reason = _first_error(str(error)).replace(f"{SOURCES}{os.sep}", "")
         raise BuildError(f"{source} does not compile for {arch}: {reason}") from error

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fffbench.implementations.cuda.build import arch_name, cubin
+from fffbench.implementations.cuda.build import arch_name, core, cubin
 from fffbench.implementations.cuda.plan import Gpu, Plan, Step
 
 if TYPE_CHECKING:
@@ -43,10 +43,8 @@ def gpu(device: int) -> Gpu:
 def load(source: str, entry: str, macros: tuple[tuple[str, int], ...], device: int) -> Any:
     """The kernel ``entry`` of ``source`` on CUDA device ``device``, compiled or taken from the cache."""
     import torch
-    from cuda.core import ObjectCode
-
     code = cubin(source, dict(macros), arch_name(torch.cuda.get_device_capability(device)))
-    return ObjectCode.from_cubin(code).get_kernel(entry)
+    return core().ObjectCode.from_cubin(code).get_kernel(entry)
 
 
 class Launch:
@@ -57,7 +55,7 @@ class Launch:
         from cuda.bindings import driver
 
         self._kernel = load(step.source, step.entry, tuple(sorted(step.macros.items())), device)
-        handle = int(self._kernel.handle)
+        handle = int(getattr(self._kernel, "handle", None) or self._kernel._handle)  # private before cuda-core 1.0
         if step.shared > DEFAULT_SHARED:
             limit = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
             where = checked(driver.cuDeviceGet(device))

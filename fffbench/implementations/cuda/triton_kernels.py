@@ -15,7 +15,7 @@ def _gelu(z):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def walk(x, w1, w2, y, d, trees, levels, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, N803, PLR0913, PLR0917
+def walk(x, w1, w2, y, d, TREES: tl.constexpr, LEVELS: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, N803, PLR0913, PLR0917
     """Every level of every tree for one token; x and the output stay in registers."""
     token = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
@@ -23,14 +23,14 @@ def walk(x, w1, w2, y, d, trees, levels, BLOCK: tl.constexpr):  # type: ignore[n
     row_x = tl.load(x + token * d + column, mask=inside, other=0.0).to(tl.float32)
     out = tl.zeros([BLOCK], dtype=tl.float32)
     first = token * 0  # the row of the tree's root, 64-bit from the start
-    for _tree in range(trees):
+    for _tree in range(TREES):
         node = token * 0
-        for _level in range(levels):
+        for _level in range(LEVELS):
             at = (first + node) * d + column
             z = tl.sum(row_x * tl.load(w1 + at, mask=inside, other=0.0).to(tl.float32), axis=0)
             out += _gelu(z) * tl.load(w2 + at, mask=inside, other=0.0).to(tl.float32)
             node = 2 * node + 1 + (z > 0).to(tl.int64)
-        first += (token * 0 + 1 << levels) - 1
+        first += (1 << LEVELS) - 1
     tl.store(y + token * d + column, out.to(y.dtype.element_ty), mask=inside)
 
 
