@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fffbench.implementations.cuda.build import arch_name, core, cubin
-from fffbench.implementations.cuda.plan import Gpu, Plan, Step
+from fffbench.implementations.cuda.plan import STATIC_SHARED, Gpu, Plan, Step
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,7 @@ class Launch:
 
         self._kernel = load(step.source, step.entry, tuple(sorted(step.macros.items())), device)
         handle = int(getattr(self._kernel, "handle", None) or self._kernel._handle)  # private before cuda-core 1.0
-        if step.shared > DEFAULT_SHARED:
+        if step.shared + STATIC_SHARED > DEFAULT_SHARED:
             limit = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
             where = checked(driver.cuDeviceGet(device))
             checked(driver.cuKernelSetAttribute(limit, step.shared, driver.CUkernel(handle), where))
