@@ -1,0 +1,64 @@
+"""The C++ kernels with planted mistakes: ``fault`` says which. For testing the tests, never for measuring."""
+
+GEMV_MAX_BATCH: int
+
+def isas() -> list[str]: ...
+
+class FffCall:
+    tensors: object  # free for the caller: what the addresses belong to
+    def __init__(
+        self,
+        x: int,
+        w1: int,
+        w2: int,
+        y: int,
+        batch: int,
+        d: int,
+        trees: int,
+        levels: int,
+        threads: int = 1,
+        strategy: str = "auto",
+        isa: str = "auto",
+        dtype: str = "fp32",
+        fault: str = "none",
+    ) -> None: ...
+    def run(self) -> None: ...
+    def run_on(self, x: int, w1: int, w2: int, y: int) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def strategy(self) -> str: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def workers(self) -> int: ...
+
+class GemvCall:
+    tensors: object
+    def __init__(
+        self,
+        x: int,
+        w1: int,
+        w2: int,
+        y: int,
+        batch: int,
+        d: int,
+        n: int,
+        threads: int = 1,
+        isa: str = "auto",
+        dtype: str = "fp32",
+    ) -> None: ...
+    def run(self) -> None: ...
+    def run_on(self, x: int, w1: int, w2: int, y: int) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+
+def path(
+    x: int, w1: int, batch: int, d: int, trees: int, levels: int, threads: int, isa: str, dtype: str, out: int
+) -> None: ...
+def evict(ptr: int, nbytes: int) -> bool: ...
+def fma_rate(threads: int, isa: str = "auto", dtype: str = "fp32", seconds: float = 0.5) -> float: ...
+def read_rate(nbytes: int, threads: int, seconds: float = 0.5) -> float: ...
+def copy_rate(nbytes: int, threads: int, seconds: float = 0.5) -> float: ...

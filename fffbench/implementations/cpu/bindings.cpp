@@ -1,0 +1,107 @@
+// What does Python see of the C++ kernels? Addresses and counts; shapes and types are checked on the Python side.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "call.hpp"
+#include "ceilings.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace fffbench;
+
+namespace {
+
+#ifdef FFFBENCH_PLANT_FAULTS
+constexpr const char* FAULTS[] = {"none",         "skip_level",  "wrong_row",      "ignore_activation",
+                                  "stale_memory", "flip_branch", "write_past_end"};
+
+Fault fault_named(const std::string& name) {
+    std::string names;
+    for (int i = 0; i < static_cast<int>(std::size(FAULTS)); ++i) {
+        if (name == FAULTS[i]) return static_cast<Fault>(i);
+        names += std::string(i == 0 ? "" : ", ") + FAULTS[i];
+    }
+    throw std::invalid_argument("fault '" + name + "' is unknown; allowed: " + names);
+}
+#endif
+
+FffCall* make_fff(FffCall* at, Address x, Address w1, Address w2, Address y, std::int64_t batch, std::int64_t d,
+                  std::int64_t trees, int levels, int threads, const std::string& strategy, const std::string& isa,
+                  const std::string& dtype, Fault fault) {
+    const FffShape shape{batch, d, trees, levels, threads, dtype_named(dtype)};
+    return new (at) FffCall(x, w1, w2, y, shape, strategy, isa, fault);
+}
+
+std::vector<std::string> isa_names() {
+    std::vector<std::string> names;
+    for (const Isa* isa : supported_isas()) names.emplace_back(isa->name);
+    return names;
+}
+
+}  // namespace
+
+NB_MODULE(FFFBENCH_MODULE, m) {
+    using Release = nb::call_guard<nb::gil_scoped_release>;
+    m.doc() = "The C++ kernels of fffbench: addresses in, nothing checked but counts. Use fffbench.fff instead.";
+    m.def("isas", isa_names, "Instruction sets that run here, best first.");
+
+    nb::class_<FffCall>(m, "FffCall", nb::dynamic_attr(), "A tree FFF of one shape, planned, with its workspace.")
+#ifdef FFFBENCH_PLANT_FAULTS
+        .def("__init__",
+             [](FffCall* at, Address x, Address w1, Address w2, Address y, std::int64_t batch, std::int64_t d,
+                std::int64_t trees, int levels, int threads, const std::string& strategy, const std::string& isa,
+                const std::string& dtype, const std::string& fault) {
+                 make_fff(at, x, w1, w2, y, batch, d, trees, levels, threads, strategy, isa, dtype, fault_named(fault));
+             },
+             "x"_a, "w1"_a, "w2"_a, "y"_a, "batch"_a, "d"_a, "trees"_a, "levels"_a, "threads"_a = 1,
+             "strategy"_a = "auto", "isa"_a = "auto", "dtype"_a = "fp32", "fault"_a = "none")
+#else
+        .def("__init__",
+             [](FffCall* at, Address x, Address w1, Address w2, Address y, std::int64_t batch, std::int64_t d,
+                std::int64_t trees, int levels, int threads, const std::string& strategy, const std::string& isa,
+                const std::string& dtype) {
+                 make_fff(at, x, w1, w2, y, batch, d, trees, levels, threads, strategy, isa, dtype, Fault::none);
+             },
+             "x"_a, "w1"_a, "w2"_a, "y"_a, "batch"_a, "d"_a, "trees"_a, "levels"_a, "threads"_a = 1,
+             "strategy"_a = "auto", "isa"_a = "auto", "dtype"_a = "fp32")
+#endif
+        .def("run", &FffCall::run, Release(), "Compute y from x, at the addresses given to the constructor.")
+        .def("run_on", &FffCall::run_on, Release(), "x"_a, "w1"_a, "w2"_a, "y"_a, "The same with other tensors.")
+        .def_prop_ro("workspace_bytes", &FffCall::workspace_bytes)
+        .def_prop_ro("strategy", &FffCall::strategy)
+        .def_prop_ro("isa", &FffCall::isa)
+        .def_prop_ro("workers", &FffCall::threads, "Threads that get work; a small call wakes fewer than it may.");
+
+    nb::class_<GemvCall>(m, "GemvCall", nb::dynamic_attr(), "A dense layer on at most 16 tokens, with its workspace.")
+        .def("__init__",
+             [](GemvCall* at, Address x, Address w1, Address w2, Address y, std::int64_t batch, std::int64_t d,
+                std::int64_t n, int threads, const std::string& isa, const std::string& dtype) {
+                 new (at) GemvCall(x, w1, w2, y, batch, d, n, threads, isa, dtype_named(dtype));
+             },
+             "x"_a, "w1"_a, "w2"_a, "y"_a, "batch"_a, "d"_a, "n"_a, "threads"_a = 1, "isa"_a = "auto",
+             "dtype"_a = "fp32")
+        .def("run", &GemvCall::run, Release())
+        .def("run_on", &GemvCall::run_on, Release(), "x"_a, "w1"_a, "w2"_a, "y"_a)
+        .def_prop_ro("workspace_bytes", &GemvCall::workspace_bytes)
+        .def_prop_ro("isa", &GemvCall::isa);
+    m.attr("GEMV_MAX_BATCH") = GEMV_MAX_BATCH;
+
+    m.def("path",
+          [](Address x, Address w1, std::int64_t batch, std::int64_t d, std::int64_t trees, int levels, int threads,
+             const std::string& isa, const std::string& dtype, Address out) {
+              visited_path(x, w1, {batch, d, trees, levels, threads, dtype_named(dtype)}, isa, out);
+          },
+          Release(), "x"_a, "w1"_a, "batch"_a, "d"_a, "trees"_a, "levels"_a, "threads"_a, "isa"_a, "dtype"_a, "out"_a,
+          "Rows of W1 visited, int32 (batch, trees * levels), written to `out`.");
+    m.def("evict", evict, Release(), "ptr"_a, "nbytes"_a,
+          "Flush every cache line of the range; False where the processor cannot.");
+    m.def("fma_rate",
+          [](int threads, const std::string& isa, const std::string& dtype, double seconds) {
+              return fma_rate(threads, isa, dtype_named(dtype), seconds);
+          },
+          Release(), "threads"_a, "isa"_a = "auto", "dtype"_a = "fp32", "seconds"_a = 0.5, "flop/s from registers.");
+    m.def("read_rate", read_rate, Release(), "nbytes"_a, "threads"_a, "seconds"_a = 0.5, "bytes/s summed up.");
+    m.def("copy_rate", copy_rate, Release(), "nbytes"_a, "threads"_a, "seconds"_a = 0.5,
+          "bytes/s read and written with streaming stores; nbytes is both together.");
+}

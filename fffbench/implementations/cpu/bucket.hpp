@@ -1,0 +1,185 @@
+// Throughput strategy: how do many tokens share the loads of the weight rows they have in common?
+//
+// Tokens at a node are taken four at a time against the node's row and, speculatively, both children's: 12
+// multiply-adds for 7 loads, two levels a pass over x. Then they are partitioned in place and each part goes on
+// depth-first, so that a subtree's weights and tokens stay in the second-level cache. Tokens that arrive at a leaf
+// together share the whole path: their output is summed in registers over all levels and written once.
+#pragma once
+
+namespace {
+using fffbench::CHUNK;
+using fffbench::GROUP;
+using fffbench::LOGIT_PAD;
+
+constexpr int OUTPUT_TOKENS = 16;  // tokens whose activations are held at once while columns of W2 pass by
+
+template <class T>
+struct Descent {
+    const Job& job;
+    const Scratch& scratch;
+    std::int64_t base;        // row of the tree's root
+    int stop;                 // level at which to record the node instead of going on, or job.levels
+    std::int64_t first_token; // of the work item: where scratch.row begins
+    bool add;                 // to what earlier trees left
+
+    const T* x(std::int64_t token) const { return static_cast<const T*>(job.x) + token * job.d; }
+    const T* w1(std::int64_t node) const { return static_cast<const T*>(job.w1) + (base + node) * job.d; }
+
+    // Does the tree's sum go to fp32 scratch rather than to y?
+    bool wide() const { return !same<T, float> && job.trees > 1; }
+};
+
+template <class T, int TOKENS, int ROWS>
+inline void group_logits(const Descent<T>& c, const T* const* w, const std::int32_t* tokens, int ahead, int level,
+                         unsigned char* turn) {
+    const T* x[TOKENS];
+    const T* next[TOKENS];
+    float out[TOKENS][ROWS];
+    for (int t = 0; t < TOKENS; ++t) {
+        x[t] = c.x(tokens[t]);
+        next[t] = c.x(tokens[t < ahead ? TOKENS + t : t]);
+    }
+    dots<T, TOKENS, ROWS>(x, w, c.job.d, next, out);
+    for (int t = 0; t < TOKENS; ++t) {
+        float* logits = c.job.logits + static_cast<std::int64_t>(tokens[t]) * c.job.logit_stride + level;
+        const bool right = turns_right(c.job, out[t][0], level);
+        logits[0] = out[t][0];
+        turn[t] = right;
+        if constexpr (ROWS == 3) {
+            const float second = out[t][1 + right];
+            logits[1] = second;
+            turn[t] = static_cast<unsigned char>(2 * right + turns_right(c.job, second, level + 1));
+        }
+    }
+}
+
+// Logits and turns of all tokens at a node, for one level (ROWS = 1) or two (ROWS = 3).
+template <class T, int ROWS>
+inline void node_logits(const Descent<T>& c, std::int64_t node, int level, const std::int32_t* tokens, int count) {
+    const T* w[ROWS];
+    w[0] = c.w1(node);
+    for (int r = 1; r < ROWS; ++r) w[r] = c.w1(2 * node + r);
+    unsigned char* turn = c.scratch.turn;
+    int i = 0;
+    for (; i + GROUP <= count; i += GROUP)
+        group_logits<T, GROUP, ROWS>(c, w, tokens + i, count - i - GROUP, level, turn + i);
+    switch (count - i) {
+        case 3: group_logits<T, 3, ROWS>(c, w, tokens + i, 0, level, turn + i); break;
+        case 2: group_logits<T, 2, ROWS>(c, w, tokens + i, 0, level, turn + i); break;
+        case 1: group_logits<T, 1, ROWS>(c, w, tokens + i, 0, level, turn + i); break;
+        default: break;
+    }
+}
+
+// Tokens that share the path to `leaf`: activations, then the output rows.
+template <class T>
+inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32_t* tokens, int count) {
+    const Job& job = c.job;
+    const T* rows[MAX_LEVELS];
+    for (int k = job.levels - 1; k >= 0; --k, leaf = (leaf - 1) / 2)
+        rows[k] = static_cast<const T*>(job.w2) + output_row(job, c.base + leaf, k) * job.d;
+    const int stride = job.logit_stride;
+    alignas(64) float act[OUTPUT_TOKENS * 2 * LOGIT_PAD];
+    T* y[OUTPUT_TOKENS];
+    float* sums[OUTPUT_TOKENS];
+    for (int i = 0; i < count;) {
+        int n = 0;
+        for (; n < OUTPUT_TOKENS && i < count; ++i) {
+            const std::int64_t token = tokens[i];
+            if (forgets(job, token)) continue;
+            y[n] = static_cast<T*>(job.y) + token * job.d;
+            sums[n] = c.scratch.row + (token - c.first_token) * job.d;
+            __builtin_memcpy(act + n * stride, job.logits + token * stride, sizeof(float) * static_cast<unsigned>(stride));
+            activate(job, act + n * stride, stride);
+            ++n;
+        }
+        if (c.wide())
+            output<T, float>(sums, rows, act, stride, n, job.levels, job.d, c.add, false);
+        else
+            output<T, T>(y, rows, act, stride, n, job.levels, job.d, c.add, job.stream);
+    }
+}
+
+// Stable partition by turn into `ways` parts; ends[w] is where part w ends.
+inline void partition(const Scratch& scratch, std::int32_t* tokens, int count, int shift, int* ends) {
+    int at[4] = {0, 0, 0, 0};
+    for (int i = 0; i < count; ++i) ++at[scratch.turn[i] >> shift];
+    for (int w = 0, sum = 0; w < 4; ++w) {
+        const int size = at[w];
+        at[w] = sum;
+        ends[w] = sum += size;
+    }
+    for (int i = 0; i < count; ++i) scratch.spare[at[scratch.turn[i] >> shift]++] = tokens[i];
+    __builtin_memcpy(tokens, scratch.spare, sizeof(std::int32_t) * static_cast<unsigned>(count));
+}
+
+template <class T>
+void descend(const Descent<T>& c, std::int64_t node, int level, std::int32_t* tokens, int count) {
+    if (level == c.stop) {
+        for (int i = 0; i < count; ++i) c.job.subtree[tokens[i]] = static_cast<std::int32_t>(node);
+        return;
+    }
+    const bool pair = c.stop - level >= 2;
+    const int next = level + (pair ? 2 : 1);
+    const bool last = next == c.job.levels;  // the turn at the last level leads nowhere
+    if (pair)
+        node_logits<T, 3>(c, node, level, tokens, count);
+    else
+        node_logits<T, 1>(c, node, level, tokens, count);
+    if (last && !pair) {
+        leaf_output(c, node, tokens, count);
+        return;
+    }
+    int ends[4];
+    partition(c.scratch, tokens, count, last ? 1 : 0, ends);
+    const int ways = pair && !last ? 4 : 2;
+    for (int w = 0, begin = 0; w < ways; begin = ends[w++]) {
+        if (ends[w] == begin) continue;
+        if (last) {
+            leaf_output(c, 2 * node + 1 + w, tokens + begin, ends[w] - begin);
+        } else {
+            const auto child = ways == 4 ? 4 * node + 3 + w : 2 * node + 1 + w;
+            descend(c, child, next, tokens + begin, ends[w] - begin);
+        }
+    }
+}
+
+// First phase: the node after job.top_levels levels, for tokens [begin, end).
+template <class T>
+void top(const Job& job, const Scratch& scratch, std::int64_t begin, std::int64_t end) {
+    const Descent<T> c{job, scratch, 0, job.top_levels, begin, false};
+    const int count = static_cast<int>(end - begin);
+    for (int i = 0; i < count; ++i) scratch.tokens[i] = static_cast<std::int32_t>(begin + i);
+    descend(c, 0, 0, scratch.tokens, count);
+}
+
+// Second phase: from `node` to the leaves and the output, for tokens that are all there.
+template <class T>
+void bottom(const Job& job, const Scratch& scratch, std::int32_t node, const std::int32_t* tokens, int count) {
+    const Descent<T> c{job, scratch, 0, job.levels, 0, false};
+    __builtin_memcpy(scratch.tokens, tokens, sizeof(std::int32_t) * static_cast<unsigned>(count));
+    descend(c, node, job.top_levels, scratch.tokens, count);
+    overrun<T>(job);
+    if (job.stream) Simd::stream_end();
+}
+
+// Several trees: tokens [begin, end) through one tree after the other, summing.
+template <class T>
+void forest(const Job& job, const Scratch& scratch, std::int64_t begin, std::int64_t end) {
+    Job plain = job;
+    plain.stream = false;  // y is read again by the next tree
+    const int count = static_cast<int>(end - begin);
+    for (std::int64_t tree = 0; tree < job.trees; ++tree) {
+        const Descent<T> c{plain, scratch, tree * job.nodes, job.levels, begin, tree > 0};
+        for (int i = 0; i < count; ++i) scratch.tokens[i] = static_cast<std::int32_t>(begin + i);
+        descend(c, 0, 0, scratch.tokens, count);
+    }
+    if (!same<T, float>)
+        for (std::int64_t token = begin; token < end; ++token)
+            if (!forgets(job, token))
+                sum_partials<T>(static_cast<T*>(job.y) + token * job.d, scratch.row + (token - begin) * job.d, 1, 0,
+                                job.d);
+    overrun<T>(job);
+}
+
+}  // namespace

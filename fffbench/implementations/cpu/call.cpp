@@ -1,0 +1,192 @@
+// How is a planned tree FFF call carried out: phases, work items, workers?
+#include "call.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "pool.hpp"
+
+namespace fffbench {
+namespace {
+
+constexpr std::int64_t MAX_INDEX = std::numeric_limits<std::int32_t>::max();
+
+void check_shape(const FffShape& s) {
+    if (s.batch < 0 || s.batch > MAX_INDEX) throw std::invalid_argument("batch must be from 0 to 2**31 - 1");
+    if (s.d < 1 || s.d > MAX_INDEX) throw std::invalid_argument("d must be from 1 to 2**31 - 1");
+    if (s.levels < 1 || s.levels > MAX_LEVELS) throw std::invalid_argument("levels must be from 1 to 24");
+    if (s.threads < 1 || s.threads > MAX_THREADS) throw std::invalid_argument("threads must be from 1 to 1024");
+    const std::int64_t nodes = (std::int64_t{1} << s.levels) - 1;
+    if (s.trees < 1 || s.trees > MAX_INDEX / nodes)
+        throw std::invalid_argument("trees must be at least 1 and trees * (2**levels - 1) below 2**31");
+}
+
+Job job_of(const FffShape& s) {
+    Job job;
+    job.batch = s.batch;
+    job.d = s.d;
+    job.trees = s.trees;
+    job.levels = s.levels;
+    job.nodes = (std::int64_t{1} << s.levels) - 1;
+    job.logit_stride = (s.levels + LOGIT_PAD - 1) / LOGIT_PAD * LOGIT_PAD;
+    return job;
+}
+
+void set_tensors(Job& job, Address x, Address w1, Address w2, Address y) {
+    if (job.batch > 0 && (x == 0 || w1 == 0 || w2 == 0 || y == 0))
+        throw std::invalid_argument("x, w1, w2 and y must not be null");
+    job.x = reinterpret_cast<const void*>(x);
+    job.w1 = reinterpret_cast<const void*>(w1);
+    job.w2 = reinterpret_cast<const void*>(w2);
+    job.y = reinterpret_cast<void*>(y);
+}
+
+}  // namespace
+
+FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& shape, const std::string& strategy,
+                 const std::string& isa, Fault fault)
+    : x_(x), w1_(w1), w2_(w2), y_(y), isa_(&isa_named(isa)), dtype_(shape.dtype),
+      kernels_(&kernels_for(*isa_, shape.dtype)) {
+    check_shape(shape);
+    job_ = job_of(shape);
+    job_.fault = fault;
+    plan_ = make_plan(shape.batch, shape.d, shape.trees, shape.levels, shape.threads, shape.dtype, strategy);
+    job_.top_levels = plan_.top_levels;
+
+    const auto batch = static_cast<std::size_t>(shape.batch), d = static_cast<std::size_t>(shape.d);
+    const auto workers = static_cast<std::size_t>(plan_.workers);
+    const bool bucket = plan_.strategy == Strategy::bucket;
+    const bool two_phases = plan_.top_levels > 0;
+    const auto buckets = std::size_t{1} << plan_.top_levels;
+    const auto stride = static_cast<std::size_t>(job_.logit_stride);
+    const bool wide = bucket && shape.trees > 1 && shape.dtype == Dtype::bf16;
+    const auto row_floats = checked_product(d, wide ? static_cast<std::size_t>(plan_.block) : 1);
+    const auto partial_floats = plan_.parts > 1 ? checked_product(checked_product(batch, d),
+                                                                  static_cast<std::size_t>(plan_.parts)) : 0;
+    const auto place = [&](auto&& part) {
+        job_.logits = part.template operator()<float>(bucket ? checked_product(batch, stride) : 0);
+        job_.subtree = part.template operator()<std::int32_t>(two_phases ? batch : 0);
+        job_.order = part.template operator()<std::int32_t>(two_phases ? batch : 0);
+        counts_ = part.template operator()<std::int64_t>(two_phases ? buckets + 1 : 0);
+        partials_ = part.template operator()<float>(partial_floats);
+        for (auto& scratch : scratch_) {
+            scratch.row = part.template operator()<float>(row_floats);
+            scratch.spare = part.template operator()<std::int32_t>(CHUNK);
+            scratch.tokens = part.template operator()<std::int32_t>(CHUNK);
+            scratch.turn = part.template operator()<unsigned char>(CHUNK);
+        }
+    };
+    scratch_.resize(workers);
+    place([this]<class T>(std::size_t count) -> T* {
+        workspace_.reserve<T>(count);
+        return nullptr;
+    });
+    workspace_.allocate();
+    place([this]<class T>(std::size_t count) { return workspace_.take<T>(count); });
+    if (two_phases) items_.reserve(buckets + batch / CHUNK + 1);
+    reserve_threads(plan_.workers);
+}
+
+// work(item, scratch) for every item, handed out in order to whichever worker is free.
+template <class F>
+void FffCall::for_items(std::int64_t count, F work) {
+    std::atomic<std::int64_t> next{0};
+    auto body = [&](int worker) {
+        const Scratch& scratch = scratch_[static_cast<std::size_t>(worker)];
+        for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) work(i, scratch);
+    };
+    run_parallel(static_cast<int>(std::min<std::int64_t>(plan_.workers, count)), body);
+}
+
+void FffCall::run_on(Address x, Address w1, Address w2, Address y) {
+    const std::lock_guard lock(busy_);
+    Job job = job_;
+    set_tensors(job, x, w1, w2, y);
+    if (job.batch == 0) return;
+    job.stream = plan_.stream && y % ALIGNMENT == 0;
+    if (plan_.strategy == Strategy::walk)
+        run_walk(job);
+    else if (plan_.top_levels == 0)
+        run_direct(job);
+    else
+        run_two_phases(job);
+}
+
+void FffCall::run_walk(const Job& job) {
+    if (plan_.parts == 1) {
+        const std::int64_t items = std::min<std::int64_t>(plan_.workers, job.batch);
+        for_items(items, [&](std::int64_t i, const Scratch& scratch) {
+            const WalkItem item{job.batch * i / items, job.batch * (i + 1) / items, 0, job.trees, nullptr};
+            kernels_->walk(job, scratch, item);
+        });
+        return;
+    }
+    const std::int64_t parts = plan_.parts;
+    for_items(job.batch * parts, [&](std::int64_t i, const Scratch& scratch) {
+        const std::int64_t token = i / parts, part = i % parts;
+        const WalkItem item{token, token + 1, job.trees * part / parts, job.trees * (part + 1) / parts,
+                            partials_ + i * job.d};
+        kernels_->walk(job, scratch, item);
+    });
+    const std::int64_t element = dtype_ == Dtype::bf16 ? 2 : 4;
+    for (std::int64_t token = 0; token < job.batch; ++token)
+        kernels_->sum_partials(static_cast<char*>(job.y) + token * job.d * element, partials_ + token * parts * job.d,
+                               parts, job.d, job.d);
+}
+
+void FffCall::run_direct(const Job& job) {
+    const std::int64_t items = (job.batch + plan_.block - 1) / plan_.block;
+    for_items(items, [&](std::int64_t i, const Scratch& scratch) {
+        const std::int64_t begin = i * plan_.block, end = std::min(begin + plan_.block, job.batch);
+        if (job.trees > 1) {
+            kernels_->forest(job, scratch, begin, end);
+            return;
+        }
+        std::int32_t tokens[CHUNK];
+        for (std::int64_t t = begin; t < end; ++t) tokens[t - begin] = static_cast<std::int32_t>(t);
+        kernels_->bottom(job, scratch, 0, tokens, static_cast<int>(end - begin));
+    });
+}
+
+void FffCall::run_two_phases(const Job& job) {
+    const std::int64_t blocks = (job.batch + plan_.block - 1) / plan_.block;
+    for_items(blocks, [&](std::int64_t i, const Scratch& scratch) {
+        kernels_->top(job, scratch, i * plan_.block, std::min((i + 1) * plan_.block, job.batch));
+    });
+
+    // counting sort: stable, so the outcome does not depend on which worker did what
+    const std::int64_t buckets = std::int64_t{1} << plan_.top_levels;
+    const auto first_node = static_cast<std::int32_t>(buckets - 1);
+    std::fill(counts_, counts_ + buckets + 1, 0);
+    for (std::int64_t t = 0; t < job.batch; ++t) ++counts_[job.subtree[t] - first_node + 1];
+    items_.clear();
+    for (std::int64_t b = 0; b < buckets; ++b) {
+        for (std::int64_t at = 0; at < counts_[b + 1]; at += CHUNK)
+            items_.push_back({first_node + static_cast<std::int32_t>(b), counts_[b] + at,
+                              static_cast<int>(std::min<std::int64_t>(CHUNK, counts_[b + 1] - at))});
+        counts_[b + 1] += counts_[b];
+    }
+    for (std::int64_t t = 0; t < job.batch; ++t)
+        job.order[counts_[job.subtree[t] - first_node]++] = static_cast<std::int32_t>(t);
+
+    for_items(static_cast<std::int64_t>(items_.size()), [&](std::int64_t i, const Scratch& scratch) {
+        const BucketItem& item = items_[static_cast<std::size_t>(i)];
+        kernels_->bottom(job, scratch, item.node, job.order + item.begin, item.count);
+    });
+}
+
+void visited_path(Address x, Address w1, const FffShape& shape, const std::string& isa, Address out) {
+    check_shape(shape);
+    const Kernels& kernels = kernels_for(isa_named(isa), shape.dtype);
+    Job job = job_of(shape);
+    set_tensors(job, x, w1, w1, out);
+    job.path = reinterpret_cast<std::int32_t*>(out);
+    const std::int64_t items = std::min<std::int64_t>(shape.threads, shape.batch);
+    auto body = [&](int worker) {
+        const WalkItem item{job.batch * worker / items, job.batch * (worker + 1) / items, 0, job.trees, nullptr};
+        kernels.walk(job, Scratch{}, item);
+    };
+    if (items > 0) run_parallel(static_cast<int>(items), body);
+}
+
+}  // namespace fffbench

@@ -1,0 +1,80 @@
+// What does Python hold on to between calls? A planned call with its workspace; run() allocates nothing.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "dispatch.hpp"
+#include "plan.hpp"
+#include "workspace.hpp"
+
+namespace fffbench {
+
+using Address = std::uintptr_t;
+
+struct FffShape {
+    std::int64_t batch, d, trees;
+    int levels, threads;
+    Dtype dtype;
+};
+
+class FffCall {
+public:
+    FffCall(Address x, Address w1, Address w2, Address y, const FffShape& shape, const std::string& strategy,
+            const std::string& isa, Fault fault = Fault::none);
+    void run() { run_on(x_, w1_, w2_, y_); }
+    void run_on(Address x, Address w1, Address w2, Address y);  // the same shape, other tensors
+
+    std::size_t workspace_bytes() const { return workspace_.bytes(); }
+    const char* strategy() const { return strategy_name(plan_.strategy); }
+    const char* isa() const { return isa_->name; }
+    int threads() const { return plan_.workers; }
+
+private:
+    void run_walk(const Job& job);
+    void run_direct(const Job& job);
+    void run_two_phases(const Job& job);
+    template <class F>
+    void for_items(std::int64_t count, F work);
+
+    Address x_, w1_, w2_, y_;
+    const Isa* isa_;
+    Dtype dtype_;
+    const Kernels* kernels_;
+    Job job_;
+    Plan plan_;
+    Workspace workspace_;
+    std::vector<Scratch> scratch_;
+    std::vector<BucketItem> items_;
+    std::int64_t* counts_ = nullptr;
+    float* partials_ = nullptr;
+    std::mutex busy_;  // one workspace, one run at a time
+};
+
+class GemvCall {
+public:
+    GemvCall(Address x, Address w1, Address w2, Address y, std::int64_t batch, std::int64_t d, std::int64_t n,
+             int threads, const std::string& isa, Dtype dtype);
+    void run() { run_on(x_, w1_, w2_, y_); }
+    void run_on(Address x, Address w1, Address w2, Address y);
+
+    std::size_t workspace_bytes() const { return workspace_.bytes(); }
+    const char* isa() const { return isa_->name; }
+
+private:
+    Address x_, w1_, w2_, y_;
+    std::int64_t batch_, d_, n_, stride_;
+    int threads_;
+    const Isa* isa_;
+    const Kernels* kernels_;
+    Workspace workspace_;
+    float* partials_ = nullptr;
+    std::mutex busy_;
+};
+
+// The rows of W1 that every token visits, int32 (batch, trees * levels).
+void visited_path(Address x, Address w1, const FffShape& shape, const std::string& isa, Address out);
+
+}  // namespace fffbench

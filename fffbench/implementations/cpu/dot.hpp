@@ -1,0 +1,147 @@
+// How are the logits x . w of a few tokens and a few weight rows computed, and how the sums of W2 rows?
+#pragma once
+
+namespace {
+
+// TOKENS x ROWS dot products at once: TOKENS + ROWS loads feed TOKENS * ROWS fused multiply-adds. Every product has
+// one accumulator, so a token's logit does not depend on which tokens share the pass. `next` are the tokens of the
+// following pass, fetched ahead.
+template <class T, int TOKENS, int ROWS>
+inline void dots(const T* const* x, const T* const* w, std::int64_t d, const T* const* next, float (*out)[ROWS]) {
+    using D = Dot<T>;
+    Simd::V sum[TOKENS][ROWS];
+    for (int t = 0; t < TOKENS; ++t)
+        for (int r = 0; r < ROWS; ++r) sum[t][r] = Simd::zero();
+    std::int64_t i = 0;
+    for (; i + D::step <= d; i += D::step) {
+        typename D::R row[ROWS];
+        for (int r = 0; r < ROWS; ++r) row[r] = D::load(w[r] + i);
+        for (int t = 0; t < TOKENS; ++t) {
+            const auto v = D::load(x[t] + i);
+            __builtin_prefetch(next[t] + i);
+            for (int r = 0; r < ROWS; ++r) sum[t][r] = D::mad(v, row[r], sum[t][r]);
+        }
+    }
+    if (i < d) {
+        const int tail = static_cast<int>(d - i);
+        typename D::R row[ROWS];
+        for (int r = 0; r < ROWS; ++r) row[r] = D::load(w[r] + i, tail);
+        for (int t = 0; t < TOKENS; ++t) {
+            const auto v = D::load(x[t] + i, tail);
+            for (int r = 0; r < ROWS; ++r) sum[t][r] = D::mad(v, row[r], sum[t][r]);
+        }
+    }
+    for (int t = 0; t < TOKENS; ++t)
+        for (int r = 0; r < ROWS; ++r) out[t][r] = Simd::sum(sum[t][r]);
+}
+
+// One dot product for each of LANES pairs of rows; at least four chains, to cover the latency of the multiply-add.
+template <class T, int LANES>
+inline void dots_each(const T* const* x, const T* const* w, std::int64_t d, float* out) {
+    using D = Dot<T>;
+    constexpr int CHAINS = LANES == 1 ? 4 : LANES <= 3 ? 2 : 1;
+    Simd::V sum[LANES][CHAINS];
+    for (int l = 0; l < LANES; ++l)
+        for (int c = 0; c < CHAINS; ++c) sum[l][c] = Simd::zero();
+    std::int64_t i = 0;
+    for (; i + CHAINS * D::step <= d; i += CHAINS * D::step)
+        for (int l = 0; l < LANES; ++l)
+            for (int c = 0; c < CHAINS; ++c)
+                sum[l][c] = D::mad(D::load(x[l] + i + c * D::step), D::load(w[l] + i + c * D::step), sum[l][c]);
+    for (; i + D::step <= d; i += D::step)
+        for (int l = 0; l < LANES; ++l) sum[l][0] = D::mad(D::load(x[l] + i), D::load(w[l] + i), sum[l][0]);
+    if (i < d) {
+        const int tail = static_cast<int>(d - i);
+        for (int l = 0; l < LANES; ++l)
+            sum[l][0] = D::mad(D::load(x[l] + i, tail), D::load(w[l] + i, tail), sum[l][0]);
+    }
+    for (int l = 0; l < LANES; ++l) {
+        for (int c = 1; c < CHAINS; ++c) sum[l][0] = Simd::add(sum[l][0], sum[l][c]);
+        out[l] = Simd::sum(sum[l][0]);
+    }
+}
+
+enum class Store { plain, stream };
+
+// The columns [i, i + COLUMNS vectors) of TOKENS output rows: the sum over `count` weight rows, kept in registers.
+template <class T, class Y, int TOKENS, int COLUMNS, Store STORE>
+inline void output_block(Y* const* y, const T* const* rows, const float* act, int stride, int count, std::int64_t i,
+                         bool add) {
+    Simd::V sum[TOKENS][COLUMNS];
+    for (int t = 0; t < TOKENS; ++t)
+        for (int c = 0; c < COLUMNS; ++c) sum[t][c] = add ? Simd::load(y[t] + i + c * Simd::width) : Simd::zero();
+    for (int k = 0; k < count; ++k) {
+        Simd::V row[COLUMNS];
+        for (int c = 0; c < COLUMNS; ++c) row[c] = Simd::load(rows[k] + i + c * Simd::width);
+        for (int t = 0; t < TOKENS; ++t) {
+            const auto a = Simd::set1(act[t * stride + k]);
+            for (int c = 0; c < COLUMNS; ++c) sum[t][c] = Simd::fma(a, row[c], sum[t][c]);
+        }
+    }
+    for (int t = 0; t < TOKENS; ++t)
+        for (int c = 0; c < COLUMNS; ++c) {
+            if constexpr (STORE == Store::stream)
+                Simd::stream(y[t] + i + c * Simd::width, sum[t][c]);
+            else
+                Simd::store(y[t] + i + c * Simd::width, sum[t][c]);
+        }
+}
+
+template <class T, class Y>
+inline void output_tail(Y* y, const T* const* rows, const float* act, int count, std::int64_t i, int tail, bool add) {
+    auto sum = add ? Simd::load(y + i, tail) : Simd::zero();
+    for (int k = 0; k < count; ++k) sum = Simd::fma(Simd::set1(act[k]), Simd::load(rows[k] + i, tail), sum);
+    Simd::store(y + i, sum, tail);
+}
+
+template <class T, class Y, int COLUMNS, Store STORE>
+inline void output_columns(Y* const* y, const T* const* rows, const float* act, int stride, int tokens, int count,
+                           std::int64_t i, bool add) {
+    int t = 0;
+    for (; t + 4 <= tokens; t += 4)
+        output_block<T, Y, 4, COLUMNS, STORE>(y + t, rows, act + t * stride, stride, count, i, add);
+    switch (tokens - t) {
+        case 3: output_block<T, Y, 3, COLUMNS, STORE>(y + t, rows, act + t * stride, stride, count, i, add); break;
+        case 2: output_block<T, Y, 2, COLUMNS, STORE>(y + t, rows, act + t * stride, stride, count, i, add); break;
+        case 1: output_block<T, Y, 1, COLUMNS, STORE>(y + t, rows, act + t * stride, stride, count, i, add); break;
+        default: break;
+    }
+}
+
+// y[t] (+)= sum over k of act[t][k] * rows[k], for tokens that share all rows. `stream` needs rows of y that are
+// whole, aligned cache lines (so there is no tail).
+template <class T, class Y>
+inline void output(Y* const* y, const T* const* rows, const float* act, int stride, int tokens, int count,
+                   std::int64_t d, bool add, bool stream) {
+    // accumulators of 4 tokens and the row fit the registers: 24 + 6 of 32, or 12 + 3 of 16
+    constexpr int COLUMNS = Simd::width == 16 ? 6 : 3;
+    constexpr int W = Simd::width;
+    std::int64_t i = 0;
+    if (stream) {
+        for (; i + COLUMNS * W <= d; i += COLUMNS * W)
+            output_columns<T, Y, COLUMNS, Store::stream>(y, rows, act, stride, tokens, count, i, add);
+        for (; i + W <= d; i += W)
+            output_columns<T, Y, 1, Store::stream>(y, rows, act, stride, tokens, count, i, add);
+        return;
+    }
+    for (; i + COLUMNS * W <= d; i += COLUMNS * W)
+        output_columns<T, Y, COLUMNS, Store::plain>(y, rows, act, stride, tokens, count, i, add);
+    for (; i + W <= d; i += W) output_columns<T, Y, 1, Store::plain>(y, rows, act, stride, tokens, count, i, add);
+    if (i < d)
+        for (int t = 0; t < tokens; ++t)
+            output_tail(y[t], rows, act + t * stride, count, i, static_cast<int>(d - i), add);
+}
+
+// y = the sum of `parts` fp32 rows that lie `stride` floats apart, always in the same order.
+template <class T>
+void sum_partials(void* y, const float* partials, std::int64_t parts, std::int64_t stride, std::int64_t count) {
+    T* to = static_cast<T*>(y);
+    for (std::int64_t i = 0; i < count; i += Simd::width) {
+        const int n = count - i < Simd::width ? static_cast<int>(count - i) : Simd::width;
+        auto sum = Simd::load(partials + i, n);
+        for (std::int64_t p = 1; p < parts; ++p) sum = Simd::add(sum, Simd::load(partials + p * stride + i, n));
+        Simd::store(to + i, sum, n);
+    }
+}
+
+}  // namespace

@@ -1,0 +1,73 @@
+// How is a call of a given shape to be computed? The thresholds come from docs/kernels.md.
+#include "plan.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace fffbench {
+namespace {
+
+constexpr std::int64_t L2_DEFAULT = 1 << 20;  // bytes, where the system does not say
+
+// A worker is given at least this much to read (weights and x): below it, waking a thread costs more than it saves.
+constexpr std::int64_t WALK_BYTES_PER_WORKER = 512 * 1024;
+
+// y beyond this is written past the caches: it would push out the weights, and no reader finds it there anyway.
+constexpr std::int64_t STREAM_BYTES = 4 << 20;
+
+// Tokens from which the bucket strategy wins over the walk, in tokens a worker.
+constexpr std::int64_t BUCKET_TOKENS = 16;
+
+std::int64_t l2_bytes() {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    static const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    if (bytes > 0) return bytes;
+#endif
+    return L2_DEFAULT;
+}
+
+// Most levels whose W1 rows fill no more than a quarter of the second-level cache, an even number.
+int top_levels_that_fit(std::int64_t row_bytes) {
+    int levels = 2;
+    while (((std::int64_t{1} << (levels + 2)) - 1) * row_bytes <= l2_bytes() / 4) levels += 2;
+    return levels;
+}
+
+}  // namespace
+
+const char* strategy_name(Strategy strategy) { return strategy == Strategy::walk ? "walk" : "bucket"; }
+
+Plan make_plan(std::int64_t batch, std::int64_t d, std::int64_t trees, int levels, int threads, Dtype dtype,
+               const std::string& strategy) {
+    const std::int64_t element = dtype == Dtype::bf16 ? 2 : 4;
+    const std::int64_t row_bytes = d * element;
+    Plan plan{};
+    if (strategy == "walk")
+        plan.strategy = Strategy::walk;
+    else if (strategy == "bucket")
+        plan.strategy = Strategy::bucket;
+    else if (strategy == "auto")
+        plan.strategy = batch >= BUCKET_TOKENS * threads ? Strategy::bucket : Strategy::walk;
+    else
+        throw std::invalid_argument("strategy '" + strategy + "' is unknown; allowed: auto, walk, bucket");
+
+    const std::int64_t bytes = batch * trees * levels * 2 * row_bytes;
+    const auto worth = std::max<std::int64_t>(1, bytes / WALK_BYTES_PER_WORKER);
+    plan.workers = static_cast<int>(std::min<std::int64_t>(threads, worth));
+    plan.stream = trees == 1 && batch * row_bytes >= STREAM_BYTES && row_bytes % 64 == 0;
+    if (plan.strategy == Strategy::walk) {
+        plan.parts = batch < plan.workers ? std::min<std::int64_t>(trees, plan.workers) : 1;
+        return plan;
+    }
+    // a block of tokens fills three eighths of the second-level cache: 128 tokens at d = 768 in 1 MiB
+    const std::int64_t fits = std::clamp<std::int64_t>(l2_bytes() * 3 / 8 / row_bytes / 16 * 16, 16, CHUNK);
+    const std::int64_t share = (batch + plan.workers - 1) / plan.workers;
+    plan.block = std::clamp<std::int64_t>(share, 1, fits);
+    const int top = top_levels_that_fit(row_bytes);
+    if (trees == 1 && levels > top + 1 && share > fits) plan.top_levels = top;
+    return plan;
+}
+
+}  // namespace fffbench

@@ -1,0 +1,31 @@
+// How is a call of a given shape to be computed: by which strategy, in which pieces, by how many workers?
+#pragma once
+#include <string>
+
+#include "types.hpp"
+
+namespace fffbench {
+
+enum class Strategy { walk, bucket };
+
+struct Plan {
+    Strategy strategy;
+    int workers;         // threads that get work; a small job wakes fewer than it may
+    int top_levels;      // levels of the first of two phases; 0: one phase over blocks of tokens
+    std::int64_t block;  // tokens in a work item of the first (or only) phase
+    std::int64_t parts;  // walk: how many ways the trees of a token are split
+    bool stream;         // y is too large to stay in a cache, and its rows are whole lines
+};
+
+// Tokens [begin, begin + count) of the order, all at `node` after the first phase.
+struct BucketItem {
+    std::int32_t node;
+    std::int64_t begin;
+    int count;
+};
+
+Plan make_plan(std::int64_t batch, std::int64_t d, std::int64_t trees, int levels, int threads, Dtype dtype,
+               const std::string& strategy);
+const char* strategy_name(Strategy strategy);
+
+}  // namespace fffbench

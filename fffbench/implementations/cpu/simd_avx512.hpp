@@ -1,0 +1,89 @@
+// How are vectors spelled with AVX-512 (F, BW, DQ, VL), and bf16 products where AVX512-BF16 is there too?
+#pragma once
+#include <immintrin.h>
+
+#include "types.hpp"
+
+namespace {
+using fffbench::bf16;
+
+struct Simd {
+    using V = __m512;
+    static constexpr int width = 16;
+
+    static V zero() { return _mm512_setzero_ps(); }
+    static V set1(float a) { return _mm512_set1_ps(a); }
+    static V add(V a, V b) { return _mm512_add_ps(a, b); }
+    static V sub(V a, V b) { return _mm512_sub_ps(a, b); }
+    static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
+    static V div(V a, V b) { return _mm512_div_ps(a, b); }
+    static V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+    static V min(V a, V b) { return _mm512_min_ps(a, b); }
+    static V max(V a, V b) { return _mm512_max_ps(a, b); }
+    static V abs(V a) { return _mm512_abs_ps(a); }
+    static V round(V a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+    static V scale(V a, V n) { return _mm512_scalef_ps(a, n); }  // a * 2**n for whole n
+    static V where_positive(V z, V yes, V no) {
+        return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(z, zero(), _CMP_GT_OQ), no, yes);
+    }
+    static float sum(V a) {
+        __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+        __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+        q = _mm_hadd_ps(q, q);
+        return _mm_cvtss_f32(_mm_hadd_ps(q, q));
+    }
+
+    static __mmask16 lanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+    static V load(const float* p) { return _mm512_loadu_ps(p); }
+    static V load(const bf16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+    static V load(const float* p, int n) { return _mm512_maskz_loadu_ps(lanes(n), p); }
+    static V load(const bf16* p, int n) { return widen(_mm256_maskz_loadu_epi16(lanes(n), p)); }
+    static void store(float* p, V a) { _mm512_storeu_ps(p, a); }
+    static void store(bf16* p, V a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(a)); }
+    static void store(float* p, V a, int n) { _mm512_mask_storeu_ps(p, lanes(n), a); }
+    static void store(bf16* p, V a, int n) { _mm256_mask_storeu_epi16(p, lanes(n), narrow(a)); }
+    static void stream(float* p, V a) { _mm512_stream_ps(p, a); }
+    static void stream(bf16* p, V a) { _mm256_stream_si256(reinterpret_cast<__m256i*>(p), narrow(a)); }
+    static void stream_end() { _mm_sfence(); }
+
+    static V widen(__m256i a) {
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(a), 16));
+    }
+    static __m256i narrow(V a) {
+#ifdef __AVX512BF16__
+        return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a));
+#else
+        // round to nearest even on the integer image; a NaN keeps its high half, made quiet
+        const __m512i bits = _mm512_castps_si512(a);
+        const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+        const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+        const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
+        const __mmask16 nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+        return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16));
+#endif
+    }
+};
+
+// Products for dot products: `step` elements of type T a register, summed into fp32 lanes.
+template <class T>
+struct Dot {
+    using R = Simd::V;
+    static constexpr int step = Simd::width;
+    static R load(const T* p) { return Simd::load(p); }
+    static R load(const T* p, int n) { return Simd::load(p, n); }
+    static Simd::V mad(R a, R b, Simd::V c) { return Simd::fma(a, b, c); }
+};
+
+#ifdef __AVX512BF16__
+template <>
+struct Dot<bf16> {
+    using R = __m512i;
+    static constexpr int step = 32;
+    static R load(const bf16* p) { return _mm512_loadu_si512(p); }
+    static R load(const bf16* p, int n) { return _mm512_maskz_loadu_epi16(static_cast<__mmask32>((1ull << n) - 1), p); }
+    static Simd::V mad(R a, R b, Simd::V c) {
+        return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
+    }
+};
+#endif
+}  // namespace

@@ -1,0 +1,66 @@
+// Which way does a token turn, what does a logit contribute, and which row holds it? The few rules both strategies
+// share; the planted faults live here, and only in the build that asks for them.
+#pragma once
+
+namespace {
+using fffbench::Fault;
+using fffbench::Job;
+using fffbench::Scratch;
+
+#ifdef FFFBENCH_PLANT_FAULTS
+constexpr bool PLANTED = true;
+#else
+constexpr bool PLANTED = false;
+#endif
+
+inline bool planted(const Job& job, Fault fault) { return PLANTED && job.fault == fault; }
+
+inline bool turns_right(const Job& job, float logit, int level) {
+    if (planted(job, Fault::flip_branch) && level == 0) return !(logit > 0);
+    return logit > 0;
+}
+
+// The row of W2 that belongs to row `row` of W1, reached at `level`.
+inline std::int64_t output_row(const Job& job, std::int64_t row, int level) {
+    if (planted(job, Fault::wrong_row) && level == job.levels - 1) return (row + 1) % (job.nodes * job.trees);
+    return row;
+}
+
+// Logits to activations in place, `size` floats (a multiple of LOGIT_PAD) holding whole paths of job.levels each.
+inline void activate(const Job& job, float* values, int size) {
+    if (!planted(job, Fault::ignore_activation)) gelu_all(values, size);
+    if (planted(job, Fault::skip_level))
+        for (int k = job.levels / 2; k < size; k += job.levels) values[k] = 0;
+}
+
+// Whether the token's output is left as it was.
+inline bool forgets(const Job& job, std::int64_t token) {
+    return planted(job, Fault::stale_memory) && (job.batch - 1 - token) % 64 == 0;
+}
+
+template <class T>
+inline void overrun(const Job& job) {
+    if (planted(job, Fault::write_past_end)) {
+        T* y = static_cast<T*>(job.y) + job.batch * job.d;
+        Simd::store(y, Simd::set1(1.0f), 1);
+    }
+}
+
+constexpr int LINE = 64;  // bytes
+
+// Whole row into the second-level cache; every weight row is too long to be wanted in the first all at once.
+template <class T>
+inline void fetch_row(const T* row, std::int64_t d) {
+    const char* p = reinterpret_cast<const char*>(row);
+    const auto bytes = d * static_cast<std::int64_t>(sizeof(T));
+    for (std::int64_t b = 0; b < bytes; b += LINE) __builtin_prefetch(p + b, 0, 2);
+}
+
+template <class A, class B>
+inline constexpr bool same = false;
+template <class A>
+inline constexpr bool same<A, A> = true;
+
+inline int round_up(int value, int step) { return (value + step - 1) / step * step; }
+
+}  // namespace

@@ -1,0 +1,92 @@
+// What does one call consist of, and what must an instruction set provide? Plain data only: the files
+// compiled with special flags include this and nothing of the standard library that has code in it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace fffbench {
+
+struct bf16 {
+    std::uint16_t bits;
+};
+
+enum class Dtype : int { fp32, bf16 };
+
+constexpr int MAX_LEVELS = 24;     // as in fffbench/plan/workload.py
+constexpr int MAX_THREADS = 1024;  // a bound on nonsense, not on machines
+constexpr int LOGIT_PAD = 16;      // logits of a token fill whole 512-bit vectors: levels rounded up to this
+constexpr int GROUP = 4;           // tokens that share one pass over a weight row
+constexpr int CHUNK = 512;         // most tokens in one work item of the bucket strategy
+constexpr int GEMV_MAX_BATCH = 16; // x and the partial y of 16 tokens are 2 x 48 KiB at d = 768: they stay in L2
+
+// Planted mistakes, for testing the tests; the shipped kernels are compiled without them.
+enum class Fault : int {
+    none,
+    skip_level,
+    wrong_row,
+    ignore_activation,
+    stale_memory,
+    flip_branch,
+    write_past_end,
+};
+
+// One call of the tree FFF. Row r of W1 and W2 starts at r * d; tree t owns rows t * nodes and up.
+struct Job {
+    const void* x = nullptr;
+    const void* w1 = nullptr;
+    const void* w2 = nullptr;
+    void* y = nullptr;
+    std::int64_t batch = 0, d = 0, trees = 0, nodes = 0;  // nodes of one tree
+    int levels = 0;
+    int logit_stride = 0;             // floats between the logits of two tokens
+    int top_levels = 0;               // levels of the first phase of the bucket strategy
+    bool stream = false;              // write y past the caches
+    std::int32_t* path = nullptr;     // when set: store the visited rows, compute no output
+    float* logits = nullptr;          // [batch][logit_stride], bucket strategy
+    std::int32_t* subtree = nullptr;  // [batch] the node each token reaches after the first phase
+    std::int32_t* order = nullptr;    // [batch] tokens sorted by subtree
+    Fault fault = Fault::none;
+};
+
+// What one worker needs beside the job.
+struct Scratch {
+    float* row = nullptr;           // [CHUNK][d] fp32 sums where y itself cannot hold them (bf16, several trees)
+    std::int32_t* spare = nullptr;  // [CHUNK] for partitioning
+    unsigned char* turn = nullptr;  // [CHUNK] which way each token goes
+    std::int32_t* tokens = nullptr; // [CHUNK] the work item's tokens
+};
+
+// Tokens and trees of one work item of the walk strategy; `partial` (fp32, d values a token) replaces y.
+struct WalkItem {
+    std::int64_t token_begin, token_end, tree_begin, tree_end;
+    float* partial;
+};
+
+// One call of the dense layer on few tokens.
+struct GemvJob {
+    const void* x;
+    const void* w1;
+    const void* w2;
+    void* y;
+    std::int64_t batch, d, n;
+};
+
+// The functions of one instruction set for one dtype.
+struct Kernels {
+    void (*walk)(const Job&, const Scratch&, const WalkItem&);
+    void (*top)(const Job&, const Scratch&, std::int64_t begin, std::int64_t end);
+    void (*bottom)(const Job&, const Scratch&, std::int32_t node, const std::int32_t* tokens, int count);
+    void (*forest)(const Job&, const Scratch&, std::int64_t begin, std::int64_t end);
+    void (*gemv)(const GemvJob&, std::int64_t row_begin, std::int64_t row_end, float* partial);
+    void (*sum_partials)(void* y, const float* partials, std::int64_t parts, std::int64_t stride, std::int64_t count);
+    double (*fma_burst)(std::int64_t rounds);  // floating-point operations done
+};
+
+struct Isa {
+    const char* name;
+    Kernels fp32, bf16;
+    float (*read)(const float* from, std::size_t count);                  // sum, so that nothing is optimised away
+    void (*copy)(float* to, const float* from, std::size_t count);        // streaming stores where there are any
+};
+
+}  // namespace fffbench
