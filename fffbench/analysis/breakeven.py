@@ -33,6 +33,7 @@ class BreakEven:
     levels: int
     target: float
     batch: float | None  # interpolated; the smallest measured batch where the curve starts above the target
+    interpolated: bool
     sure_from: int | None  # the smallest measured batch whose whole interval is above the target
     best: float
     best_batch: int
@@ -59,16 +60,18 @@ def break_even(rows: Sequence[Speedup]) -> list[BreakEven]:
 def _meeting(curve: Sequence[Speedup], target: float) -> BreakEven:
     first, best = curve[0], max(curve, key=lambda row: row.speedup or 0)
     batch: float | None = None
+    interpolated = False
     if (first.speedup or 0) >= target:
         batch = float(first.batch)
     else:
         for one, two in pairwise(curve):
             if (one.speedup or 0) < target <= (two.speedup or 0):
-                batch = _between(one, two, target)
+                batch, interpolated = _between(one, two, target), True
                 break
     sure = next((row.batch for row in curve if (row.low or 0) > target), None)
     return BreakEven(
-        first.machine, first.device, first.dtype, first.d, first.n, first.trees, first.levels, target, batch, sure,
+        first.machine, first.device, first.dtype, first.d, first.n, first.trees, first.levels, target, batch,
+        interpolated, sure,
         best.speedup or 0, best.batch, tuple(row.record for row in curve if row.record),
     )  # fmt: skip
 

@@ -47,6 +47,8 @@ class ClaimRow:
     kind: str
     published: float
     published_shown: str
+    short: str
+    band: tuple[float, float]
     conditions: str
     baseline: str | None
     threads: int | None
@@ -233,7 +235,8 @@ def _row(  # noqa: PLR0913 - the parts of one row
     where = row or place
     return ClaimRow(
         id=claim.id, statement=claim.statement, source=claim.source, confidence=claim.confidence, kind=claim.kind,
-        published=claim.published, published_shown=claim.shown, conditions=name,
+        published=claim.published, published_shown=claim.shown, short=claim.short or claim.id,
+        band=(claim.published / claim.band, claim.published * claim.band), conditions=name,
         baseline=conditions.baseline if conditions else None, threads=row.threads if row else None,
         measured=row.speedup if row else None, low=row.low if row else None, high=row.high if row else None,
         provisional=row.provisional if row else False, implementation=row.implementation if row else None,

@@ -93,6 +93,7 @@ class Claim(_Strict):
     kind: Literal["ratio", "count", "untestable"]
     published: Positive
     shown: Annotated[str, Field(min_length=1, max_length=40)]
+    short: Annotated[str, Field(max_length=40)] = ""
     note: Annotated[str, Field(max_length=1000)] = ""
     formula: Literal["active", "active_share", "ceiling", "saving_if_ceiling"] | None = None
     subject: Subject | None = None

@@ -98,8 +98,7 @@ def _summary(analysis: Analysis) -> str:
     cells, machines = len(results.records), len(results.machines)
     return (
         f"{cells} cell{'s' * (cells != 1)} on {machines} machine{'s' * (machines != 1)}, each checked against a float64 "
-        f"reference before it was timed. Published claims, by verdict (a claim counts once per verdict its machines gave): "
-        f"{said}."
+        f"reference before it was timed. The {len({row.id for row in analysis.claims})} published claims came out so: {said}."
     )
 
 
@@ -118,7 +117,7 @@ def _claims(analysis: Analysis) -> list[ClaimView]:
                     icon=ICONS[items[0].verdict],
                     published=_measured(items, "published", analysis),
                     fair=_measured(items, "fair", analysis),
-                    reason=items[0].reason,
+                    reason=_reason(items),
                 )
             )
         found.append(
@@ -128,6 +127,17 @@ def _claims(analysis: Analysis) -> list[ClaimView]:
             )  # fmt: skip
         )
     return found
+
+
+def _reason(rows: Sequence[ClaimRow]) -> str:
+    """The reason beside the numbers: where there are some, only what they must reach, for they say the rest."""
+    first = rows[0]
+    if all(row.measured is None for row in rows) or first.kind != "ratio":
+        return first.reason
+    low, high = first.band
+    missing = [row.conditions for row in rows if row.measured is None]
+    unmeasured = f" The {missing[0]} conditions were not measured here." if missing else ""
+    return f"Counts as reached from {number(low)}x to {number(high)}x.{unmeasured}"
 
 
 def _place(results: Results, machine: str | None, device: str | None) -> str:
@@ -173,8 +183,9 @@ def _machines(analysis: Analysis) -> list[MachineView]:
                     main, analysis.anchors, f"main{index}",
                     "Cold caches, bare kernel, uniform routing. A speed-up stands with its 95 % interval and, smaller, the "
                     "baseline it is over; a time with its error and its share of the roofline. Numbers link to samples.",
+                    protocols=False,
                 ),  # fmt: skip
-                other=tables.speedup_table(other, analysis.anchors, f"other{index}", ""),
+                other=tables.speedup_table(other, analysis.anchors, f"other{index}", "", protocols=True),
                 strength=tuple(item.sentence for item in weak if not item.strong),
             )
         )
@@ -200,11 +211,11 @@ def _break_even(crossings: Sequence[BreakEven]) -> Table | None:
         return None
     rows = []
     for item in crossings:
-        met = f"{number(item.batch)}" if item.batch is not None else "not reached"
+        met = _met(item)
         sure = str(item.sure_from) if item.sure_from is not None else "not reached"
         best = f"{number(item.best)}x at batch {item.best_batch}"
         rows.append((
-            Cell(item.machine), Cell(item.device), Cell(item.dtype), Cell(f"{item.d} to {item.n}, {item.trees}x{item.levels}"),
+            Cell(item.machine), Cell(item.device), Cell(item.dtype), Cell(f"{item.d}→{item.n}, {item.trees}x{item.levels}"),
             Cell(f"{item.target:g}x"), Cell(met, words=item.batch is None), Cell(sure, words=item.sure_from is None), Cell(best),
         ))  # fmt: skip
     return Table(
@@ -216,6 +227,12 @@ def _break_even(crossings: Sequence[BreakEven]) -> Table | None:
         "FFF over best dense at each side's fastest thread count; cold caches, bare kernel, uniform routing. Between two "
         "measured batches the crossing is interpolated; nothing is extrapolated.",
     )
+
+
+def _met(item: BreakEven) -> str:
+    if item.batch is None:
+        return "not reached"
+    return f"about {number(item.batch)}" if item.interpolated else f"{item.batch:.0f}, the smallest measured"
 
 
 def _skipped(results: Results) -> Table | None:

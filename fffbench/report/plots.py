@@ -33,6 +33,11 @@ def _count(value: float, _: int | None = None) -> str:
     return f"{value:g}" if value < 1e5 else f"{value:.0e}"  # noqa: PLR2004
 
 
+def _seconds(value: float, _: int | None = None) -> str:
+    amount, unit = seconds(value * (1 + 1e-9)).split(" ")  # a power of ten must not fall below its own unit
+    return f"{float(amount):g} {unit}"
+
+
 def _log_ticks(axis: mpl.axis.Axis, formatter: FuncFormatter) -> None:
     axis.set_major_formatter(formatter)
     axis.set_minor_locator(NullLocator())
@@ -45,6 +50,7 @@ def forest(rows: Sequence[ClaimRow], ceiling: float) -> Figure | None:
     if not claims:
         return None
     machines = sorted({row.machine for row in ratios if row.machine})
+    short = {row.id: row.short for row in ratios}
     lines: list[tuple[str, str | None]] = []
     for claim in claims:
         with_numbers = sorted({row.machine for row in ratios if row.id == claim and row.measured and row.machine})
@@ -58,10 +64,12 @@ def forest(rows: Sequence[ClaimRow], ceiling: float) -> Figure | None:
         axes.axvline(1, color=MUTED, linewidth=1)
         axes.axvline(ceiling, color=INK, linewidth=1, linestyle=(0, (4, 2)))
         top = len(lines) - 0.35
-        axes.annotate(f"ceiling {number(ceiling)}x ", (ceiling, top), ha="right", va="bottom", fontsize=8.5)
-        axes.annotate(" 1x: as fast as dense", (1, top), ha="left", va="bottom", fontsize=8.5, color=MUTED)
+        beside = {"textcoords": "offset points", "va": "bottom", "fontsize": 8.5}
+        axes.annotate(f"ceiling {number(ceiling)}x", (ceiling, top), xytext=(-5, 0), ha="right", **beside)
+        axes.annotate("1x: as fast as dense", (1, top), xytext=(5, 0), ha="left", color=MUTED, **beside)
         axes.set_ylim(-0.6, len(lines) - 0.1)
-        axes.set_yticks(range(len(lines)), [_line_name(claim, machine, machines) for claim, machine in reversed(lines)])
+        names = [_line_name(short[claim], machine, machines) for claim, machine in reversed(lines)]
+        axes.set_yticks(range(len(lines)), names)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
@@ -82,8 +90,8 @@ def forest(rows: Sequence[ClaimRow], ceiling: float) -> Figure | None:
 
 def _line_name(claim: str, machine: str | None, machines: Sequence[str]) -> str:
     if machine is None:
-        return f"{claim} (not measured)"
-    return f"{claim}, {label(machine)}" if len(machines) > 1 else claim
+        return f"{label(claim)}\nnot measured"
+    return f"{label(claim)}\n{label(machine)}" if len(machines) > 1 else label(claim)
 
 
 def _forest_line(axes: Axes, height: int, rows: Sequence[ClaimRow], said: list[str]) -> None:
@@ -139,7 +147,7 @@ def against_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | No
         for value, text in ((1, "1x"), (78, "78x, published"), (ceiling, f"{number(ceiling)}x, ceiling")):
             axes.axhline(value, color=MUTED, linewidth=0.9, linestyle="-" if value == 1 else (0, (4, 2)), zorder=0)
             axes.annotate(
-                text, (0, value), xycoords=("axes fraction", "data"), xytext=(3, 2), textcoords="offset points",
+                text, (0, value), xycoords=("axes fraction", "data"), xytext=(3, 3), textcoords="offset points",
                 fontsize=8, color=MUTED,
             )  # fmt: skip
         _end_labels(axes, ends)
@@ -200,9 +208,14 @@ def against_roofline(points: Sequence[Point], name: str, title: str) -> Figure |
         axes.set_xscale("log")
         axes.set_yscale("log")
         low, high = frame["bound"].min() / 2, max(frame["bound"].max(), frame["bound"].min()) * 2
+        top = max(frame["time"].max(), high) * 3
         for share, text in ((1.0, "the bound"), (0.1, "10 % of it"), (0.01, "1 %")):
             axes.plot([low, high], [low / share, high / share], color=MUTED if share == 1 else GRID, linewidth=1, zorder=0)
-            axes.annotate(f" {text}", (high, high / share), fontsize=8, color=MUTED, va="center", annotation_clip=False)
+            x = min(high, top * share)
+            axes.annotate(
+                text, (x, x / share), xytext=(-6, -1), textcoords="offset points", fontsize=8, color=MUTED, ha="right",
+                va="top" if x < high else "bottom",
+            )  # fmt: skip
         order = [family for family in FAMILY if family in set(frame["family"])]
         sns.scatterplot(
             frame, x="bound", y="time", hue="family", style="family", hue_order=order, style_order=order,
@@ -215,12 +228,13 @@ def against_roofline(points: Sequence[Point], name: str, title: str) -> Figure |
                 f"{family}: nearest to its bound is {best[1]} at {seconds(best[2])}, "
                 f"{number(100 * best[3].seconds / best[2])} % of the bound."
             )
-        axes.set_ylim(min(low, frame["time"].min() / 2), frame["time"].max() * 3)
+        axes.set_xlim(low, high)
+        axes.set_ylim(min(low, frame["time"].min() / 2), top)
         axes.legend(frameon=False, title=None, loc="lower right", labelcolor=INK)
         axes.set_xlabel("least time the machine allows")
         axes.set_ylabel("time measured")
         for axis in (axes.xaxis, axes.yaxis):
-            _log_ticks(axis, FuncFormatter(lambda value, _: seconds(value)))
+            _log_ticks(axis, FuncFormatter(_seconds))
         axes.set_title(label(title))
         svg = drawing.to_svg(figure, name, said)
     return Figure(

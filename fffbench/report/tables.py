@@ -14,12 +14,9 @@ from fffbench.report.view import Cell, Table
 from fffbench.results.record import Record
 from fffbench.units import number, percent, ratio, seconds
 
-HEAD = (
-    "Implementation", "Layer", "Batch", "Type", "Routing", "Threads", "Cache, call", "Time",
-    "over best dense, fastest threads", "over best dense, same threads", "over published dense",
-    "over same primitive", "over BERT width",
-)  # fmt: skip
-NUMERIC = (False, False, True, False, False, True, False, True, True, True, True, True, True)
+HEAD = ("Implementation", "Layer", "Type", "Batch", "Threads", "Time")
+PROTOCOL_HEAD = ("Routing", "Cache, call")
+BASELINE_HEAD = ("over best dense, fastest threads", "over best dense, same threads", "over published dense", "over same primitive", "over BERT width")  # fmt: skip
 COLUMNS = (("best-dense", "fastest"), ("best-dense", "same"), ("published", "same"), ("same-primitive", "same"), ("bert", "same"))  # fmt: skip
 # A spreadsheet runs a cell that begins like this; text from a result file must not become a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -45,9 +42,9 @@ def _field(value: object) -> object:
 
 
 def layer(row: Speedup) -> str:
-    """``768 to 4095, 1x12``: width in, neurons, trees x levels."""
+    """``768→4095, 1x12``: width in, neurons, trees x levels."""
     tree = f"{row.trees}x{row.levels}" + (f", leaves of {row.leaf_width}" if row.leaf_width else "")
-    return f"{row.d} to {row.n}, {tree}"
+    return f"{row.d}→{row.n}, {tree}"
 
 
 def speed_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
@@ -82,17 +79,21 @@ def is_main(row: Speedup) -> bool:
     return (row.cache, row.call, row.routing) == ("cold", "kernel", "uniform")
 
 
-def speedup_table(rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: str, caption: str) -> Table | None:
-    """One line per conditional cell, one column per baseline."""
+def speedup_table(
+    rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: str, caption: str, *, protocols: bool
+) -> Table | None:
+    """One line per conditional cell, one column per baseline that any line has; ``protocols`` adds theirs."""
     lines: dict[tuple[object, ...], dict[tuple[str, str], Speedup]] = defaultdict(dict)
     for row in rows:
         lines[_line_key(row)][row.baseline, row.baseline_threads] = row
-    # the fastest-threads row belongs to the line of its own thread count; other lines point at it
-    ordered = sorted(lines.items(), key=lambda item: item[0])
-    body = tuple(_line(by_baseline, anchors) for _, by_baseline in ordered)
+    columns = [column for column in COLUMNS if column == COLUMNS[0] or any(column in line for line in lines.values())]
+    body = tuple(_line(line, columns, anchors, protocols=protocols) for _, line in sorted(lines.items()))
     if not body:
         return None
-    return Table(table_id, HEAD, NUMERIC, body, "speedup.csv", caption, filterable=True)
+    left = HEAD + (PROTOCOL_HEAD if protocols else ())
+    head = left + tuple(BASELINE_HEAD[COLUMNS.index(column)] for column in columns)
+    numeric = (False, False, False, True, True, True) + (False,) * (len(left) - len(HEAD)) + (True,) * len(columns)
+    return Table(table_id, head, numeric, body, "speedup.csv", caption, filterable=True)
 
 
 def _line_key(row: Speedup) -> tuple[object, ...]:
@@ -102,17 +103,23 @@ def _line_key(row: Speedup) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _line(by_baseline: Mapping[tuple[str, str], Speedup], anchors: Mapping[str, str]) -> tuple[Cell, ...]:
-    same = next((row for (_, mode), row in by_baseline.items() if mode == "same"), None)
-    row = same or next(iter(by_baseline.values()))
-    cells = [speed_cell(by_baseline.get(column), anchors) for column in COLUMNS]
+def _line(
+    line: Mapping[tuple[str, str], Speedup],
+    columns: Sequence[tuple[str, str]],
+    anchors: Mapping[str, str],
+    *,
+    protocols: bool,
+) -> tuple[Cell, ...]:
+    row = next((row for (_, mode), row in line.items() if mode == "same"), None) or next(iter(line.values()))
+    cells = [speed_cell(line.get(column), anchors) for column in columns]
     if row.time is None:
-        cells = [Cell(row.reason or "", words=True), *[Cell()] * (len(COLUMNS) - 1)]
-    elif ("best-dense", "fastest") not in by_baseline:
+        cells = [Cell(row.reason or "", words=True), *[Cell()] * (len(columns) - 1)]
+    elif COLUMNS[0] not in line:  # that row stands on the line of the thread count that is fastest
         cells[0] = Cell("", "faster at another thread count")
+    protocol = (Cell(row.routing), Cell(f"{row.cache}, {row.call}")) if protocols else ()
     return (
-        Cell(row.implementation, row.family), Cell(layer(row)), Cell(str(row.batch)), Cell(row.dtype), Cell(row.routing),
-        Cell(str(row.threads)), Cell(f"{row.cache}, {row.call}"), time_cell(row, anchors), *cells,
+        Cell(row.implementation, row.family), Cell(layer(row)), Cell(row.dtype), Cell(str(row.batch)),
+        Cell(str(row.threads)), time_cell(row, anchors), *protocol, *cells,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ nothing else.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -74,9 +75,11 @@ class Journal:
             os.fsync(self._fd)
         except OSError as error:
             os.ftruncate(self._fd, before)  # give back the partial line, so that the journal stays readable
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            what = "the disk is full" if full else error.strerror
             raise UserError(
-                f"journal {str(self.path)!r}: {error.strerror}; everything measured before this cell is kept, "
-                "free some space and run the same command again"
+                f"journal {str(self.path)!r}: {what}; everything measured before this cell is kept, "
+                f"{'free some space and ' if full else ''}run the same command again"
             ) from error
 
     def close(self) -> None:

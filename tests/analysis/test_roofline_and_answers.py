@@ -1,0 +1,100 @@
+"""Do bounds, the headline and break-even say what hand arithmetic says?"""
+
+from __future__ import annotations
+
+import pytest
+from synthetic import cell_id, quick_cells, write_run
+
+from fffbench.analysis.breakeven import break_even
+from fffbench.analysis.headline import headline
+from fffbench.analysis.roofline import bound_of, dense_strength, share_of
+from fffbench.analysis.speedup import speedups
+from fffbench.results.store import Results, load
+
+CEILINGS = {"fma_fp32": {"1": 1e11}, "dram_read": {"1": 1e10}, "dram_copy": {"1": 2e10}}
+
+
+def record_of(tmp_path, cell, time, **rest):
+    write_run(tmp_path, cells={cell: [time] * 6}, ceilings=CEILINGS, **rest)
+    results = load(tmp_path)
+    return results.records[0], results
+
+
+def test_bound_of_a_big_dense_batch_is_arithmetic(tmp_path):
+    record, results = record_of(tmp_path, cell_id("dense_linear"), 4.0)
+    bound = bound_of(record, results.machine_of(record))
+    assert bound.limit == "arithmetic"
+    assert bound.seconds == pytest.approx(4 * 768 * 4095 * 16384 / 1e11)
+
+
+def test_bound_of_one_dense_token_is_reading_the_weights_at_the_faster_rate(tmp_path):
+    record, results = record_of(tmp_path, cell_id("dense_linear", batch=1), 1.0)
+    bound = bound_of(record, results.machine_of(record))
+    assert bound.limit == "bandwidth"
+    assert bound.seconds == pytest.approx(4 * 768 * 2 * (4095 + 1) / 2e10)
+
+
+def test_bound_of_a_tree_counts_the_rows_its_run_visited(tmp_path):
+    record, results = record_of(tmp_path, cell_id("fff_cpu", batch=1), 1.0, changes={"distinct_rows": 12.0})
+    bound = bound_of(record, results.machine_of(record))
+    assert bound.seconds == pytest.approx(4 * 768 * (2 + 2 * 12) / 2e10)
+
+
+def test_without_a_ceiling_at_its_threads_there_is_no_share(tmp_path):
+    record, results = record_of(tmp_path, cell_id("fff_cpu", threads=7), 1.0)
+    assert share_of(record, results.machine_of(record)) is None
+
+
+def test_a_weak_dense_side_is_said_in_words(tmp_path):
+    _, results = record_of(tmp_path, cell_id("dense_linear"), 4 * 768 * 4095 * 16384 / 1e11 * 2)
+    (strength,) = dense_strength(results)
+    assert not strength.strong
+    assert "reaches 50.0 % of the FMA peak, short of the 75.0 %" in strength.sentence
+
+
+def say(tmp_path, cells):
+    write_run(tmp_path, cells=cells)
+    results = load(tmp_path)
+    return headline(results, speedups(results))
+
+
+def test_headline_names_machine_batch_interval_and_ceiling(tmp_path):
+    said = say(tmp_path, quick_cells())
+    assert said.startswith("On Test CPU")
+    assert "at batch 16384 in fp32" in said
+    assert "[" in said
+    assert "341x is a count of operations; as a measured speed it was not reached" in said
+
+
+def test_headline_is_honest_when_fff_lost(tmp_path):
+    assert "2.00x [" in (said := say(tmp_path, {cell_id("dense_linear"): [1.0] * 6, cell_id("fff_cpu"): [2.0] * 6}))
+    assert "slower" in said
+
+
+def test_headline_does_not_call_a_tie_a_win(tmp_path):
+    assert "neither faster nor slower" in say(tmp_path, {cell_id("dense_linear"): 1.0, cell_id("fff_cpu"): 1.0})
+
+
+def test_headline_of_nothing_says_so(tmp_path):
+    assert headline(Results(), []) == "Nothing has been measured yet."
+    assert "yet" in say(tmp_path, {cell_id("dense_linear"): 1.0})
+
+
+def test_headline_takes_the_largest_batch_not_the_best(tmp_path):
+    cells = {}
+    for batch, gain in ((128, 300), (1024, 50)):
+        cells |= {cell_id("dense_linear", batch=batch): [1.0] * 6, cell_id("fff_cpu", batch=batch): [1 / gain] * 6}
+    assert "50.0x [50.0, 50.0] faster at batch 1024" in say(tmp_path, cells)
+
+
+def test_break_even_is_interpolated_between_batches_and_never_beyond(tmp_path):
+    cells = {}
+    for batch, gain in ((1, 0.5), (4, 2.0), (16, 8.0)):
+        cells |= {cell_id("dense_linear", batch=batch): [1.0] * 6, cell_id("fff_cpu", batch=batch): [1 / gain] * 6}
+    write_run(tmp_path, cells=cells)
+    one, many, ceiling = break_even(speedups(load(tmp_path)))
+    assert one.batch == pytest.approx(2)
+    assert one.interpolated
+    assert one.sure_from == 4
+    assert (many.batch, ceiling.batch) == (None, None)
+    assert (many.best, many.best_batch) == (8.0, 16)

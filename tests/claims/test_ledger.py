@@ -1,0 +1,175 @@
+"""Is a verdict always computed by the one rule, and a broken claim refused by name?"""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+
+import pytest
+from synthetic import cell_id, quick_cells, write_run
+
+from fffbench.analysis.claims import VERDICTS, judge_all
+from fffbench.analysis.ledger import FOLDER, load_claims, read_claim
+from fffbench.errors import UserError
+from fffbench.results.store import Results, load
+
+
+def verdicts(results):
+    found = defaultdict(set)
+    for row in judge_all(results):
+        found[row.id].add(row.verdict)
+    return {claim: one for claim, (one,) in found.items()}
+
+
+def measured(tmp_path, fair, published=None, processes=6):
+    """Results in which FFF is ``fair`` times faster under fair conditions and ``published`` under published ones."""
+    cells = {cell_id("dense_linear"): [1.0] * processes, cell_id("fff_cpu"): [1 / fair] * processes}
+    if published:
+        hot = {"cache": "hot", "call": "torch"}
+        cells[cell_id("dense_linear", **hot)] = [1.0] * processes
+        cells[cell_id("fff_cpu", routing="single-path", **hot)] = [1 / published] * processes
+    write_run(tmp_path, cells=cells)
+    return load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fair", "published", "verdict"),
+    [
+        (78, 78, "reproduced"),
+        (62.5, None, "reproduced"),
+        (97.4, None, "reproduced"),
+        (97.6, None, "exceeded"),
+        (120, 10, "exceeded"),
+        (62, 78, "reproduced-under-published-protocol-only"),
+        (62, 500, "reproduced-under-published-protocol-only"),
+        (62, 61, "not-reproduced"),
+        (62, None, "undecided"),
+    ],
+)
+def test_the_one_rule_decides(tmp_path, fair, published, verdict):
+    assert verdicts(measured(tmp_path, fair, published))["cpu-78x"] == verdict
+
+
+def test_too_few_processes_decide_nothing(tmp_path):
+    assert verdicts(measured(tmp_path, 200, processes=2))["cpu-78x"] == "undecided"
+
+
+def test_an_interval_wider_than_the_band_decides_nothing(tmp_path):
+    write_run(tmp_path, cells={cell_id("dense_linear"): [1, 2, 5, 10, 20, 50], cell_id("fff_cpu"): [0.1] * 6})
+    assert verdicts(load(tmp_path))["cpu-78x"] == "undecided"
+
+
+def test_deleting_the_results_takes_the_verdict_away(tmp_path):
+    assert verdicts(measured(tmp_path, 78, 78))["cpu-78x"] == "reproduced"
+    shutil.rmtree(tmp_path / "matrix")
+    assert verdicts(load(tmp_path))["cpu-78x"] == "not-measured"
+
+
+def test_without_results_only_counts_have_verdicts():
+    found = verdicts(Results())
+    assert found["share-0.03-percent"] == "arithmetic-error"
+    assert found["share-0.3-percent"] == "reproduced"
+    assert found["neurons-12-of-4095"] == "reproduced"
+    assert found["ceiling-341x"] == "reproduced"
+    ratios = [claim.id for claim in load_claims() if claim.kind == "ratio"]
+    assert {found[claim] for claim in ratios} == {"not-measured"}
+
+
+def test_a_count_of_operations_is_not_a_measured_speed(tmp_path):
+    found = verdicts(measured(tmp_path, 120, 130))
+    assert found["ceiling-341x"] == "reproduced"
+    assert found["measured-341x"] == "not-reproduced"
+
+
+def test_every_row_names_its_records_and_its_reason(tmp_path):
+    write_run(tmp_path, cells=quick_cells())
+    results = load(tmp_path)
+    known = {record.id for record in results.records}
+    for row in judge_all(results):
+        assert row.verdict in VERDICTS
+        assert row.reason
+        assert set(row.records) <= known
+        assert bool(row.records) == (row.measured is not None and row.kind == "ratio")
+
+
+def test_rows_have_what_the_command_line_promises(tmp_path):
+    row = judge_all(measured(tmp_path, 78, 78))[0].to_json()
+    promised = "id statement source confidence published conditions threads measured low high machine verdict reason records"
+    assert set(promised.split()) <= set(row)
+    assert row["conditions"] in ("published", "fair")
+    assert isinstance(row["records"], list)
+
+
+def test_a_claim_about_another_device_is_not_judged_by_this_one(tmp_path):
+    found = verdicts(measured(tmp_path, 78, 78))
+    assert found["gpu-40x"] == "not-measured"
+
+
+def test_why_nothing_was_measured_is_said(tmp_path):
+    write_run(tmp_path, cells={}, skipped={cell_id("fff_cuda", device="cuda"): "no CUDA device"})
+    row = next(row for row in judge_all(load(tmp_path)) if row.id == "gpu-triton-4.1x")
+    assert "no CUDA device" in row.reason
+
+
+def test_no_file_of_the_ledger_holds_a_verdict():
+    for path in FOLDER.glob("*.toml"):
+        text = path.read_text()
+        assert "verdict" not in text
+        assert "measured =" not in text
+
+
+def test_recalled_figures_are_never_printed_as_quotations():
+    for claim in load_claims():
+        if claim.confidence == "recalled":
+            assert not any(mark in claim.statement for mark in '"“”')
+
+
+CLAIM = """
+id = "x"
+statement = "It is fast."
+source = "somewhere"
+confidence = "confirmed"
+kind = "count"
+published = 12
+shown = "12"
+formula = "active"
+workload = { d = 768, levels = 12 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('id = "x"', 'id = "y"', "id: 'y' differs from the file's name"),
+        ('id = "x"', "id = ", "not valid TOML"),
+        ("published = 12", 'published = "many"', "published"),
+        ("published = 12", "published = -1", "published"),
+        ("published = 12", "published = nan", "published"),
+        ("published = 12\n", "", "published: Field required"),
+        ('kind = "count"', 'kind = "rumour"', "kind"),
+        ('kind = "count"', 'kind = "ratio"', "needs subject"),
+        ('kind = "count"', 'kind = "count"\nverdict = "reproduced"', "verdict"),
+        ('formula = "active"', 'formula = "magic"', "formula"),
+        ("levels = 12", "levels = 99", "workload.levels"),
+        ('shown = "12"', 'shown = "12"\nband = 3', "why_this_band"),
+        ('confidence = "confirmed"', 'confidence = "sure"', "confidence"),
+        ('shown = "12"', 'shown = "12"\nconditions.fair = { baseline = "best" }', "conditions.fair"),
+    ],
+)
+def test_a_broken_claim_is_refused_by_file_and_field(tmp_path, old, new, said):
+    path = tmp_path / "x.toml"
+    path.write_text(CLAIM)
+    assert read_claim(path).published == 12
+    path.write_text(CLAIM.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        read_claim(path)
+    assert "x.toml" in str(caught.value)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_text_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"x\.toml"):
+        read_claim(path)

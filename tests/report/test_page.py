@@ -1,0 +1,195 @@
+"""Does the page render from results alone: the same bytes, nothing executed, nothing loaded, fast?"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+
+import pytest
+from synthetic import STABLE, cell_id, quick_cells, run_json, write_run
+
+from fffbench.errors import UserError
+from fffbench.plan.workload import Shape
+from fffbench.report import headline, render
+from fffbench.results.store import Results, load
+
+ATTACK = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&$\\frac{}$ {{7*7}} \u0000\u202e]]>--><![CDATA["
+
+
+@pytest.fixture
+def results(tmp_path):
+    write_run(tmp_path / "results", cells=quick_cells(), skipped={cell_id("cmm_masked"): "needs 99 GB"})
+    return load(tmp_path / "results")
+
+
+class Tags(HTMLParser):
+    """Collects tags, ids and links."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.ids, self.links, self.attributes = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            self.attributes.append(name)
+            if name == "id":
+                self.ids.append(value)
+            if name in ("href", "src", "xlink:href"):
+                self.links.append(value)
+
+
+def parsed(page):
+    tags = Tags()
+    tags.feed(page.read_text(encoding="utf-8"))
+    return tags
+
+
+def test_headline_verdicts_and_reasons_are_on_the_page(results, tmp_path):
+    text = render(results, tmp_path / "out").read_text(encoding="utf-8")
+    assert headline(results).split(" faster")[0] in text
+    for words in ("exceeded", "arithmetic-error", "not-measured", "needs 99 GB", "Hodges-Lehmann", "of bound"):
+        assert words in text
+
+
+def test_the_same_results_give_the_same_bytes(results, tmp_path):
+    one, two = render(results, tmp_path / "one"), render(results, tmp_path / "two")
+    for path in one.parent.iterdir():
+        assert path.read_bytes() == (two.parent / path.name).read_bytes(), path.name
+
+
+def test_another_process_gives_the_same_bytes(results, tmp_path):
+    page = render(results, tmp_path / "one").read_bytes()
+    code = "import sys; from fffbench.report import render; from fffbench.results.store import load; "
+    code += "render(load(sys.argv[1]), sys.argv[2])"
+    subprocess.run([sys.executable, "-c", code, tmp_path / "results", tmp_path / "two"], check=True)
+    assert (tmp_path / "two" / "index.html").read_bytes() == page
+
+
+def test_no_results_render_and_say_so(tmp_path):
+    page = render(Results(), tmp_path / "out")
+    text = page.read_text(encoding="utf-8")
+    assert "Nothing has been measured yet." in text
+    assert "exceeded</span>" not in text
+    assert (tmp_path / "out" / "speedup.csv").read_text().startswith("machine,")
+
+
+def test_nothing_is_loaded_from_elsewhere(results, tmp_path):
+    tags = parsed(render(results, tmp_path / "out"))
+    assert all(link.startswith("#") or re.fullmatch(r"\w+\.csv", link) for link in tags.links), tags.links
+    assert not {"link", "img", "iframe", "object", "embed"} & set(tags.tags)
+    text = (tmp_path / "out" / "index.html").read_text()
+    assert "url(http" not in text
+    assert "@import" not in text
+
+
+def test_every_link_has_a_target_and_every_id_is_unique(results, tmp_path):
+    page = render(results, tmp_path / "out")
+    tags = parsed(page)
+    assert len(tags.ids) == len(set(tags.ids))
+    for link in tags.links:
+        if link.startswith("#"):
+            assert link[1:] in tags.ids, link
+        else:
+            assert (page.parent / link).is_file(), link
+
+
+def test_text_from_result_files_is_never_markup(tmp_path):
+    run = run_json(quick_cells(), skipped={cell_id("cmm_masked"): ATTACK}, stable={**STABLE, "cpu": ATTACK, ATTACK[:90]: ATTACK})
+    run["fffbench"] |= {"preset": ATTACK, "commit": ATTACK}
+    run["fffbench"]["machine"]["observed"] = {ATTACK: ATTACK}
+    run["fffbench"]["machine"]["ceilings"][ATTACK] = {ATTACK: 1.0}
+    for benchmark in run["benchmarks"]:
+        benchmark["name"] = benchmark["fullname"] = ATTACK
+        benchmark["extra_info"]["fffbench"] |= {"summary": ATTACK, "notes": [ATTACK]}
+    folder = tmp_path / "results" / "matrix" / run["fffbench"]["machine"]["id"]
+    folder.mkdir(parents=True)
+    (folder / "a.json").write_text(json.dumps(run))
+    (folder / "<script>alert(2)<.json").write_text("{}")
+    loaded = load(tmp_path / "results")
+    assert loaded.records
+    page = render(loaded, tmp_path / "out")
+    tags = parsed(page)
+    assert tags.tags.count("script") == 1
+    assert "img" not in tags.tags
+    assert not any(name.startswith("on") for name in tags.attributes)
+    assert "{{7*7}}" in page.read_text(encoding="utf-8")
+
+
+def test_text_in_a_csv_is_never_a_formula(tmp_path):
+    write_run(tmp_path / "results", cells={cell_id("fff_cpu"): 1.0}, skipped={cell_id("cmm_masked"): "=1+1"})
+    render(load(tmp_path / "results"), tmp_path / "out")
+    with (tmp_path / "out" / "skipped.csv").open() as file:
+        assert [row["reason"] for row in csv.DictReader(file)] == ["'=1+1"]
+
+
+def test_every_sample_is_in_the_csv(results, tmp_path):
+    render(results, tmp_path / "out")
+    with (tmp_path / "out" / "samples.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    wanted = {(r.id, str(i)): p for r in results.records for i, p in enumerate(r.info.processes)}
+    found = {(row["record"], row["process"]): [float(value) for value in row["samples"].split()] for row in rows}
+    assert found == wanted
+
+
+def test_charts_have_their_numbers_in_words(results, tmp_path):
+    text = render(results, tmp_path / "out").read_text(encoding="utf-8")
+    descriptions = re.findall(r"<desc[^>]*>(.*?)</desc>", text)
+    assert len(descriptions) == text.count('role="img"') == 3
+    assert all(re.search(r"\d", description) for description in descriptions)
+
+
+def test_a_report_folder_that_cannot_be_written_is_the_users_to_mend(results, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        render(results, tmp_path / "file")
+
+
+@pytest.mark.parametrize("cells", [{}, {cell_id("dense_linear"): 1.0}, {cell_id("fff_cpu"): 1.0}, {cell_id("fff_cpu"): [1.0]}])
+@pytest.mark.parametrize("ceilings", [None, {}])
+def test_pages_of_partial_results_render(tmp_path, cells, ceilings):
+    write_run(tmp_path / "results", cells=cells, ceilings=ceilings)
+    assert render(load(tmp_path / "results"), tmp_path / "out").stat().st_size > 10_000
+
+
+def test_other_shapes_and_devices_render(tmp_path):
+    shape = Shape.leaf(128, 2, 5, 16)
+    cells = {cell_id("dense_linear", shape=shape, device="cuda"): 1.0, cell_id("fff_cuda", shape=shape, device="cuda"): 0.5}
+    stable = {"cpu": "Some CPU", "gpu": "Some GPU"}
+    write_run(tmp_path / "results", cells=cells, ceilings={"fma_fp32": {"0": 1e13}, "dram_read": {"0": 1e12}}, stable=stable)
+    text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
+    assert "On Some GPU" in text
+
+
+def test_five_thousand_cells_render_in_ten_seconds_and_five_megabytes(tmp_path):
+    names = ("dense_linear", "dense_padded", "fff_cpu", "fff_two", "cmm_gather_bmm")
+    cells = {
+        cell_id(name, batch=batch, threads=threads, cache=cache): (batch * (1e-4 if name.startswith("dense") else 1e-6))
+        for name in names
+        for batch in range(1, 251)
+        for threads in (1, 2)
+        for cache in ("cold", "hot")
+    }
+    assert len(cells) == 5000
+    write_run(tmp_path / "results", cells=cells)
+    loaded = load(tmp_path / "results")
+    begin = time.perf_counter()
+    page = render(loaded, tmp_path / "out")
+    assert time.perf_counter() - begin < 10
+    assert page.stat().st_size < 5e6
+
+
+def test_results_analysis_and_report_load_neither_torch_nor_an_implementation(results, tmp_path):
+    code = (
+        "import sys; from fffbench.report import render; from fffbench.results.store import load; "
+        "import fffbench.results.journal; render(load(sys.argv[1]), sys.argv[2]); "
+        "bad = [m for m in sys.modules if m.split('.')[0] in ('torch', 'triton', 'cuda') "
+        "or m.startswith(('fffbench.implementations', 'fffbench.measure'))]; "
+        "sys.exit(', '.join(bad) or 0)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "results", tmp_path / "out"], check=True)
