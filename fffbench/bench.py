@@ -7,7 +7,9 @@ killed is found again by its plan and its sources, and continues.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import subprocess
 import time
@@ -66,7 +68,10 @@ class Planned:
 def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
     """The plan of what can run here, and the cells that cannot, with reasons."""
     chosen = preset(options.preset)
-    names = Names({name: item.family for name, item in implementations().items()})
+    names = Names(
+        {name: item.family for name, item in implementations().items()},
+        {name: item.devices for name, item in implementations().items()},
+    )
     wanted = cells(chosen, options.axes, names, fingerprint.usable_cores())
     reasons = {cell: implementation(cell.implementation).unsupported(cell.workload) for cell in wanted}
     plan = Plan(
@@ -154,31 +159,24 @@ def export(planned_journal: Path) -> Path:
 
     target = planned_journal.with_suffix(".json")
     draft = planned_journal.with_suffix(".draft")
-    code = pytest.main(
-        [
-            str(Path(fffbench.suite.__file__).parent / "test_cells.py"),
-            "-p", "fffbench.suite", "-p", "no:cacheprovider", "-q", "--no-header", "--no-summary",
-            "-c", os.devnull, "--rootdir", str(Path(fffbench.suite.__file__).parent),
-            "-W", "ignore", "--benchmark-quiet", "--capture=no", "--tb=short",
-            f"--fffbench-journal={planned_journal}", f"--benchmark-json={draft}",
-        ],
-        plugins=[_Silent()],
-    )  # fmt: skip
+    arguments = [
+        str(Path(fffbench.suite.__file__).parent / "test_cells.py"),
+        "-p", "fffbench.suite", "-p", "no:cacheprovider", "-q", "--no-header", "--no-summary",
+        "-c", os.devnull, "--rootdir", str(Path(fffbench.suite.__file__).parent),
+        "-W", "ignore", "--benchmark-quiet", "--capture=no", "--tb=short",
+        f"--fffbench-journal={planned_journal}", f"--benchmark-json={draft}",
+    ]  # fmt: skip
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):  # a run's output is its result file, not pytest's report of the export
+        code = pytest.main(arguments)
     if code != pytest.ExitCode.OK or not draft.exists():
         draft.unlink(missing_ok=True)
-        raise UserError(f"{planned_journal} has no measured cell to export (pytest exit code {int(code)}); it is kept")
+        raise UserError(f"{planned_journal}: no measured cell to export; it is kept. {told.getvalue()[-300:]}")
     with draft.open("rb") as file:
         os.fsync(file.fileno())
     draft.replace(target)
     planned_journal.unlink()
     return target
-
-
-class _Silent:
-    """Keeps pytest's terminal report of the export out of a run's output."""
-
-    def pytest_report_teststatus(self) -> tuple[str, str, str]:
-        return "", "", ""
 
 
 @dataclass(frozen=True)

@@ -47,14 +47,15 @@ def run(arguments: list[str]) -> int:
     except _ClickError as error:
         return _fail(_one_line(error.format_message() if hasattr(error, "format_message") else str(error)))
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; what was measured is kept, and the same command continues", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone: not an error of ours, but nothing can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; it must be readable, writable and have space left")
+    if code == EXIT_INTERRUPTED:
+        print("interrupted; what was measured is kept, and the same command continues", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 

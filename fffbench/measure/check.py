@@ -94,9 +94,7 @@ def _tree_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Refer
         walk.logits, exact.gelu(walk.logits), z_std, w2_norm[walk.rows], np.linalg.norm(walk.y, axis=1), workload.dtype
     )
     near = np.flatnonzero((np.abs(walk.logits) <= model.LOGIT_SIGMAS * z_std).any(axis=1))
-    alternatives = {
-        int(token): _alternatives(x[token], w1, w2, w1_norm, workload.dtype, shape, walk.y[token]) for token in near
-    }
+    alternatives = {int(token): _alternatives(x[token], w1, w2, w1_norm, workload.dtype, shape) for token in near}
     return Reference(np.arange(len(x)), walk.y, scale, std, _distinct_rows(walk.rows, workload.batch), alternatives)
 
 
@@ -105,27 +103,25 @@ def _distinct_rows(rows: npt.NDArray[np.int64], batch: int) -> float:
     return float(np.mean(counts)) if counts else 0.0
 
 
-def _alternatives(
-    x: Array, w1: Array, w2: Array, w1_norm: Array, dtype: str, shape: Shape, reference: Array
-) -> Array:
+def _alternatives(x: Array, w1: Array, w2: Array, w1_norm: Array, dtype: str, shape: Shape) -> Array:
     """Outputs of one token along every admissible path but the reference's own: (paths, d)."""
     x_norm = np.linalg.norm(x)
-    totals = [np.zeros_like(x)]
+    totals = [(np.zeros_like(x), False)]  # an output, and whether it left the reference's path
     for t in range(shape.trees):
         first = t * (2**shape.levels - 1)
-        frontier = [(0, np.zeros_like(x))]
+        frontier = [(0, np.zeros_like(x), False)]
         for _ in range(shape.levels):
             following = []
-            for node, y in frontier[:MOST_ALTERNATIVES]:
+            for node, y, left in frontier[:MOST_ALTERNATIVES]:
                 row = first + node
                 z = np.asarray(x @ w1[row])
                 added = y + exact.gelu(z) * w2[row]
-                bound = model.LOGIT_SIGMAS * model.logit_std(z, x_norm, w1_norm[row], shape.d, dtype)
-                turns = (False, True) if abs(z) <= bound else (bool(z > 0),)
-                following += [(2 * node + 1 + turn, added) for turn in turns]
+                following.append((2 * node + 1 + int(z > 0), added, left))
+                if abs(z) <= model.LOGIT_SIGMAS * model.logit_std(z, x_norm, w1_norm[row], shape.d, dtype):
+                    following.append((2 * node + 1 + int(z <= 0), added, True))
             frontier = following
-        totals = [total + y for total in totals[:MOST_ALTERNATIVES] for _, y in frontier]
-    return np.array([total for total in totals if not np.array_equal(total, reference)]).reshape(-1, len(x))
+        totals = [(total + y, was or left) for total, was in totals[:MOST_ALTERNATIVES] for _, y, left in frontier]
+    return np.array([total for total, left in totals if left]).reshape(-1, len(x))
 
 
 def compare(reference: Reference, y: Array) -> Verdict:

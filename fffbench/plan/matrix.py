@@ -102,14 +102,19 @@ class Axes:
 
 @dataclass(frozen=True)
 class Names:
-    """The registered implementations by family, as the planner needs them (it knows no implementation itself)."""
+    """The registered implementations, as the planner needs them (it knows no implementation itself)."""
 
     family: dict[str, str] = field(default_factory=dict)
+    devices: dict[str, tuple[str, ...]] = field(default_factory=dict)  # all devices where a name is missing
 
-    def resolve(self, pattern: str) -> list[str]:
-        """The implementation called ``pattern``, or all of a ``family:``."""
+    def resolve(self, pattern: str, devices: Sequence[str]) -> list[str]:
+        """The implementation called ``pattern``, or all of a ``family:`` that run on one of ``devices``."""
         if pattern.startswith("family:"):
-            return [name for name, family in self.family.items() if family == pattern.removeprefix("family:")]
+            return [
+                name
+                for name, family in self.family.items()
+                if family == pattern.removeprefix("family:") and set(devices) & set(self.devices.get(name, devices))
+            ]
         if pattern not in self.family:
             raise one_of("implementation", pattern, self.family)
         return [pattern]
@@ -152,7 +157,7 @@ def _shapes(shapes: Iterable[Shape], axes: Axes) -> Iterable[Shape]:
 
 
 def _block_cells(block: Block, names: Names, all_threads: int) -> Iterable[Cell]:
-    patterns = dict.fromkeys(name for pattern in block.implementations for name in names.resolve(pattern))
+    patterns = dict.fromkeys(name for pattern in block.implementations for name in names.resolve(pattern, block.devices))
     counts = _threads(block.threads, all_threads)
     for name, shape, batch, dtype, routing, device, cache, call in product(
         patterns, block.shapes, block.batches, block.dtypes, block.routings, block.devices, block.caches, block.calls

@@ -1,0 +1,142 @@
+"""The checker is a judge, so it is judged: it accepts what rounding explains and nothing else."""
+
+import numpy as np
+import pytest
+
+from fffbench.implementations import reference as exact
+from fffbench.measure import check, tolerance
+from fffbench.plan.workload import Shape, Workload
+
+RNG = np.random.default_rng(7)
+
+
+def layer(shape, tokens, dtype="fp32"):
+    work = Workload(shape, tokens, dtype)
+    x = RNG.standard_normal((tokens, shape.d))
+    w1 = RNG.standard_normal((shape.n, shape.d)) / shape.d**0.5
+    w2 = RNG.standard_normal((shape.n, shape.d)) / shape.active**0.5
+    return work, x, w1, w2
+
+
+def near_tie(shape, logit):
+    """A layer whose first token has the logit ``logit`` at the root of the first tree."""
+    work, x, w1, w2 = layer(shape, 1)
+    w1[0] -= x[0] * (x[0] @ w1[0] - logit) / (x[0] @ x[0])
+    return work, x, w1, w2
+
+
+def other_way(shape, x, w1, w2):
+    """The output along the path that turns the other way at the first root."""
+    flipped = w1.copy()
+    flipped[0] = -w1[0]
+    along = exact.tree(x, flipped, w2, shape).y
+    z = x @ w1[0]
+    return along - exact.gelu(-z)[:, None] * w2[0] + exact.gelu(z)[:, None] * w2[0]
+
+
+def test_the_reference_itself_passes():
+    work, x, w1, w2 = layer(Shape.tree(64, 2, 5), 50)
+    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    assert check.compare(reference, reference.y).failure is None
+
+
+def test_a_token_may_turn_either_way_at_a_near_tie_and_is_counted():
+    shape = Shape.tree(64, 1, 4)
+    work, x, w1, w2 = near_tie(shape, 1e-8)
+    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    verdict = check.compare(reference, other_way(shape, x, w1, w2))
+    assert verdict.failure is None
+    assert (verdict.diverged, verdict.diverged_cap) == (1, 1)
+
+
+def test_a_token_that_turns_the_wrong_way_off_a_tie_fails():
+    shape = Shape.tree(64, 1, 4)
+    work, x, w1, w2 = near_tie(shape, 1e-3)
+    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    assert "differ from the float64 reference" in (check.compare(reference, other_way(shape, x, w1, w2)).failure or "")
+
+
+def test_a_second_tree_has_near_ties_of_its_own():
+    shape = Shape.tree(64, 2, 3)
+    work, x, w1, w2 = layer(shape, 1)
+    w1[7] -= x[0] * (x[0] @ w1[7] - 1e-8) / (x[0] @ x[0])
+    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    assert len(reference.alternatives[0]) == 1
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("conditional", [True, False])
+def test_one_wrong_element_in_a_million_is_seen(dtype, conditional):
+    work, x, w1, w2 = layer(Shape.tree(256, 1, 6), 400, dtype)
+    reference = check.make_reference(work, x, w1, w2, conditional=conditional)
+    y = reference.y.copy()
+    y[123, 45] += 0.25 * np.std(y)
+    assert "token 123" in (check.compare(reference, y).failure or "")
+
+
+def test_an_element_that_was_never_written_is_seen_even_outside_the_sample():
+    work, x, w1, w2 = layer(Shape.dense(64, 128), 300)
+    reference = check.make_reference(work, x, w1, w2, conditional=False)
+    y = reference.y.copy()
+    y[299, 63] = np.nan
+    assert "never written" in (check.compare(reference, y).failure or "")
+
+
+def test_one_missing_neuron_of_4095_is_seen_in_fp32():
+    work, x, w1, w2 = layer(Shape.dense(64, 4095), 20)
+    reference = check.make_reference(work, x, w1, w2, conditional=False)
+    without = exact.dense(x, w1[:-1], w2[:-1])
+    assert check.compare(reference, without).failure is not None
+
+
+def test_the_tanh_form_of_gelu_is_refused_in_fp32_and_allowed_in_bf16():
+    def tanh_form(z):
+        return 0.5 * z * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)))
+
+    for dtype, allowed in (("fp32", False), ("bf16", True)):
+        work, x, w1, w2 = layer(Shape.dense(64, 512), 50, dtype)
+        reference = check.make_reference(work, x, w1, w2, conditional=False)
+        assert (check.compare(reference, tanh_form(x @ w1.T) @ w2).failure is None) is allowed
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+def test_the_error_model_predicts_sequential_summation_within_a_factor_of_three(dtype):
+    torch = pytest.importorskip("torch")
+    store = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+    work, x, w1, w2 = layer(Shape.dense(512, 256), 200, dtype)
+    x, w1, w2 = (torch.from_numpy(a).to(store) for a in (x, w1, w2))
+    z = torch.zeros(200, 256, dtype=torch.float32)
+    for i in range(512):  # the longest chain of roundings there is
+        z += x[:, i, None].float() * w1[:, i].float()
+    a = torch.nn.functional.gelu(z.to(store))
+    y = torch.zeros(200, 512, dtype=torch.float32)
+    for k in range(256):
+        y += a[:, k, None].float() * w2[k].float()
+    wide = [t.double().numpy() for t in (x, w1, w2)]
+    reference = check.make_reference(work, *wide, conditional=False)
+    error = np.linalg.norm(y.to(store).double().numpy() - reference.y, axis=1)
+    typical = float(np.median(error / reference.std))
+    assert 1 / 3 < typical < tolerance.NORM_SIGMAS
+
+
+def test_a_reference_survives_being_saved(tmp_path):
+    shape = Shape.tree(64, 1, 4)
+    work, x, w1, w2 = near_tie(shape, 1e-8)
+    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    check.save(reference, tmp_path / "r.npz")
+    loaded = check.load(tmp_path / "r.npz")
+    assert np.array_equal(loaded.y, reference.y)
+    assert np.array_equal(loaded.alternatives[0], reference.alternatives[0])
+    assert loaded.distinct_rows == reference.distinct_rows == 4
+
+
+def test_a_dense_reference_over_too_many_tokens_checks_a_random_sample():
+    work, x, w1, w2 = layer(Shape.dense(4, 4), 100)
+    original = check.DENSE_REFERENCE_OPERATIONS
+    try:
+        check.DENSE_REFERENCE_OPERATIONS = 4 * 16 * 10
+        reference = check.make_reference(work, x, w1, w2, conditional=False)
+    finally:
+        check.DENSE_REFERENCE_OPERATIONS = original
+    assert len(reference.index) == 10
+    assert np.allclose(reference.y, exact.dense(x, w1, w2)[reference.index])

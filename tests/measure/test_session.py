@@ -1,0 +1,117 @@
+"""Sessions: the budget is kept by the costliest cells, and what died costs itself only."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from fffbench.measure.outcome import Outcome
+from fffbench.measure.processes import Round
+from fffbench.measure.session import Plan, Session, allot
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+
+SHAPE = Shape.tree(16, 1, 3)
+CELLS = tuple(
+    Cell(name, Workload(SHAPE, batch), Protocol(cache))
+    for name in ("dense_linear", "cmm_gather_bmm", "fff_cpu")
+    for batch, cache in ((1, "cold"), (5, "warm"))
+)
+
+
+def session(cells, *, processes=2, done=(), budget=None, cost=1.0):
+    plan = Plan(tuple(cells), processes, 0.01, budget)
+    return Session(plan, done, dict.fromkeys(cells, cost), lambda _: None, seed=1)
+
+
+def test_the_costliest_cells_lose_processes_first_and_none_loses_all():
+    a, b = CELLS[:2]
+    assert allot({a: 10.0, b: 1.0}, 6, 100) == {a: 6, b: 6}
+    assert allot({a: 10.0, b: 1.0}, 6, 40) == {a: 3, b: 6}
+    assert allot({a: 10.0, b: 1.0}, 6, 0) == {a: 1, b: 1}
+
+
+def test_every_cell_is_measured_in_every_process_with_its_check():
+    outcomes = list(session(CELLS).outcomes())
+    assert {(o.cell, o.process) for o in outcomes} == {(c.id, i) for c in CELLS for i in range(2)}
+    for outcome in outcomes:
+        assert outcome.failure is None, outcome.failure
+        assert min(outcome.samples) > 0
+        assert outcome.error <= outcome.tolerance
+        assert outcome.tokens > 0
+
+
+def test_what_was_done_before_is_not_done_again():
+    done = [Outcome(c.id, 0, samples=(1.0,), wall=1.0) for c in CELLS]
+    outcomes = list(session(CELLS, done=done).outcomes())
+    assert {(o.cell, o.process) for o in outcomes} == {(c.id, 1) for c in CELLS}
+
+
+def test_a_cell_that_failed_is_not_tried_again():
+    done = [Outcome(CELLS[0].id, 0, failure="crashed")]
+    outcomes = list(session(CELLS[:2], done=done, processes=1).outcomes())
+    assert [o.cell for o in outcomes] == [CELLS[1].id]
+
+
+def test_a_child_that_is_killed_costs_its_cell_and_the_run_goes_on():
+    def kill_first_child():
+        import psutil
+
+        me = psutil.Process()
+        while True:
+            for child in me.children(recursive=True):
+                if child.ppid() != me.pid:  # a measuring process, the worker's child
+                    os.kill(child.pid, signal.SIGKILL)
+                    return
+            time.sleep(0.001)
+
+    slow = Cell("dense_linear", Workload(Shape.dense(256, 1024), 64), Protocol("hot"))
+    plan = Plan((slow, CELLS[0]), 1, 1.0)
+    killer = threading.Thread(target=kill_first_child)
+    running = Session(plan, (), dict.fromkeys(plan.cells, 1.0), lambda _: None, seed=1)
+    outcomes = {}
+    started = False
+    for outcome in _starting(running.outcomes(), killer):
+        outcomes[outcome.cell] = outcome
+        started = True
+    killer.join()
+    assert started
+    failures = [o.failure for o in outcomes.values() if o.failure]
+    assert len(outcomes) == 2
+    assert len(failures) == 1
+    assert "kill" in failures[0] or "reference" in failures[0]
+
+
+def _starting(outcomes, thread):
+    thread.start()
+    yield from outcomes
+
+
+def test_a_cell_that_does_not_fit_into_memory_is_skipped_with_the_figures(monkeypatch):
+    from fffbench.measure import memory
+
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    [outcome] = session(CELLS[:1], processes=1).outcomes()
+    assert "needs about" in outcome.failure
+    assert "1000 B" in outcome.failure or "are available" in outcome.failure
+
+
+def test_a_job_that_outlives_its_limit_is_stopped_and_named(tmp_path):
+    cell = Cell("dense_linear", Workload(Shape.dense(768, 4096), 512), Protocol("hot"))
+    path = tmp_path / "r.npz"
+    with Round() as worker:
+        assert worker.build_reference(cell, path, 60) is None
+        [outcome] = worker.measure([cell], 0, [path], 30.0, limit=1.0)
+        assert outcome.failure == "stopped after 1 s"
+        [again] = worker.measure([cell], 0, [path], 0.01, limit=60)
+        assert again.failure is None
+
+
+@pytest.mark.parametrize("call", ["kernel", "torch"])
+@pytest.mark.parametrize("cache", ["cold", "warm", "hot"])
+def test_every_protocol_measures(cache, call):
+    cell = Cell("fff_cpu", Workload(SHAPE, 3), Protocol(cache, call))
+    [outcome] = session([cell], processes=1).outcomes()
+    assert outcome.failure is None
+    assert 0 < min(outcome.samples) < 0.1

@@ -1,0 +1,63 @@
+"""Presets: which cells they hold, and how axes on the command line change them."""
+
+import pytest
+
+from fffbench.errors import UserError
+from fffbench.plan.matrix import PRESETS, Axes, Names, cells, preset
+
+NAMES = Names(
+    {
+        "dense_linear": "dense",
+        "dense_padded": "dense",
+        "dense_tiled": "dense",
+        "dense_onednn": "dense",
+        "dense_openblas": "dense",
+        "dense_gemv": "dense",
+        "dense_bmm": "dense",
+        "cmm_gather_bmm": "cmm",
+        "cmm_masked": "cmm",
+        "fff_cpu": "fff",
+    }
+)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_compares_an_fff_with_dense_layers_and_has_no_duplicate(name):
+    found = cells(preset(name), Axes(), NAMES, 2)
+    assert len(found) == len(set(found))
+    assert {"fff", "dense"} <= {NAMES.family[cell.implementation] for cell in found}
+
+
+def test_quick_covers_one_and_all_threads_at_three_batches():
+    found = [c for c in cells(preset("quick"), Axes(), NAMES, 2) if c.implementation == "fff_cpu"]
+    assert {c.workload.batch for c in found} == {1, 128, 16384}
+    assert {c.workload.threads for c in found} == {1, 2}
+
+
+def test_axes_replace_the_presets_own_values():
+    axes = Axes(implementations=("fff_cpu",), batches=(7,), levels=(3, 4), trees=(2,), threads=(2,), caches=("hot",))
+    found = cells(preset("quick"), axes, NAMES, 2)
+    assert {c.workload.shape.n for c in found} == {14, 30}
+    assert {(c.implementation, c.workload.batch, c.workload.threads, c.protocol.cache) for c in found} == {
+        ("fff_cpu", 7, 2, "hot")
+    }
+
+
+def test_dense_layers_are_planned_under_uniform_routing_only():
+    found = cells(preset("quick"), Axes(routings=("single-path",)), NAMES, 2)
+    assert {c.workload.routing for c in found if c.implementation.startswith("dense")} == {"uniform"}
+
+
+def test_more_threads_than_the_machine_has_are_refused_with_the_range():
+    with pytest.raises(UserError, match="1 to 2"):
+        cells(preset("quick"), Axes(threads=(3,)), NAMES, 2)
+
+
+def test_an_unknown_preset_is_refused_with_the_list():
+    with pytest.raises(UserError, match="quick"):
+        preset("fastest")
+
+
+def test_an_unknown_implementation_is_refused_with_the_list():
+    with pytest.raises(UserError, match="dense_linear"):
+        cells(preset("quick"), Axes(implementations=("fff_gpu",)), NAMES, 2)
