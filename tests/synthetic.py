@@ -28,7 +28,7 @@ STABLE = {"cpu": "Test CPU", "cores": "2", "os": "Linux"}
 Times = float | Sequence[float] | Sequence[Sequence[float]]
 
 
-def cell_id(  # noqa: PLR0913 - one argument per axis
+def cell_id(
     implementation: str,
     *,
     shape: Shape | None = None,
@@ -47,7 +47,7 @@ def cell_id(  # noqa: PLR0913 - one argument per axis
 
 def family_of(implementation: str) -> str:
     """The family by the name's prefix, as all implementations of this project are named."""
-    prefix = implementation.split("_")[0]
+    prefix = implementation.split("_", maxsplit=1)[0]
     return prefix if prefix in ("dense", "cmm", "fff", "reference") else "dense"
 
 
@@ -60,7 +60,7 @@ def processes_of(times: Times, seed: str) -> list[list[float]]:
     return [list(item) if isinstance(item, Sequence) else [float(item)] for item in times]
 
 
-def benchmark_of(cell: str, times: Times, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+def benchmark_of(cell: str, times: Times, **changes: Any) -> dict[str, Any]:
     """One entry of ``benchmarks``; ``changes`` replace fields of its ``CellInfo``."""
     parsed = parse_cell(cell)
     shape, tolerance = parsed.workload.shape, TOLERANCE[parsed.workload.dtype]
@@ -91,7 +91,7 @@ def benchmark_of(cell: str, times: Times, **changes: Any) -> dict[str, Any]:  # 
     }
 
 
-def run_json(  # noqa: PLR0913 - one argument per part of the file
+def run_json(
     cells: Mapping[str, Times],
     *,
     machine: str = MACHINE,
@@ -130,7 +130,7 @@ def run_json(  # noqa: PLR0913 - one argument per part of the file
     }
 
 
-def write_run(results: Path, *, cells: Mapping[str, Times], machine: str = MACHINE, **rest: Any) -> Path:  # noqa: ANN401
+def write_run(results: Path, *, cells: Mapping[str, Times], machine: str = MACHINE, **rest: Any) -> Path:
     """Write one run under ``results`` (created if need be) and return the file; ``rest`` as for ``run_json``."""
     value = run_json(cells, machine=machine, **rest)
     folder = results / "matrix" / machine
@@ -158,5 +158,3 @@ def quick_cells(machine_speed: float = 1.0) -> dict[str, float]:
                 bert = cell_id("dense_linear", shape=Shape.dense(768, 3072), **axes)  # type: ignore[arg-type]
                 cells[bert] = dense * 0.75 * scale
     return cells
-
-

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from fffbench.analysis.headline import best_by_batch, fair
-from fffbench.analysis.speedup import Speedup
+from fffbench.analysis.rows import Speedup
 
 TARGETS = (1.0, 78.0, 341.0)
 
@@ -70,10 +70,21 @@ def _meeting(curve: Sequence[Speedup], target: float) -> BreakEven:
                 break
     sure = next((row.batch for row in curve if (row.low or 0) > target), None)
     return BreakEven(
-        first.machine, first.device, first.dtype, first.d, first.n, first.trees, first.levels, target, batch,
-        interpolated, sure,
-        best.speedup or 0, best.batch, tuple(row.record for row in curve if row.record),
-    )  # fmt: skip
+        first.machine,
+        first.device,
+        first.dtype,
+        first.d,
+        first.n,
+        first.trees,
+        first.levels,
+        target,
+        batch,
+        interpolated,
+        sure,
+        best.speedup or 0,
+        best.batch,
+        tuple(row.record for row in curve if row.record),
+    )
 
 
 def _between(one: Speedup, two: Speedup, target: float) -> float:

@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fffbench.analysis.ledger import FORMULAS, Claim, Conditions, Subject, load_claims
-from fffbench.analysis.speedup import Speedup, speedups
+from fffbench.analysis.rows import Speedup
+from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import LEVEL
 from fffbench.results.store import Results
 from fffbench.units import number, percent, ratio
@@ -32,8 +33,15 @@ PROTOCOL_ONLY = "reproduced-under-published-protocol-only"
 NOT_REPRODUCED, ARITHMETIC_ERROR = "not-reproduced", "arithmetic-error"
 UNDECIDED, NOT_MEASURED, NOT_TESTABLE = "undecided", "not-measured", "not-testable-here"
 VERDICTS = (
-    REPRODUCED, EXCEEDED, PROTOCOL_ONLY, NOT_REPRODUCED, ARITHMETIC_ERROR, UNDECIDED, NOT_MEASURED, NOT_TESTABLE,
-)  # fmt: skip
+    REPRODUCED,
+    EXCEEDED,
+    PROTOCOL_ONLY,
+    NOT_REPRODUCED,
+    ARITHMETIC_ERROR,
+    UNDECIDED,
+    NOT_MEASURED,
+    NOT_TESTABLE,
+)
 
 
 @dataclass(frozen=True)
@@ -193,32 +201,33 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup]) -> list[ClaimRow]:
 
 def _verdict(claim: Claim, fair: Speedup | None, published: Speedup | None) -> tuple[str, str]:
     """The one rule (module docstring), and the sentence that says how it came out."""
-    fair_says = f"Under fair conditions: {_said(claim, fair)}." if fair else ""
-    published_says = f"Under published conditions: {_said(claim, published)}." if published else ""
+    said = [f"Under fair conditions: {_said(claim, fair)}."] if fair else []
+    said += [f"Under published conditions: {_said(claim, published)}."] if published else []
+    answered = {"fair": fair, "published": published}
+    lacking = [name for name, row in answered.items() if name in claim.conditions and row is None]
+    if not said:
+        return NOT_MEASURED, "Neither the published nor the fair conditions were measured here."
     if fair is None:
-        if published is None:
-            return NOT_MEASURED, "Neither the published nor the fair conditions were measured here."
-        return UNDECIDED, f"The fair conditions were not measured here. {published_says}"
-    position = _position(claim, fair)
-    both = f"{fair_says} {published_says}".strip()
-    if position == "unclear":
-        return UNDECIDED, both
-    if position != "short":
-        return (REPRODUCED if position == "reached" else EXCEEDED), both
-    if "published" not in claim.conditions:
-        return NOT_REPRODUCED, both
-    if published is None:
-        return UNDECIDED, f"{fair_says} The published conditions were not measured here."
-    other = _position(claim, published)
-    return {"unclear": UNDECIDED, "short": NOT_REPRODUCED}.get(other, PROTOCOL_ONLY), both
+        verdict = UNDECIDED
+    else:
+        verdict = {"unclear": UNDECIDED, "reached": REPRODUCED, "beyond": EXCEEDED, "short": NOT_REPRODUCED}[
+            _position(claim, fair)
+        ]
+    if verdict == NOT_REPRODUCED and "published" in claim.conditions:
+        other = _position(claim, published) if published else "unclear"
+        verdict = {"unclear": UNDECIDED, "short": NOT_REPRODUCED}.get(other, PROTOCOL_ONLY)
+    said += [f"The {name} conditions were not measured here." for name in lacking]
+    return verdict, " ".join(said)
 
 
 def _said(claim: Claim, row: Speedup) -> str:
     """``116x [112, 121], above the band 62.4 to 97.5 (fff_cpu over dense_padded, 2 threads)``."""
     where = {
-        "reached": "within the band of", "beyond": "above the band of", "short": "below the band of",
+        "reached": "within the band of",
+        "beyond": "above the band of",
+        "short": "below the band of",
         "unclear": "too uncertain for the band of",
-    }[_position(claim, row)]  # fmt: skip
+    }[_position(claim, row)]
     band = f"{number(claim.published / claim.band)} to {number(claim.published * claim.band)}"
     threads = f"{row.threads} thread{'s' if row.threads > 1 else ''}"
     if row.baseline_thread_count != row.threads:
@@ -228,23 +237,37 @@ def _said(claim: Claim, row: Speedup) -> str:
     return f"{ratio(row.speedup or 0, row.low, row.high)}, {where} {band} ({sides}{thin})"
 
 
-def _row(  # noqa: PLR0913 - the parts of one row
+def _row(
     claim: Claim, name: str, row: Speedup | None, verdict: str, reason: str, place: Speedup | None = None
 ) -> ClaimRow:
     conditions = claim.conditions.get("fair" if name == "fair" else "published")
     where = row or place
     return ClaimRow(
-        id=claim.id, statement=claim.statement, source=claim.source, confidence=claim.confidence, kind=claim.kind,
-        published=claim.published, published_shown=claim.shown, short=claim.short or claim.id,
-        band=(claim.published / claim.band, claim.published * claim.band), conditions=name,
-        baseline=conditions.baseline if conditions else None, threads=row.threads if row else None,
-        measured=row.speedup if row else None, low=row.low if row else None, high=row.high if row else None,
-        provisional=row.provisional if row else False, implementation=row.implementation if row else None,
+        id=claim.id,
+        statement=claim.statement,
+        source=claim.source,
+        confidence=claim.confidence,
+        kind=claim.kind,
+        published=claim.published,
+        published_shown=claim.shown,
+        short=claim.short or claim.id,
+        band=(claim.published / claim.band, claim.published * claim.band),
+        conditions=name,
+        baseline=conditions.baseline if conditions else None,
+        threads=row.threads if row else None,
+        measured=row.speedup if row else None,
+        low=row.low if row else None,
+        high=row.high if row else None,
+        provisional=row.provisional if row else False,
+        implementation=row.implementation if row else None,
         baseline_implementation=row.baseline_implementation if row else None,
-        machine=where.machine if where else None, device=where.device if where else None,
-        verdict=verdict, reason=reason,
-        records=tuple(item for item in (row.record, row.baseline_record) if item) if row else (), note=claim.note,
-    )  # fmt: skip
+        machine=where.machine if where else None,
+        device=where.device if where else None,
+        verdict=verdict,
+        reason=reason,
+        records=tuple(item for item in (row.record, row.baseline_record) if item) if row else (),
+        note=claim.note,
+    )
 
 
 def _why_not_measured(claim: Claim, results: Results) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fffbench.analysis.speedup import Speedup
+from fffbench.analysis.rows import Speedup
 from fffbench.plan.workload import DTYPES
 from fffbench.results.record import Machine
 from fffbench.results.store import Results

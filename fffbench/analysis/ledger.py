@@ -31,6 +31,13 @@ FORMULAS: dict[str, Callable[[Shape], float]] = {
 }
 
 
+NEEDED = {
+    "ratio": ("subject", "workload", "conditions.fair"),
+    "count": ("formula", "workload"),
+    "untestable": ("untestable",),
+}
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -105,12 +112,9 @@ class Claim(_Strict):
 
     @model_validator(mode="after")
     def _complete(self) -> Claim:
-        needs = {
-            "ratio": {"subject": self.subject, "workload": self.workload, "conditions.fair": self.conditions.get("fair")},
-            "count": {"formula": self.formula, "workload": self.workload},
-            "untestable": {"untestable": self.untestable},
-        }[self.kind]
-        missing = [name for name, value in needs.items() if not value]
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        given["conditions.fair"] = self.conditions.get("fair")
+        missing = [name for name in NEEDED[self.kind] if not given[name]]
         if missing:
             raise ValueError(f"a claim of kind {self.kind!r} needs {', '.join(missing)}")
         if self.kind == "ratio" and self.workload and not (self.workload.batch and self.workload.dtype):

@@ -89,7 +89,7 @@ def bound_of(record: Record, machine: Machine) -> Bound | None:
         bounds.append(Bound(compulsory_bytes(work, distinct, conditional=tree) / bandwidth, "bandwidth"))
     if peak:
         bounds.append(Bound(useful_operations(work, conditional=tree) / peak, "arithmetic"))
-    return max(bounds, key=lambda bound: bound.seconds) if len(bounds) == 2 else None  # noqa: PLR2004 - both, or none
+    return max(bounds, key=lambda bound: bound.seconds) if len(bounds) == 2 else None
 
 
 def share_of(record: Record, machine: Machine) -> float | None:
@@ -129,10 +129,21 @@ def _strength(records: Iterable[Record], ceiling: str, results: Results) -> Dens
         return None
     share = amount / time_of(best) / top
     where = f"{work.shape.d} to {work.shape.n}, {work.dtype}, batch {work.batch}, {work.threads} threads"
-    sentence = f"The fastest dense layer ({best.cell.implementation}; {where}) reaches {percent(share)} of the {ceiling}"
+    sentence = (
+        f"The fastest dense layer ({best.cell.implementation}; {where}) reaches {percent(share)} of the {ceiling}"
+    )
     if share < STRONG:
         sentence += f", short of the {percent(STRONG)} asked of it, so the speed-ups over it there are flattering"
     return DenseStrength(
-        best.machine, work.device, work.dtype, work.threads, work.batch, work.shape.n, ceiling, share,
-        best.cell.implementation, best.id, sentence + ".",
-    )  # fmt: skip
+        best.machine,
+        work.device,
+        work.dtype,
+        work.threads,
+        work.batch,
+        work.shape.n,
+        ceiling,
+        share,
+        best.cell.implementation,
+        best.id,
+        sentence + ".",
+    )

@@ -17,13 +17,9 @@ slightly, which is the direction a sceptic asks for.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from fffbench.analysis.roofline import share_of
-from fffbench.analysis.stats import Estimate, estimate_time, process_medians, ratio_of_medians
+from fffbench.analysis.rows import Speedup, Timed, measured_row, skipped_row
 from fffbench.plan.workload import Cell
 from fffbench.results.record import Record
 from fffbench.results.store import Results
@@ -40,72 +36,7 @@ SAME_PRIMITIVE = {
     "cmm_naive_cuda": "dense_naive_cuda",
 }
 
-
-@dataclass(frozen=True)
-class Speedup:
-    """One row: a conditional cell against one named baseline; null numbers come with a reason."""
-
-    machine: str
-    device: str
-    implementation: str
-    family: str
-    baseline: str
-    baseline_threads: str
-    d: int
-    n: int
-    trees: int
-    levels: int
-    leaf_width: int
-    batch: int
-    dtype: str
-    routing: str
-    threads: int
-    cache: str
-    call: str
-    time: float | None
-    time_low: float | None
-    time_high: float | None
-    speedup: float | None
-    low: float | None
-    high: float | None
-    coverage: float | None
-    provisional: bool
-    roofline_share: float | None
-    error: float | None
-    tolerance: float | None
-    baseline_implementation: str | None
-    baseline_n: int | None
-    baseline_thread_count: int | None
-    baseline_time: float | None
-    reason: str | None
-    run: str
-    record: str | None
-    baseline_record: str | None
-
-    def to_json(self) -> dict[str, Any]:
-        """The row as the command line prints it."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Timed:
-    """A record with what every comparison of it needs, computed once."""
-
-    record: Record
-
-    @cached_property
-    def medians(self) -> list[float]:
-        """Process medians."""
-        return process_medians(self.record.info.processes)
-
-    @cached_property
-    def time(self) -> Estimate:
-        """Estimate of the record's time."""
-        return estimate_time([[value] for value in self.medians])
-
-
 Key = tuple[object, ...]
-_Pick = Callable[[Timed, list[Timed]], list[Timed]]
 
 
 def _context(cell: Cell) -> Key:
@@ -114,31 +45,19 @@ def _context(cell: Cell) -> Key:
     return (work.shape.d, work.batch, work.dtype, work.device, cell.protocol.cache, cell.protocol.call)
 
 
-def _of_width(names: Iterable[str] | None, width: Callable[[int], Callable[[int], bool]]) -> _Pick:
-    allowed = None if names is None else frozenset(names)
+def _candidates(baseline: str, subject: Timed, dense: Iterable[Timed]) -> list[Timed]:
+    """Which of the ``dense`` records in the subject's context can serve as ``baseline``."""
+    cell = subject.record.cell
+    own = cell.workload.shape.n
 
-    def pick(subject: Timed, dense: list[Timed]) -> list[Timed]:
-        fits = width(subject.record.cell.workload.shape.n)
-        return [
-            item
-            for item in dense
-            if (allowed is None or item.record.cell.implementation in allowed)
-            and fits(item.record.cell.workload.shape.n)
-        ]
+    def fits(name: str, n: int) -> bool:
+        if baseline == "published":
+            return name == PUBLISHED and n == own
+        if baseline == "same-primitive":
+            return name == SAME_PRIMITIVE[cell.implementation] and n == own
+        return n == BERT_WIDTH if baseline == "bert" else n >= own
 
-    return pick
-
-
-def _candidates(baseline: str, implementation: str) -> _Pick | None:
-    """Which dense records can be ``baseline`` for ``implementation``; None where it has no such baseline."""
-    if baseline == "published":
-        return _of_width([PUBLISHED], lambda n: lambda other: other == n)
-    if baseline == "same-primitive":
-        name = SAME_PRIMITIVE.get(implementation)
-        return None if name is None else _of_width([name], lambda n: lambda other: other == n)
-    if baseline == "bert":
-        return _of_width(None, lambda _: lambda other: other == BERT_WIDTH)
-    return _of_width(None, lambda n: lambda other: other >= n)
+    return [item for item in dense if fits(item.record.cell.implementation, item.record.cell.workload.shape.n)]
 
 
 def speedups(results: Results) -> list[Speedup]:
@@ -155,10 +74,8 @@ def speedups(results: Results) -> list[Speedup]:
             work = cell.workload
             group = (cell.implementation, work.shape, work.routing, work.seed, *_context(cell))
             fastest[record.machine, *group].append(timed)
-    rows: list[Speedup] = []
-    for mode, groups in (("same", subjects), ("fastest", fastest)):
-        for group in groups.values():
-            rows += _rows(group, mode, dense, results)
+    rows = [row for group in subjects.values() for row in _rows(group, "same", dense, results)]
+    rows += [row for group in fastest.values() for row in _rows(group, "fastest", dense, results)]
     measured = {(record.machine, record.cell.id) for record in results.records}
     rows += _skipped_rows(results, measured)
     rows.sort(key=_order)
@@ -167,10 +84,25 @@ def speedups(results: Results) -> list[Speedup]:
 
 def _order(row: Speedup) -> Key:
     return (
-        row.machine, row.device, row.d, row.n, row.trees, row.levels, row.leaf_width, row.dtype, row.routing,
-        row.cache, row.call, row.batch, row.family, row.implementation, row.threads,
-        BASELINE_THREADS.index(row.baseline_threads), BASELINES.index(row.baseline), row.run,
-    )  # fmt: skip
+        row.machine,
+        row.device,
+        row.d,
+        row.n,
+        row.trees,
+        row.levels,
+        row.leaf_width,
+        row.dtype,
+        row.routing,
+        row.cache,
+        row.call,
+        row.batch,
+        row.family,
+        row.implementation,
+        row.threads,
+        BASELINE_THREADS.index(row.baseline_threads),
+        BASELINES.index(row.baseline),
+        row.run,
+    )
 
 
 def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], results: Results) -> list[Speedup]:
@@ -181,14 +113,13 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
     newest_first = [by_run[key] for key in sorted(by_run, reverse=True)]
     rows = []
     for baseline in BASELINES:
-        pick = _candidates(baseline, group[0].record.cell.implementation)
-        if pick is None:
+        if baseline == "same-primitive" and group[0].record.cell.implementation not in SAME_PRIMITIVE:
             continue
         found: tuple[Timed, Timed] | None = None
         for items in newest_first:
             subject = min(items, key=lambda item: item.time.value)
             record = subject.record
-            others = pick(subject, dense.get((record.run, *_context(record.cell)), []))
+            others = _candidates(baseline, subject, dense.get((record.run, *_context(record.cell)), []))
             if mode == "same":
                 threads = record.cell.workload.threads
                 others = [other for other in others if other.record.cell.workload.threads == threads]
@@ -196,36 +127,12 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
                 found = subject, min(others, key=lambda item: item.time.value)
                 break
         if found:
-            rows.append(_row(found[0], found[1], baseline, mode, results))
+            rows.append(measured_row(found[0], found[1], baseline, mode, results, None))
         else:
             subject = min(newest_first[0], key=lambda item: item.time.value)
-            rows.append(_row(subject, None, baseline, mode, results))
+            reason = _missing(subject.record, baseline, results)
+            rows.append(measured_row(subject, None, baseline, mode, results, reason))
     return rows
-
-
-def _row(subject: Timed, other: Timed | None, baseline: str, mode: str, results: Results) -> Speedup:
-    record = subject.record
-    work = record.cell.workload
-    gain = ratio_of_medians(other.medians, subject.medians) if other else None
-    return Speedup(
-        machine=record.machine, device=work.device, implementation=record.cell.implementation,
-        family=record.info.family, baseline=baseline, baseline_threads=mode,
-        d=work.shape.d, n=work.shape.n, trees=work.shape.trees, levels=work.shape.levels,
-        leaf_width=work.shape.leaf_width, batch=work.batch, dtype=work.dtype, routing=work.routing,
-        threads=work.threads, cache=record.cell.protocol.cache, call=record.cell.protocol.call,
-        time=subject.time.value, time_low=subject.time.low, time_high=subject.time.high,
-        speedup=gain.value if gain else None, low=gain.low if gain else None, high=gain.high if gain else None,
-        coverage=gain.coverage if gain else None,
-        provisional=gain.provisional if gain else subject.time.provisional,
-        roofline_share=share_of(record, results.machine_of(record)),
-        error=record.info.check.error, tolerance=record.info.check.tolerance,
-        baseline_implementation=other.record.cell.implementation if other else None,
-        baseline_n=other.record.cell.workload.shape.n if other else None,
-        baseline_thread_count=other.record.cell.workload.threads if other else None,
-        baseline_time=other.time.value if other else None,
-        reason=None if other else _missing(record, baseline, results),
-        run=record.run, record=record.id, baseline_record=other.record.id if other else None,
-    )  # fmt: skip
 
 
 def _missing(record: Record, baseline: str, results: Results) -> str:
@@ -244,15 +151,5 @@ def _skipped_rows(results: Results, measured: set[tuple[str, str]]) -> list[Spee
     for item in sorted(results.skipped, key=lambda item: (item.started, item.run)):
         if item.family not in ("cmm", "fff") or (item.machine, item.cell.id) in measured:
             continue
-        work, protocol = item.cell.workload, item.cell.protocol
-        newest[item.machine, item.cell.id] = Speedup(
-            machine=item.machine, device=work.device, implementation=item.cell.implementation, family=item.family,
-            baseline="best-dense", baseline_threads="same", d=work.shape.d, n=work.shape.n, trees=work.shape.trees,
-            levels=work.shape.levels, leaf_width=work.shape.leaf_width, batch=work.batch, dtype=work.dtype,
-            routing=work.routing, threads=work.threads, cache=protocol.cache, call=protocol.call, time=None,
-            time_low=None, time_high=None, speedup=None, low=None, high=None, coverage=None, provisional=False,
-            roofline_share=None, error=None, tolerance=None, baseline_implementation=None, baseline_n=None,
-            baseline_thread_count=None, baseline_time=None, reason=item.reason, run=item.run, record=None,
-            baseline_record=None,
-        )  # fmt: skip
+        newest[item.machine, item.cell.id] = skipped_row(item)
     return list(newest.values())

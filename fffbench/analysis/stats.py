@@ -80,7 +80,7 @@ def mann_whitney_counts(first: int, second: int) -> tuple[int, ...]:
 
 @cache
 def mann_whitney_rank(first: int, second: int) -> tuple[int, float]:
-    """Largest k such that the pairwise values k+1 .. mn-k cover the shift with at least LEVEL, else 0; and the coverage.
+    """Largest k for which the pairwise values k+1 .. mn-k cover the shift with at least LEVEL, else 0; its coverage.
 
     The shift lies below the (k+1)-th smallest pairwise value exactly when U <= k.
     """

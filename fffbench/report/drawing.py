@@ -9,25 +9,37 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import matplotlib as mpl
 from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from fffbench.units import number, seconds
 
 # Colours that stand for CSS variables; matplotlib writes them into style attributes, where they are replaced.
 INK, MUTED, GRID, PAPER = "#010203", "#010204", "#010205", "#010206"
 DENSE, CMM, FFF = "#010207", "#010208", "#010209"
 BAD, GOOD = "#01020a", "#01020b"
 VARIABLES = {
-    INK: "--ink", MUTED: "--muted", GRID: "--grid", PAPER: "--paper", DENSE: "--dense", CMM: "--cmm", FFF: "--fff",
-    BAD: "--bad", GOOD: "--good",
-}  # fmt: skip
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    PAPER: "--paper",
+    DENSE: "--dense",
+    CMM: "--cmm",
+    FFF: "--fff",
+    BAD: "--bad",
+    GOOD: "--good",
+}
 FAMILY = {"dense": DENSE, "cmm": CMM, "fff": FFF}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # the second cue beside colour
 LONGEST_LABEL = 60  # characters: labels come from result files and must not grow the drawing
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "fffbench",
     "text.parse_math": False,  # a dollar sign in a machine's name is a dollar sign
@@ -61,7 +73,29 @@ def label(text: str) -> str:
     return clean if len(clean) <= LONGEST_LABEL else clean[: LONGEST_LABEL - 1] + "…"
 
 
-def new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Drawing, list[mpl.axes.Axes]]:
+def times_label(value: float, _: int | None = None) -> str:
+    """``100x`` for an axis."""
+    return f"{number(value)}x" if value < 1 else f"{value:g}x"
+
+
+def count_label(value: float, _: int | None = None) -> str:
+    """``16384`` for an axis."""
+    return f"{value:g}" if value < 1e5 else f"{value:.0e}"
+
+
+def seconds_label(value: float, _: int | None = None) -> str:
+    """``10 ms`` for an axis."""
+    amount, unit = seconds(value * (1 + 1e-9)).split(" ")  # a power of ten must not fall below its own unit
+    return f"{float(amount):g} {unit}"
+
+
+def log_ticks(axis: Axis, written: Callable[[float, int | None], str]) -> None:
+    """Label the major ticks of a logarithmic ``axis`` with ``written`` and drop the minor ones."""
+    axis.set_major_formatter(FuncFormatter(written))
+    axis.set_minor_locator(NullLocator())
+
+
+def new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Drawing, list[Axes]]:
     """A figure in inches with ``rows`` x ``columns`` axes; call inside ``mpl.rc_context(STYLE)``."""
     figure = Drawing(figsize=(width, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)

@@ -11,10 +11,12 @@ from markupsafe import Markup
 from fffbench.analysis import headline as answer
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.claims import ClaimRow
-from fffbench.analysis.speedup import Speedup, speedups
+from fffbench.analysis.rows import Speedup
+from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import process_medians
 from fffbench.errors import UserError
-from fffbench.report.build import Analysis, analyse, build
+from fffbench.report.analysed import Analysis, analyse
+from fffbench.report.build import build
 from fffbench.report.tables import cell_rows, write_csv
 from fffbench.results.store import Results
 
@@ -87,8 +89,12 @@ def _machine_rows(results: Results) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for machine in results.machines.values():
         for part, facts in (("stable", machine.stable), ("observed", machine.observed)):
-            rows += [{"machine": machine.id, "part": part, "name": name, "value": facts[name]} for name in sorted(facts)]
+            rows += [
+                {"machine": machine.id, "part": part, "name": name, "value": facts[name]} for name in sorted(facts)
+            ]
         for name, by_threads in sorted(machine.ceilings.items()):
             for threads, value in sorted(by_threads.items()):
-                rows.append({"machine": machine.id, "part": "ceiling", "name": name, "threads": threads, "value": value})
+                rows.append(
+                    {"machine": machine.id, "part": "ceiling", "name": name, "threads": threads, "value": value}
+                )
     return rows

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from fffbench.analysis.speedup import Speedup
+from fffbench.analysis.rows import Speedup
 from fffbench.plan.workload import CACHES, CALLS
 from fffbench.report.view import Cell, Table
 from fffbench.results.record import Record
@@ -16,10 +16,25 @@ from fffbench.units import number, percent, ratio, seconds
 
 HEAD = ("Implementation", "Layer", "Type", "Batch", "Threads", "Time")
 PROTOCOL_HEAD = ("Routing", "Cache, call")
-BASELINE_HEAD = ("over best dense, fastest threads", "over best dense, same threads", "over published dense", "over same primitive", "over BERT width")  # fmt: skip
-COLUMNS = (("best-dense", "fastest"), ("best-dense", "same"), ("published", "same"), ("same-primitive", "same"), ("bert", "same"))  # fmt: skip
+BASELINE_HEAD = (
+    "over best dense, fastest threads",
+    "over best dense, same threads",
+    "over published dense",
+    "over same primitive",
+    "over BERT width",
+)
+COLUMNS = (
+    ("best-dense", "fastest"),
+    ("best-dense", "same"),
+    ("published", "same"),
+    ("same-primitive", "same"),
+    ("bert", "same"),
+)
 # A spreadsheet runs a cell that begins like this; text from a result file must not become a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+_PLAIN = (float, int, type(None))  # what the csv module writes as it should be (None as an empty field)
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
@@ -28,7 +43,8 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequenc
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_field(row.get(column)) for column in columns])
+        values = map(row.get, columns)
+        writer.writerow([value if type(value) in _PLAIN else _field(value) for value in values])
     path.write_text(text.getvalue(), encoding="utf-8")
 
 
@@ -38,7 +54,7 @@ def _field(value: object) -> object:
     if isinstance(value, str):
         text = value.replace("\x00", "")
         return f"'{text}" if text.startswith(FORMULA_STARTS) else text
-    return "" if value is None else value
+    return value
 
 
 def layer(row: Speedup) -> str:
@@ -63,7 +79,9 @@ def time_cell(row: Speedup, anchors: Mapping[str, str]) -> Cell:
     """The time with error and share of the roofline under it."""
     if row.time is None:
         return Cell("not measured", words=True)
-    return Cell(seconds(row.time), quality(row.error, row.roofline_share), anchors.get(row.record or "", ""), f"{row.time:.6g}")
+    return Cell(
+        seconds(row.time), quality(row.error, row.roofline_share), anchors.get(row.record or "", ""), f"{row.time:.6g}"
+    )
 
 
 def quality(error: float | None, share: float | None) -> str:
@@ -98,9 +116,20 @@ def speedup_table(
 
 def _line_key(row: Speedup) -> tuple[object, ...]:
     return (
-        row.routing != "uniform", CACHES.index(row.cache), CALLS.index(row.call), row.dtype, row.d, row.n, row.trees,
-        row.levels, row.leaf_width, -row.batch, row.family != "fff", row.implementation, row.threads,
-    )  # fmt: skip
+        row.routing != "uniform",
+        CACHES.index(row.cache),
+        CALLS.index(row.call),
+        row.dtype,
+        row.d,
+        row.n,
+        row.trees,
+        row.levels,
+        row.leaf_width,
+        -row.batch,
+        row.family != "fff",
+        row.implementation,
+        row.threads,
+    )
 
 
 def _line(
@@ -118,30 +147,62 @@ def _line(
         cells[0] = Cell("", "faster at another thread count")
     protocol = (Cell(row.routing), Cell(f"{row.cache}, {row.call}")) if protocols else ()
     return (
-        Cell(row.implementation, row.family), Cell(layer(row)), Cell(row.dtype), Cell(str(row.batch)),
-        Cell(str(row.threads)), time_cell(row, anchors), *protocol, *cells,
-    )  # fmt: skip
+        Cell(row.implementation, row.family),
+        Cell(layer(row)),
+        Cell(row.dtype),
+        Cell(str(row.batch)),
+        Cell(str(row.threads)),
+        time_cell(row, anchors),
+        *protocol,
+        *cells,
+    )
 
 
-def cell_rows(records: Iterable[Record], shares: Mapping[str, float | None], times: Mapping[str, tuple[float, float, float]]) -> list[dict[str, object]]:  # fmt: skip
+def cell_rows(
+    records: Iterable[Record], shares: Mapping[str, float | None], times: Mapping[str, tuple[float, float, float]]
+) -> list[dict[str, object]]:
     """Every record as one flat row, for ``cells.csv``."""
     rows: list[dict[str, object]] = []
     for record in records:
         work, info = record.cell.workload, record.info
         time, low, high = times[record.id]
-        rows.append({
-            "record": record.id, "machine": record.machine, "run": record.run, "cell": record.cell.id,
-            "implementation": record.cell.implementation, "family": info.family, "device": work.device,
-            "d": work.shape.d, "n": work.shape.n, "trees": work.shape.trees, "levels": work.shape.levels,
-            "leaf_width": work.shape.leaf_width, "batch": work.batch, "dtype": work.dtype, "routing": work.routing,
-            "threads": work.threads, "cache": record.cell.protocol.cache, "call": record.cell.protocol.call,
-            "time": time, "low": low, "high": high, "roofline_share": shares[record.id],
-            "error": info.check.error, "tolerance": info.check.tolerance, "tokens_checked": info.check.tokens,
-            "diverged": info.check.diverged, "diverged_cap": info.check.diverged_cap,
-            "distinct_rows": info.distinct_rows, "prepare_seconds": info.prepare_seconds,
-            "extra_bytes": info.extra_bytes, "processes": len(info.processes), "samples": record.samples,
-            "notes": "; ".join(info.notes),
-        })  # fmt: skip
+        rows.append(
+            {
+                "record": record.id,
+                "machine": record.machine,
+                "run": record.run,
+                "cell": record.cell.id,
+                "implementation": record.cell.implementation,
+                "family": info.family,
+                "device": work.device,
+                "d": work.shape.d,
+                "n": work.shape.n,
+                "trees": work.shape.trees,
+                "levels": work.shape.levels,
+                "leaf_width": work.shape.leaf_width,
+                "batch": work.batch,
+                "dtype": work.dtype,
+                "routing": work.routing,
+                "threads": work.threads,
+                "cache": record.cell.protocol.cache,
+                "call": record.cell.protocol.call,
+                "time": time,
+                "low": low,
+                "high": high,
+                "roofline_share": shares[record.id],
+                "error": info.check.error,
+                "tolerance": info.check.tolerance,
+                "tokens_checked": info.check.tokens,
+                "diverged": info.check.diverged,
+                "diverged_cap": info.check.diverged_cap,
+                "distinct_rows": info.distinct_rows,
+                "prepare_seconds": info.prepare_seconds,
+                "extra_bytes": info.extra_bytes,
+                "processes": len(info.processes),
+                "samples": record.samples,
+                "notes": "; ".join(info.notes),
+            }
+        )
     return rows
 
 
@@ -150,9 +211,15 @@ def ceilings_table(ceilings: Mapping[str, Mapping[str, float]], table_id: str) -
     threads = sorted({key for by in ceilings.values() for key in by}, key=lambda key: (len(key), key))
     if not threads:
         return None
-    head = ("Ceiling", *("accelerator" if key == "0" else f"{key} thread{'s' if key != '1' else ''}" for key in threads))
+    head = (
+        "Ceiling",
+        *("accelerator" if key == "0" else f"{key} thread{'s' if key != '1' else ''}" for key in threads),
+    )
     rows = tuple(
-        (Cell(name), *(Cell(_rate(name, by[key])) if key in by else Cell("not measured", words=True) for key in threads))
+        (
+            Cell(name),
+            *(Cell(_rate(name, by[key])) if key in by else Cell("not measured", words=True) for key in threads),
+        )
         for name, by in sorted(ceilings.items())
     )
     return Table(table_id, head, (False, *(True for _ in threads)), rows, "machines.csv")
@@ -160,7 +227,7 @@ def ceilings_table(ceilings: Mapping[str, Mapping[str, float]], table_id: str) -
 
 def _rate(name: str, value: float) -> str:
     if name.startswith("fma"):
-        return f"{number(value / 1e9)} GFLOP/s" if value < 1e12 else f"{number(value / 1e12)} TFLOP/s"  # noqa: PLR2004
+        return f"{number(value / 1e9)} GFLOP/s" if value < 1e12 else f"{number(value / 1e12)} TFLOP/s"
     if name.startswith(("dram", "cache")):
         return f"{number(value / 1e9)} GB/s"
     return f"{number(value)} /s"

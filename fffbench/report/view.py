@@ -119,11 +119,10 @@ class Page:
     hero: Figure | None
     claims: tuple[ClaimView, ...]
     machines: tuple[MachineView, ...]
+    why: tuple[Figure, ...]
     break_even: Table | None
-    break_even_figures: tuple[Figure, ...]
     skipped: Table | None
     fingerprints: tuple[Fingerprint, ...]
     refused: tuple[str, ...]
     samples: tuple[SampleRow, ...]
-    method: tuple[tuple[str, str], ...]
     files: tuple[tuple[str, str], ...] = field(default=())

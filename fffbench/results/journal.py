@@ -11,7 +11,7 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fffbench.errors import UserError
 
@@ -88,7 +88,7 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         """Use as a context manager."""
         return self
 

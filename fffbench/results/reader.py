@@ -19,7 +19,9 @@ from fffbench.errors import UserError
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.results.record import FORMAT, CellInfo, Record, RunInfo, Skipped
 
-MAX_BYTES = 256 * 2**20  # the largest honest file at hand (5000 cells) has 60 MB; beyond this, parsing may exhaust memory
+MAX_BYTES = (
+    256 * 2**20
+)  # the largest honest file at hand (5000 cells) has 60 MB; beyond this, parsing may exhaust memory
 MAX_REFUSALS = 20  # per file: a broken writer breaks every cell alike, and a reader needs to see it once
 MAX_FIELD = 120  # characters of a field's name: its keys come from the file too
 MAX_COUNT = 2**40  # no axis of a real workload reaches this; arithmetic on it stays exact in a float
@@ -74,7 +76,7 @@ def _no_constant(name: str) -> NoReturn:
     raise _BadValueError(f"{name} is not a JSON number")
 
 
-def _parse(path: Path) -> Any:  # noqa: ANN401 - JSON is any value until it is validated
+def _parse(path: Path) -> Any:
     """The JSON value in ``path``; ValueError with a reader's sentence when there is none."""
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
@@ -151,14 +153,16 @@ def read_file(path: Path, root: Path) -> FileContent:
     return content
 
 
-def _read_run(data: Any, folder: str, refuse: Any) -> RunInfo | None:  # noqa: ANN401 - unvalidated JSON
+def _read_run(data: Any, folder: str, refuse: Any) -> RunInfo | None:
     if not isinstance(data, dict) or not isinstance(data.get("fffbench"), dict):
         refuse("fffbench", "missing: this is not a result file of fffbench")
         return None
     info = data["fffbench"]
     version = info.get("format")
     if isinstance(version, int) and version > FORMAT:
-        refuse("fffbench.format", f"format {_short(version)} is newer than the newest read here, {FORMAT}: update fffbench")
+        refuse(
+            "fffbench.format", f"format {_short(version)} is newer than the newest read here, {FORMAT}: update fffbench"
+        )
         return None
     if version != FORMAT or isinstance(version, bool):
         refuse("fffbench.format", f"must be {FORMAT}, not {_short(version)}")
@@ -175,7 +179,7 @@ def _read_run(data: Any, folder: str, refuse: Any) -> RunInfo | None:  # noqa: A
     return run
 
 
-def _read_skipped(items: Any, content: FileContent, refuse: Any) -> None:  # noqa: ANN401 - unvalidated JSON
+def _read_skipped(items: Any, content: FileContent, refuse: Any) -> None:
     assert content.run is not None
     if not isinstance(items, list):
         refuse("fffbench.skipped", f"must be a list, not {type(items).__name__}")
@@ -196,7 +200,7 @@ def _read_skipped(items: Any, content: FileContent, refuse: Any) -> None:  # noq
             )
 
 
-def _read_cell(benchmark: Any, where: str, content: FileContent, refuse: Any) -> None:  # noqa: ANN401 - unvalidated JSON
+def _read_cell(benchmark: Any, where: str, content: FileContent, refuse: Any) -> None:
     assert content.run is not None
     extra = benchmark.get("extra_info") if isinstance(benchmark, dict) else None
     raw = extra.get("fffbench") if isinstance(extra, dict) else None

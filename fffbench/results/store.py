@@ -83,7 +83,7 @@ def _files(root: Path) -> tuple[list[Path], list[Refusal]]:
 
 
 def _accept(content: FileContent, runs: dict[str, Run], shown: str) -> FileContent:
-    """``content`` with its run entered into ``runs``; empty where that run id is another machine's or another start's."""
+    """``content`` with its run entered into ``runs``; empty where that run id belongs to another run."""
     info = content.run
     if info is None:
         return content

@@ -127,8 +127,8 @@ def test_few_processes_are_provisional(tmp_path):
 def test_rows_have_what_the_command_line_promises(tmp_path):
     row = rows_of(tmp_path, quick_cells())[0].to_json()
     promised = (
-        "machine device implementation baseline baseline_threads d n trees levels batch dtype routing threads cache call "
-        "time speedup low high roofline_share error reason"
+        "machine device implementation baseline baseline_threads d n trees levels batch dtype routing threads cache "
+        "call time speedup low high roofline_share error reason"
     )
     assert set(promised.split()) <= set(row)
     assert isinstance(row["threads"], int)

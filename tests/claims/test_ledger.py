@@ -94,7 +94,9 @@ def test_every_row_names_its_records_and_its_reason(tmp_path):
 
 def test_rows_have_what_the_command_line_promises(tmp_path):
     row = judge_all(measured(tmp_path, 78, 78))[0].to_json()
-    promised = "id statement source confidence published conditions threads measured low high machine verdict reason records"
+    promised = (
+        "id statement source confidence published conditions threads measured low high machine verdict reason records"
+    )
     assert set(promised.split()) <= set(row)
     assert row["conditions"] in ("published", "fair")
     assert isinstance(row["records"], list)

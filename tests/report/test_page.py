@@ -100,7 +100,9 @@ def test_every_link_has_a_target_and_every_id_is_unique(results, tmp_path):
 
 
 def test_text_from_result_files_is_never_markup(tmp_path):
-    run = run_json(quick_cells(), skipped={cell_id("cmm_masked"): ATTACK}, stable={**STABLE, "cpu": ATTACK, ATTACK[:90]: ATTACK})
+    run = run_json(
+        quick_cells(), skipped={cell_id("cmm_masked"): ATTACK}, stable={**STABLE, "cpu": ATTACK, ATTACK[:90]: ATTACK}
+    )
     run["fffbench"] |= {"preset": ATTACK, "commit": ATTACK}
     run["fffbench"]["machine"]["observed"] = {ATTACK: ATTACK}
     run["fffbench"]["machine"]["ceilings"][ATTACK] = {ATTACK: 1.0}
@@ -140,7 +142,7 @@ def test_every_sample_is_in_the_csv(results, tmp_path):
 def test_charts_have_their_numbers_in_words(results, tmp_path):
     text = render(results, tmp_path / "out").read_text(encoding="utf-8")
     descriptions = re.findall(r"<desc[^>]*>(.*?)</desc>", text)
-    assert len(descriptions) == text.count('role="img"') == 3
+    assert len(descriptions) == text.count('role="img"') == 4
     assert all(re.search(r"\d", description) for description in descriptions)
 
 
@@ -150,7 +152,9 @@ def test_a_report_folder_that_cannot_be_written_is_the_users_to_mend(results, tm
         render(results, tmp_path / "file")
 
 
-@pytest.mark.parametrize("cells", [{}, {cell_id("dense_linear"): 1.0}, {cell_id("fff_cpu"): 1.0}, {cell_id("fff_cpu"): [1.0]}])
+@pytest.mark.parametrize(
+    "cells", [{}, {cell_id("dense_linear"): 1.0}, {cell_id("fff_cpu"): 1.0}, {cell_id("fff_cpu"): [1.0]}]
+)
 @pytest.mark.parametrize("ceilings", [None, {}])
 def test_pages_of_partial_results_render(tmp_path, cells, ceilings):
     write_run(tmp_path / "results", cells=cells, ceilings=ceilings)
@@ -159,9 +163,14 @@ def test_pages_of_partial_results_render(tmp_path, cells, ceilings):
 
 def test_other_shapes_and_devices_render(tmp_path):
     shape = Shape.leaf(128, 2, 5, 16)
-    cells = {cell_id("dense_linear", shape=shape, device="cuda"): 1.0, cell_id("fff_cuda", shape=shape, device="cuda"): 0.5}
+    cells = {
+        cell_id("dense_linear", shape=shape, device="cuda"): 1.0,
+        cell_id("fff_cuda", shape=shape, device="cuda"): 0.5,
+    }
     stable = {"cpu": "Some CPU", "gpu": "Some GPU"}
-    write_run(tmp_path / "results", cells=cells, ceilings={"fma_fp32": {"0": 1e13}, "dram_read": {"0": 1e12}}, stable=stable)
+    write_run(
+        tmp_path / "results", cells=cells, ceilings={"fma_fp32": {"0": 1e13}, "dram_read": {"0": 1e12}}, stable=stable
+    )
     text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
     assert "On Some GPU" in text
 
@@ -178,9 +187,9 @@ def test_five_thousand_cells_render_in_ten_seconds_and_five_megabytes(tmp_path):
     assert len(cells) == 5000
     write_run(tmp_path / "results", cells=cells)
     loaded = load(tmp_path / "results")
-    begin = time.perf_counter()
+    begin = time.process_time()  # not the wall clock: the tests share their cores
     page = render(loaded, tmp_path / "out")
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 10
     assert page.stat().st_size < 5e6
 
 

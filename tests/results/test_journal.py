@@ -76,7 +76,7 @@ def test_a_full_disk_keeps_what_was_written_and_gives_back_the_partial_line(tmp_
         return real(fd, bytes(data)[:15])
 
     monkeypatch.setattr(os, "write", half_then_full)
-    with pytest.raises(UserError, match="the disk is full.*is kept"):
+    with pytest.raises(UserError, match=r"the disk is full.*is kept"):
         journal.append({"cell": "a longer entry"})
     monkeypatch.undo()
     assert path.read_bytes().endswith(b"\n")

@@ -106,8 +106,12 @@ def test_links_and_folders_named_like_results_are_refused(tmp_path):
     loaded = load(tmp_path)
     assert len(loaded.records) == 2
     assert sorted(refusal.path.split("/")[-1] for refusal in loaded.refused) == [
-        "folder.json", "link.json", "loop", "pipe.json", "stray.json",
-    ]  # fmt: skip
+        "folder.json",
+        "link.json",
+        "loop",
+        "pipe.json",
+        "stray.json",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,9 +179,27 @@ def test_a_broken_writer_is_reported_a_few_times_not_a_thousand(tmp_path):
 
 
 HOSTILE = (
-    None, True, -1, 0, 1e999, "", "<script>alert(1)</script>", "x" * 5000, [], {}, [[]], [None], {"": None},
-    "\u0000", "../../etc/passwd", 2**70, -0.5, [1, "a"], {"id": "x"}, "NaN",
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    1e999,
+    "",
+    "<script>alert(1)</script>",
+    "x" * 5000,
+    [],
+    {},
+    [[]],
+    [None],
+    {"": None},
+    "\u0000",
+    "../../etc/passwd",
+    2**70,
+    -0.5,
+    [1, "a"],
+    {"id": "x"},
+    "NaN",
+)
 
 
 def places(value, path=()):

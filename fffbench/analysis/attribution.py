@@ -1,0 +1,168 @@
+"""Why isn't the speed-up the ceiling? One measured factor for each reason.
+
+From the count of operations down to the speed-up over the best dense layer at
+the same thread count (cold, kernel, uniform). Every factor is a ratio of cells
+that differ in that one thing, or of a cell and a measured ceiling:
+
+dense efficiency       arithmetic peak over what the plain dense layer reaches (a gain: it leaves speed unused)
+padding and alignment  plain dense layer over the best dense layer
+FFF arithmetic         one path, hot caches: its time over its operations at the arithmetic peak
+cold caches            one path: cold over hot
+many paths             cold: uniform routing over one path
+call overhead          batch and protocol as above: the torch call instead of the kernel, on both sides
+
+None is computed as a remainder. The residual is what the product of the
+factors misses of the measured speed-up; a factor without its cell is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from fffbench.analysis.headline import Answer
+from fffbench.analysis.roofline import fma_peak
+from fffbench.analysis.rows import Speedup
+from fffbench.analysis.speedup import PUBLISHED
+from fffbench.analysis.stats import Estimate, process_medians, ratio_of_medians
+from fffbench.plan.counts import useful_operations
+from fffbench.plan.workload import Cell, Protocol
+from fffbench.results.record import Record
+from fffbench.results.store import Results
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What one reason multiplies the speed-up by (below 1 is a loss), or the cell that is missing to know it."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    missing: str
+    records: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The way from the ceiling to one measured speed-up; ``call`` is what a torch-level call changes on top."""
+
+    machine: str
+    device: str
+    dtype: str
+    implementation: str
+    batch: int
+    threads: int
+    ceiling: float
+    factors: tuple[Factor, ...]
+    speedup: float
+    low: float
+    high: float
+    residual: float | None
+    call: Factor
+    record: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The attribution as plain data."""
+        return asdict(self)
+
+
+def attributions(results: Results, answers: Sequence[Answer], rows: Sequence[Speedup]) -> list[Attribution]:
+    """One attribution per row of each machine's answer, where the same-thread speed-up was measured."""
+    by_id = {record.id: record for record in results.records}
+    same = {
+        row.record: row
+        for row in rows
+        if row.baseline == "best-dense" and row.baseline_threads == "same" and row.speedup is not None
+    }
+    return [
+        _attribute(same[row.record], by_id, results) for answer in answers for row in answer.rows if row.record in same
+    ]
+
+
+def _attribute(row: Speedup, by_id: dict[str, Record], results: Results) -> Attribution:
+    assert row.record is not None
+    assert row.baseline_record is not None
+    assert row.speedup is not None
+    subject, best = by_id[row.record], by_id[row.baseline_record]
+    cell = subject.cell
+    plain = _find(by_id, subject, replace(cell, implementation=PUBLISHED))
+    one_path = replace(cell.workload, routing="single-path")
+    cold_path = _find(by_id, subject, replace(cell, workload=one_path))
+    hot_path = _find(by_id, subject, Cell(cell.implementation, one_path, Protocol("hot", cell.protocol.call)))
+    factors = (
+        _over_peak("dense efficiency", plain, results, f"{PUBLISHED} beside it", gain=True),
+        _between("padding and alignment", best, plain, f"{PUBLISHED} beside it"),
+        _over_peak("FFF arithmetic", hot_path, results, "one path, hot caches", gain=False),
+        _between("cold caches", hot_path, cold_path, "one path, cold and hot caches"),
+        _between("many paths", cold_path, subject, "one path, cold caches"),
+    )
+    ceiling = cell.workload.shape.ceiling
+    product: float | None = ceiling
+    for factor in factors:
+        product = None if product is None or factor.value is None else product * factor.value
+    return Attribution(
+        machine=row.machine,
+        device=row.device,
+        dtype=row.dtype,
+        implementation=row.implementation,
+        batch=row.batch,
+        threads=row.threads,
+        ceiling=ceiling,
+        factors=factors,
+        speedup=row.speedup,
+        low=row.low or row.speedup,
+        high=row.high or row.speedup,
+        residual=None if product is None else row.speedup / product,
+        call=_call(subject, best, by_id),
+        record=row.record,
+    )
+
+
+def _find(by_id: dict[str, Record], beside: Record, cell: Cell) -> Record | None:
+    """The record of ``cell`` in the run of ``beside``."""
+    return by_id.get(f"{beside.run}/{cell.id}")
+
+
+def _between(name: str, above: Record | None, below: Record | None, missing: str) -> Factor:
+    """The time of ``above`` over that of ``below``."""
+    if above is None or below is None:
+        return Factor(name, None, None, None, missing, ())
+    gain = ratio_of_medians(_medians(above), _medians(below))
+    return _factor(name, gain, (above.id, below.id))
+
+
+def _over_peak(name: str, record: Record | None, results: Results, missing: str, *, gain: bool) -> Factor:
+    """The record's time over that of its operations at the measured peak, or (as a loss) the inverse."""
+    peak = fma_peak(results.machine_of(record), record.cell.workload) if record else None
+    if record is None or peak is None:
+        return Factor(name, None, None, None, missing if record is None else "the arithmetic peak", ())
+    ideal = useful_operations(record.cell.workload, conditional=not gain) / peak
+    times = _medians(record)
+    estimate = ratio_of_medians(times, [ideal]) if gain else ratio_of_medians([ideal], times)
+    return _factor(name, estimate, (record.id,))
+
+
+def _call(subject: Record, best: Record, by_id: dict[str, Record]) -> Factor:
+    """What calling both sides through torch multiplies the speed-up by."""
+    name = "call overhead"
+    protocol = Protocol(subject.cell.protocol.cache, "torch")
+    ours = _find(by_id, subject, replace(subject.cell, protocol=protocol))
+    dense = _find(by_id, best, replace(best.cell, protocol=protocol))
+    if ours is None or dense is None:
+        return Factor(name, None, None, None, "both sides as torch calls", ())
+    through = ratio_of_medians(_medians(dense), _medians(ours))
+    bare = ratio_of_medians(_medians(best), _medians(subject)).value
+    scaled = Estimate(
+        through.value / bare, through.low / bare, through.high / bare, through.coverage, through.provisional
+    )
+    return _factor(name, scaled, (ours.id, dense.id))
+
+
+def _factor(name: str, estimate: Estimate, records: tuple[str, ...]) -> Factor:
+    return Factor(name, estimate.value, estimate.low, estimate.high, "", records)
+
+
+def _medians(record: Record) -> list[float]:
+    return process_medians(record.info.processes)

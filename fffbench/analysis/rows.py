@@ -1,0 +1,166 @@
+"""What is one speed-up row, and what does a comparison need of a record?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from fffbench.analysis.roofline import share_of
+from fffbench.analysis.stats import Estimate, estimate_time, process_medians, ratio_of_medians
+from fffbench.results.reader import SkippedCell
+from fffbench.results.record import Record
+from fffbench.results.store import Results
+
+
+@dataclass(frozen=True)
+class Speedup:
+    """One row: a conditional cell against one named baseline; null numbers come with a reason."""
+
+    machine: str
+    device: str
+    implementation: str
+    family: str
+    baseline: str
+    baseline_threads: str
+    d: int
+    n: int
+    trees: int
+    levels: int
+    leaf_width: int
+    batch: int
+    dtype: str
+    routing: str
+    threads: int
+    cache: str
+    call: str
+    time: float | None
+    time_low: float | None
+    time_high: float | None
+    speedup: float | None
+    low: float | None
+    high: float | None
+    coverage: float | None
+    provisional: bool
+    roofline_share: float | None
+    error: float | None
+    tolerance: float | None
+    baseline_implementation: str | None
+    baseline_n: int | None
+    baseline_thread_count: int | None
+    baseline_time: float | None
+    reason: str | None
+    run: str
+    record: str | None
+    baseline_record: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as the command line prints it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A record with what every comparison of it needs, computed once."""
+
+    record: Record
+
+    @cached_property
+    def medians(self) -> list[float]:
+        """Process medians."""
+        return process_medians(self.record.info.processes)
+
+    @cached_property
+    def time(self) -> Estimate:
+        """Estimate of the record's time."""
+        return estimate_time([[value] for value in self.medians])
+
+
+def measured_row(
+    subject: Timed, other: Timed | None, baseline: str, mode: str, results: Results, reason: str | None
+) -> Speedup:
+    """``subject`` against ``other``, or with a reason why there is no other."""
+    record = subject.record
+    work = record.cell.workload
+    gain = ratio_of_medians(other.medians, subject.medians) if other else None
+    return Speedup(
+        machine=record.machine,
+        device=work.device,
+        implementation=record.cell.implementation,
+        family=record.info.family,
+        baseline=baseline,
+        baseline_threads=mode,
+        d=work.shape.d,
+        n=work.shape.n,
+        trees=work.shape.trees,
+        levels=work.shape.levels,
+        leaf_width=work.shape.leaf_width,
+        batch=work.batch,
+        dtype=work.dtype,
+        routing=work.routing,
+        threads=work.threads,
+        cache=record.cell.protocol.cache,
+        call=record.cell.protocol.call,
+        time=subject.time.value,
+        time_low=subject.time.low,
+        time_high=subject.time.high,
+        speedup=gain.value if gain else None,
+        low=gain.low if gain else None,
+        high=gain.high if gain else None,
+        coverage=gain.coverage if gain else None,
+        provisional=gain.provisional if gain else subject.time.provisional,
+        roofline_share=share_of(record, results.machine_of(record)),
+        error=record.info.check.error,
+        tolerance=record.info.check.tolerance,
+        baseline_implementation=other.record.cell.implementation if other else None,
+        baseline_n=other.record.cell.workload.shape.n if other else None,
+        baseline_thread_count=other.record.cell.workload.threads if other else None,
+        baseline_time=other.time.value if other else None,
+        reason=None if other else reason,
+        run=record.run,
+        record=record.id,
+        baseline_record=other.record.id if other else None,
+    )
+
+
+def skipped_row(item: SkippedCell) -> Speedup:
+    """The row of a planned cell without a time: null numbers and the reason."""
+    work, protocol = item.cell.workload, item.cell.protocol
+    return Speedup(
+        machine=item.machine,
+        device=work.device,
+        implementation=item.cell.implementation,
+        family=item.family,
+        baseline="best-dense",
+        baseline_threads="same",
+        d=work.shape.d,
+        n=work.shape.n,
+        trees=work.shape.trees,
+        levels=work.shape.levels,
+        leaf_width=work.shape.leaf_width,
+        batch=work.batch,
+        dtype=work.dtype,
+        routing=work.routing,
+        threads=work.threads,
+        cache=protocol.cache,
+        call=protocol.call,
+        time=None,
+        time_low=None,
+        time_high=None,
+        speedup=None,
+        low=None,
+        high=None,
+        coverage=None,
+        provisional=False,
+        roofline_share=None,
+        error=None,
+        tolerance=None,
+        baseline_implementation=None,
+        baseline_n=None,
+        baseline_thread_count=None,
+        baseline_time=None,
+        reason=item.reason,
+        run=item.run,
+        record=None,
+        baseline_record=None,
+    )

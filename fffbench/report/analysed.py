@@ -1,0 +1,56 @@
+"""What does the page need to know? The whole analysis, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fffbench.analysis.attribution import Attribution, attributions
+from fffbench.analysis.breakeven import BreakEven, break_even
+from fffbench.analysis.claims import ClaimRow, judge_all
+from fffbench.analysis.headline import Answer, answers
+from fffbench.analysis.roofline import Bound, DenseStrength, bound_of, dense_strength
+from fffbench.analysis.rows import Speedup
+from fffbench.analysis.speedup import speedups
+from fffbench.analysis.stats import Estimate, estimate_time
+from fffbench.results.store import Results
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything the page is made of, computed once."""
+
+    results: Results
+    rows: list[Speedup]
+    claims: list[ClaimRow]
+    times: dict[str, Estimate]
+    bounds: dict[str, Bound | None]
+    shares: dict[str, float | None]
+    crossings: list[BreakEven]
+    strength: list[DenseStrength]
+    answers: list[Answer]
+    attributions: list[Attribution]
+    anchors: dict[str, str]
+
+
+def analyse(results: Results) -> Analysis:
+    """Run the whole analysis on ``results``."""
+    rows = speedups(results)
+    times = {record.id: estimate_time(record.info.processes) for record in results.records}
+    bounds = {record.id: bound_of(record, results.machine_of(record)) for record in results.records}
+    shares = {key: bound.seconds / times[key].value if bound else None for key, bound in bounds.items()}
+    anchors = {record.id: f"s{index}" for index, record in enumerate(results.records)}
+    claims = judge_all(results, rows=rows)
+    found = answers(results, rows)
+    return Analysis(
+        results=results,
+        rows=rows,
+        claims=claims,
+        times=times,
+        bounds=bounds,
+        shares=shares,
+        crossings=break_even(rows),
+        strength=dense_strength(results),
+        answers=found,
+        attributions=attributions(results, found, rows),
+        anchors=anchors,
+    )

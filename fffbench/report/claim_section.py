@@ -1,0 +1,93 @@
+"""How is each claim told: what was said, what was measured, the verdict?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from fffbench.analysis import claims as verdicts
+from fffbench.analysis.claims import ClaimRow
+from fffbench.analysis.headline import machine_name
+from fffbench.report.analysed import Analysis
+from fffbench.report.view import Cell, ClaimView, Finding
+from fffbench.results.store import Results
+from fffbench.units import number, ratio
+
+ICONS = {
+    verdicts.REPRODUCED: "✓",
+    verdicts.EXCEEDED: "✓+",
+    verdicts.PROTOCOL_ONLY: "◐",
+    verdicts.NOT_REPRODUCED: "✗",
+    verdicts.ARITHMETIC_ERROR: "≠",
+    verdicts.UNDECIDED: "?",
+    verdicts.NOT_MEASURED: "·",
+    verdicts.NOT_TESTABLE: "·",
+}
+CONFIDENCE = {
+    "confirmed": "confirmed in the source",
+    "secondary": "from a secondary source",
+    "recalled": "recalled, unconfirmed",
+    "derived": "derived by arithmetic",
+}
+
+
+def claim_views(analysis: Analysis) -> list[ClaimView]:
+    """Every claim in the ledger's order."""
+    found = []
+    for claim_id, group in groupby(analysis.claims, key=lambda row: row.id):
+        rows = list(group)
+        first = rows[0]
+        findings = []
+        for machine, of_machine in groupby(rows, key=lambda row: (row.machine, row.device)):
+            items = list(of_machine)
+            findings.append(
+                Finding(
+                    machine=_place(analysis.results, *machine),
+                    verdict=items[0].verdict,
+                    icon=ICONS[items[0].verdict],
+                    published=_measured(items, "published", analysis),
+                    fair=_measured(items, "fair", analysis),
+                    reason=_reason(items),
+                )
+            )
+        found.append(
+            ClaimView(
+                claim_id,
+                first.statement,
+                first.published_shown,
+                first.source,
+                CONFIDENCE[first.confidence],
+                first.note,
+                tuple(findings),
+            )
+        )
+    return found
+
+
+def _reason(rows: Sequence[ClaimRow]) -> str:
+    """The reason beside the numbers: where there are some, only what they must reach, for they say the rest."""
+    first = rows[0]
+    if all(row.measured is None for row in rows) or first.kind != "ratio":
+        return first.reason
+    low, high = first.band
+    missing = [row.conditions for row in rows if row.measured is None]
+    unmeasured = f" The {missing[0]} conditions were not measured here." if missing else ""
+    return f"Counts as reached from {number(low)}x to {number(high)}x.{unmeasured}"
+
+
+def _place(results: Results, machine: str | None, device: str | None) -> str:
+    if machine is None:
+        return ""
+    return f"{machine_name(results.machines[machine], device or 'cpu')} ({device})"
+
+
+def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis) -> tuple[Cell, ...]:
+    cells = []
+    for row in rows:
+        if row.conditions != conditions or row.measured is None or row.kind != "ratio":
+            continue
+        thin = ", provisional" if row.provisional else ""
+        threads = f"{row.threads} thread{'s' * (row.threads != 1)}"
+        small = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}), {threads}{thin}"
+        cells.append(Cell(ratio(row.measured, row.low, row.high), small, analysis.anchors.get(row.records[0], "")))
+    return tuple(cells)

@@ -1,0 +1,80 @@
+"""What is shown for each machine: curves, tables, what it is?"""
+
+from __future__ import annotations
+
+from fffbench.analysis.headline import machine_name
+from fffbench.report import curves, roofs, tables
+from fffbench.report.analysed import Analysis
+from fffbench.report.view import Fingerprint, MachineView
+from fffbench.results.store import Results
+
+
+def machine_views(analysis: Analysis) -> list[MachineView]:
+    """Every machine and device that has records."""
+    found = []
+    results = analysis.results
+    places = sorted({(record.machine, record.cell.workload.device) for record in results.records})
+    for index, (machine, device) in enumerate(places):
+        rows = [row for row in analysis.rows if (row.machine, row.device) == (machine, device)]
+        name = machine_name(results.machines[machine], device)
+        main = [row for row in rows if tables.is_main(row)]
+        other = [row for row in rows if not tables.is_main(row)]
+        drawn = (
+            curves.against_batch(rows, f"batch{index}", name),
+            roofs.against_roofline(_points(analysis, machine, device), f"roof{index}", name),
+        )
+        weak = [item for item in analysis.strength if (item.machine, item.device) == (machine, device)]
+        found.append(
+            MachineView(
+                id=machine,
+                anchor=f"on-{index}",
+                title=name,
+                device=device,
+                figures=tuple(figure for figure in drawn if figure),
+                main=tables.speedup_table(
+                    main,
+                    analysis.anchors,
+                    f"main{index}",
+                    "Cold caches, bare kernel, uniform routing. A speed-up stands with its 95 % interval and, smaller, "
+                    "the baseline it is over; a time with its error and its share of the roofline. Numbers link "
+                    "to samples.",
+                    protocols=False,
+                ),
+                other=tables.speedup_table(other, analysis.anchors, f"other{index}", "", protocols=True),
+                strength=tuple(item.sentence for item in weak if not item.strong),
+            )
+        )
+    return found
+
+
+def _points(analysis: Analysis, machine: str, device: str) -> list[roofs.Point]:
+    points = []
+    for record in analysis.results.records:
+        protocol = record.cell.protocol
+        if (record.machine, record.cell.workload.device) != (machine, device):
+            continue
+        if (protocol.cache, protocol.call) != ("cold", "kernel") or record.info.family == "reference":
+            continue
+        bound = analysis.bounds[record.id]
+        if bound:
+            points.append((record.info.family, record.cell.implementation, analysis.times[record.id].value, bound))
+    return points
+
+
+def fingerprints(results: Results) -> list[Fingerprint]:
+    """Every machine with its stable facts, its ceilings and its runs."""
+    found = []
+    for index, (machine_id, machine) in enumerate(sorted(results.machines.items())):
+        runs = sorted((run.started, run) for run in results.runs.values() if run.machine.id == machine_id)
+        device = "cuda" if machine_name(machine, "cuda") != machine_id else "cpu"
+        found.append(
+            Fingerprint(
+                id=machine_id,
+                name=machine_name(machine, device),
+                stable=tuple(sorted(machine.stable.items())),
+                observed=tuple(sorted(machine.observed.items())),
+                ceilings=tables.ceilings_table(machine.ceilings, f"ceilings{index}"),
+                runs=tuple(f"{run.id}, preset {run.preset}, commit {run.commit}" for _, run in runs),
+            )
+        )
+    return found
