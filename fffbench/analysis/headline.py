@@ -63,16 +63,14 @@ class Answer:
     rows: tuple[Speedup, ...]
 
     @property
-    def sentence(self) -> str:
-        """``On a Test CPU the FFF layer is 116x [112, 121] faster than the best dense layer at batch 16384 (fp32).``"""
-        first = self.rows[0]
-        parts = []
+    def phrase(self) -> str:
+        """``116x [112, 121] faster at batch 16384 in fp32 on Test CPU``."""
+        parts: list[str] = []
         for row in self.rows:
-            at = f" at batch {row.batch}" if row.batch != first.batch or row is first else ""
+            at = f" at batch {row.batch}" if not parts or row.batch != self.rows[0].batch else ""
             thin = ", provisional" if row.provisional else ""
             parts.append(f"{_gain(row)}{at} in {row.dtype}{thin}")
-        layer = f"{first.d} to {first.n} to {first.d}"
-        return f"On {self.name}, against the best dense layer ({layer}), the FFF layer is {_and(parts)}."
+        return f"{_and(parts)} on {self.name}"
 
 
 def _gain(row: Speedup) -> str:
@@ -109,19 +107,29 @@ def answers(results: Results, rows: Sequence[Speedup]) -> list[Answer]:
     return found
 
 
+def _sentence(found: Sequence[Answer]) -> str:
+    """The answers that share a layer, as one sentence."""
+    row = found[0].rows[0]
+    phrases = "; ".join(answer.phrase for answer in found)
+    return f"Against the best dense layer, the FFF layer ({row.d} to {row.n}, {row.trees}x{row.levels}) is {phrases}."
+
+
 def ceiling_sentence(found: Sequence[Answer]) -> str:
     """What the operation count allows, beside the best that any machine reached."""
-    best = max((row for answer in found for row in answer.rows), key=lambda row: row.speedup or 0)
-    ceiling = best.n / (best.trees * (best.levels + best.leaf_width))
-    reached = "was reached" if (best.low or 0) >= ceiling else "was not reached"
+    rows = [row for answer in found for row in answer.rows]
+    ceiling = max(row.n / (row.trees * (row.levels + row.leaf_width)) for row in rows)
+    reached = "was reached" if max(row.low or 0 for row in rows) >= ceiling else "was not reached"
     return f"{number(ceiling)}x is a count of operations; as a measured speed it {reached}."
 
 
 def headline(results: Results, rows: Sequence[Speedup]) -> str:
     """The first sentence of the page and the last line of a run."""
     found = answers(results, rows)
+    by_shape: dict[tuple[int, int, int, int], list[Answer]] = {}
+    for answer in found:
+        by_shape.setdefault(shape_of(answer.rows[0]), []).append(answer)
     if found:
-        return " ".join([*(answer.sentence for answer in found), ceiling_sentence(found)])
+        return " ".join([*map(_sentence, by_shape.values()), ceiling_sentence(found)])
     if not results.records:
         return "Nothing has been measured yet."
     return (

@@ -11,6 +11,7 @@ from fffbench.report import forest
 from fffbench.report.analysed import Analysis
 from fffbench.report.claim_section import claim_views
 from fffbench.report.machine_section import fingerprints, machine_views
+from fffbench.report.maps import width_by_batch
 from fffbench.report.samples import medians_text, strip
 from fffbench.report.view import Cell, Figure, Page, SampleRow, Table
 from fffbench.report.waterfall import waterfall
@@ -43,6 +44,7 @@ def build(analysis: Analysis) -> Page:
         machines=tuple(machine_views(analysis)),
         why=_why(analysis),
         break_even=_break_even(analysis.crossings),
+        maps=_maps(analysis),
         skipped=_skipped(results),
         fingerprints=tuple(fingerprints(results)),
         refused=tuple(refusal.line for refusal in results.refused),
@@ -73,6 +75,17 @@ def _why(analysis: Analysis) -> tuple[Figure, ...]:
         machine = machine_name(analysis.results.machines[item.machine], item.device)
         found.append(waterfall(item, f"why{index}", f"{machine}, {item.dtype}"))
     return tuple(found)
+
+
+def _maps(analysis: Analysis) -> tuple[Figure, ...]:
+    """Width by batch, one map per machine and device that measured several widths."""
+    places = sorted({(row.machine, row.device) for row in analysis.rows})
+    found = []
+    for index, (machine, device) in enumerate(places):
+        rows = [row for row in analysis.rows if (row.machine, row.device) == (machine, device)]
+        title = machine_name(analysis.results.machines[machine], device)
+        found.append(width_by_batch(rows, f"map{index}", title))
+    return tuple(figure for figure in found if figure)
 
 
 def _break_even(crossings: Sequence[BreakEven]) -> Table | None:

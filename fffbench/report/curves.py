@@ -40,7 +40,8 @@ def against_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | No
         if shape_of(row) == shape:
             curves[row.family, row.dtype].append(row)
     d, trees, levels, leaf = shape
-    ceiling = rows[0].n / (trees * (levels + leaf))
+    n = next(row.n for row in rows if shape_of(row) == shape)
+    ceiling = n / (trees * (levels + leaf))
     said: list[str] = []
     with mpl.rc_context(STYLE):
         figure, (axes,) = drawing.new(6.4, 3.9)
@@ -79,7 +80,7 @@ def against_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | No
     return Figure(
         name,
         "Speed-up against batch",
-        f"Layer {d} to {rows[0].n}; the fastest implementation of each family over the fastest dense layer, each at "
+        f"Layer {d} to {n}; the fastest implementation of each family over the fastest dense layer, each at "
         "its own best thread count; cold caches, bare kernel, uniform routing. Above the 1x line the conditional layer "
         "wins; the band is the 95 % interval.",
         svg,

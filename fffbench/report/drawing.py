@@ -18,7 +18,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from fffbench.units import number, seconds
+from fffbench.units import seconds
 
 # Colours that stand for CSS variables; matplotlib writes them into style attributes, where they are replaced.
 INK, MUTED, GRID, PAPER = "#010203", "#010204", "#010205", "#010206"
@@ -75,7 +75,7 @@ def label(text: str) -> str:
 
 def times_label(value: float, _: int | None = None) -> str:
     """``100x`` for an axis."""
-    return f"{number(value)}x" if value < 1 else f"{value:g}x"
+    return f"{value:g}x"
 
 
 def count_label(value: float, _: int | None = None) -> str:

@@ -35,7 +35,7 @@ def against_roofline(points: Sequence[Point], name: str, title: str) -> Figure |
         axes.set_yscale("log")
         low, high = frame["bound"].min() / 2, max(frame["bound"].max(), frame["bound"].min()) * 2
         top = max(frame["time"].max(), high) * 3
-        for share, text in ((1.0, "the bound"), (0.1, "10 % of it"), (0.01, "1 %")):
+        for share, text in ((1.0, "100 %"), (0.1, "10 %"), (0.01, "1 %")):
             axes.plot(
                 [low, high], [low / share, high / share], color=MUTED if share == 1 else GRID, linewidth=1, zorder=0
             )
@@ -84,7 +84,7 @@ def against_roofline(points: Sequence[Point], name: str, title: str) -> Figure |
         name,
         "Time against the roofline",
         "Each mark is one cell (cold caches, bare kernel). The bound is the larger of necessary bytes over the "
-        "measured memory bandwidth and necessary operations over the measured arithmetic peak; a mark on the upper lines "
-        "takes 10 or 100 times as long. Dense and conditional cells have bounds of their own work.",
+        "measured memory bandwidth and necessary operations over the measured arithmetic peak. The lines mark 100, 10 "
+        "and 1 % of it; dense and conditional cells have bounds of their own work.",
         svg,
     )

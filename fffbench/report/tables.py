@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
 from fffbench.analysis.rows import Speedup
 from fffbench.plan.workload import CACHES, CALLS
 from fffbench.report.view import Cell, Table
@@ -68,7 +69,10 @@ def speed_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
     if row is None:
         return Cell()
     if row.speedup is None:
-        return Cell(row.reason or "", words=True)
+        skipped = "skipped" in (
+            row.reason or ""
+        )  # the whole reason is in speedup.csv; most often it is one and the same
+        return Cell(row.reason or "" if skipped else "baseline not in this run", words=True)
     threads = "" if row.baseline_thread_count == row.threads else f", {row.baseline_thread_count} threads"
     small = f"{row.baseline_implementation}{threads}" + (", provisional" if row.provisional else "")
     link = anchors.get(row.baseline_record or "", "")
@@ -104,7 +108,16 @@ def speedup_table(
     lines: dict[tuple[object, ...], dict[tuple[str, str], Speedup]] = defaultdict(dict)
     for row in rows:
         lines[_line_key(row)][row.baseline, row.baseline_threads] = row
-    columns = [column for column in COLUMNS if column == COLUMNS[0] or any(column in line for line in lines.values())]
+    threaded = any(row.device == "cpu" for row in rows)
+    columns = [
+        column
+        for column in COLUMNS
+        if column == COLUMNS[0]
+        or (
+            any(column in line and line[column].speedup for line in lines.values())
+            and (threaded or column != COLUMNS[1])
+        )
+    ]
     body = tuple(_line(line, columns, anchors, protocols=protocols) for _, line in sorted(lines.items()))
     if not body:
         return None
@@ -119,6 +132,7 @@ def _line_key(row: Speedup) -> tuple[object, ...]:
         row.routing != "uniform",
         CACHES.index(row.cache),
         CALLS.index(row.call),
+        shape_of(row) != PUBLISHED_SHAPE,
         row.dtype,
         row.d,
         row.n,

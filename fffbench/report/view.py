@@ -121,6 +121,7 @@ class Page:
     machines: tuple[MachineView, ...]
     why: tuple[Figure, ...]
     break_even: Table | None
+    maps: tuple[Figure, ...]
     skipped: Table | None
     fingerprints: tuple[Fingerprint, ...]
     refused: tuple[str, ...]

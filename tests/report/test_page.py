@@ -172,7 +172,7 @@ def test_other_shapes_and_devices_render(tmp_path):
         tmp_path / "results", cells=cells, ceilings={"fma_fp32": {"0": 1e13}, "dram_read": {"0": 1e12}}, stable=stable
     )
     text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
-    assert "On Some GPU" in text
+    assert "on Some GPU" in text
 
 
 def test_five_thousand_cells_render_in_ten_seconds_and_five_megabytes(tmp_path):

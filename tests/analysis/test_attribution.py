@@ -1,0 +1,67 @@
+"""Do the factors lead from the ceiling to what was measured, each from cells of its own?"""
+
+from __future__ import annotations
+
+import pytest
+from synthetic import cell_id, write_run
+
+from fffbench.analysis.attribution import attributions
+from fffbench.analysis.headline import answers
+from fffbench.analysis.speedup import speedups
+from fffbench.results.store import load
+
+PEAK = 1e11
+DENSE_OPERATIONS = 4 * 768 * 4095 * 16384
+FFF_OPERATIONS = 4 * 768 * 12 * 16384
+CELLS = {
+    cell_id("dense_linear"): DENSE_OPERATIONS / PEAK * 2,
+    cell_id("dense_padded"): DENSE_OPERATIONS / PEAK * 1.6,
+    cell_id("fff_cpu", routing="single-path", cache="hot"): FFF_OPERATIONS / PEAK * 1.5,
+    cell_id("fff_cpu", routing="single-path"): FFF_OPERATIONS / PEAK * 1.8,
+    cell_id("fff_cpu"): FFF_OPERATIONS / PEAK * 3.6,
+}
+
+
+def attribute(tmp_path, cells):
+    write_run(tmp_path, cells={cell: [time] * 6 for cell, time in cells.items()}, ceilings={"fma_fp32": {"1": PEAK}})
+    results = load(tmp_path)
+    rows = speedups(results)
+    (found,) = attributions(results, answers(results, rows), rows)
+    return found
+
+
+def test_the_factors_lead_from_the_ceiling_to_the_measured_speedup(tmp_path):
+    found = attribute(tmp_path, CELLS)
+    factors = {factor.name: factor.value for factor in found.factors}
+    assert factors == pytest.approx(
+        {
+            "dense efficiency": 2,
+            "padding and alignment": 0.8,
+            "FFF arithmetic": 1 / 1.5,
+            "cold caches": 1.5 / 1.8,
+            "many paths": 0.5,
+        }
+    )
+    assert found.ceiling == 341.25
+    assert found.speedup == pytest.approx(341.25 * 1.6 / 3.6)
+    assert found.residual == pytest.approx(1)
+    assert all(factor.records for factor in found.factors)
+
+
+def test_a_missing_ablation_is_named_and_never_a_remainder(tmp_path):
+    hot = cell_id("fff_cpu", routing="single-path", cache="hot")
+    found = attribute(tmp_path, {cell: time for cell, time in CELLS.items() if cell != hot})
+    factors = {factor.name: factor for factor in found.factors}
+    assert factors["FFF arithmetic"].value is None
+    assert factors["FFF arithmetic"].missing == "one path, hot caches"
+    assert factors["many paths"].value == pytest.approx(0.5)
+    assert found.residual is None
+
+
+def test_call_overhead_stands_on_torch_calls_of_both_sides(tmp_path):
+    assert attribute(tmp_path / "without", CELLS).call.value is None
+    torch = {
+        cell_id("dense_padded", call="torch"): DENSE_OPERATIONS / PEAK * 1.6,
+        cell_id("fff_cpu", call="torch"): FFF_OPERATIONS / PEAK * 7.2,
+    }
+    assert attribute(tmp_path / "with", CELLS | torch).call.value == pytest.approx(0.5)
