@@ -1,9 +1,11 @@
 """How fast is each CUDA variant here, and is it right? Checks against float64, then times; prints a short table.
 
-``python tests/cuda/tune.py [PART ...]`` from the repository root, on a machine with a GPU; parts: bf16, fp16, fp32,
-small, dense, others. Each figure is the time of one call in a CUDA graph that holds several calls over different
+``python tests/cuda/tune.py [PART ...]`` from the repository root, on a machine with a GPU; parts: bf16, fp32, small,
+rivals, others, profile. Each figure is the time of one call in a CUDA graph that holds several calls over different
 copies of inputs and weights, started after the L2 was flushed: median of REPEATS graph replays.
 """
+
+# ruff: noqa: T201 - a script that prints, run from a checkout
 
 from __future__ import annotations
 
@@ -104,7 +106,7 @@ def case(shape: Shape, batch: int, dtype: str, strategy: str, *, single: bool = 
                 call()
                 verdict = check(y, *reference(x, weights, shape), dtype)
             bound.append((call, x, y, weights))
-        calls = [b[0] for b in bound] * (2 if copies == 4 else 1)  # noqa: PLR2004
+        calls = [b[0] for b in bound] * (2 if copies == 4 else 1)
         print(f"{graph_time(calls):9.1f} us  {verdict}  {label}", flush=True)
     except (RuntimeError, ValueError) as error:
         print(f"   failed: {label}: {str(error)[:150]}", flush=True)
@@ -120,7 +122,7 @@ def dense(batch: int, dtype: str, n: int = 4096, d: int = 768) -> None:
         w1, w2 = (torch.randn(n, d, device="cuda", dtype=TORCH[dtype]) * 0.03 for _ in range(2))
         h, y = torch.empty(batch, n, device="cuda", dtype=TORCH[dtype]), torch.empty_like(x)
 
-        def call(x=x, w1=w1, w2=w2, h=h, y=y) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+        def call(x=x, w1=w1, w2=w2, h=h, y=y) -> None:  # type: ignore[no-untyped-def]
             torch.mm(x, w1.t(), out=h)
             torch.ops.aten.gelu_(h)
             torch.mm(h, w2, out=y)
@@ -129,51 +131,67 @@ def dense(batch: int, dtype: str, n: int = 4096, d: int = 768) -> None:
     print(f"{graph_time(copies * 2):9.1f} us  dense {dtype} n={n} b{batch}", flush=True)
 
 
-def main(parts: Sequence[str]) -> None:
-    """Run the parts named, or all."""
-    tree = Shape.tree(768, 1, 12)
-    wanted = set(parts) or {"bf16", "fp16", "fp32", "small", "dense", "others"}
-    print(torch.cuda.get_device_name(), torch.__version__)
-    for dtype in ("bf16", "fp16"):
-        if dtype in wanted:
-            for bottom in (6, 5):
-                for tile, stages in ((64, 3), (64, 4), (128, 3), (32, 3), (32, 4)):
-                    case(tree, 16384, dtype, "tensor", bottom=bottom, tile=tile, stages=stages)
-            case(tree, 16384, dtype, "tensor", single=True)
-            case(tree, 16384, dtype, "path")
-            for batch in (1024, 4096, 65536):
-                for tile in (64, 32):
-                    for bottom in (6, 5):
-                        case(tree, batch, dtype, "tensor", tile=tile, bottom=bottom)
-                case(tree, batch, dtype, "path")
-    if "fp32" in wanted:
-        for batch in (1024, 4096, 16384, 65536):
-            for strategy in ("path", "shared"):
-                case(tree, batch, "fp32", strategy)
-        case(tree, 16384, "fp32", "shared", bottom=4)
-        case(tree, 16384, "fp32", "shared", single=True)
-    if "small" in wanted:
-        for dtype in ("fp32", "bf16"):
-            for batch in (1, 128, 512, 1024):
-                for ahead in (4, 3, 2):
-                    case(tree, batch, dtype, "latency", ahead=ahead)
-                case(tree, batch, dtype, "path")
-    if "dense" in wanted:
-        for dtype in ("bf16", "fp32"):
-            for batch in (1, 128, 1024, 16384):
-                dense(batch, dtype)
-    if "profile" in wanted:  # for a profiler: each kernel pair twice, nothing else
-        for dtype, strategy in (("bf16", "tensor"), ("fp32", "shared")):
-            x, weights = data(tree, 16384, dtype, 0)
-            call = fff_cuda.prepare(weights, Workload(tree, 16384, dtype, device="cuda"), strategy).bind(x, x.clone())
-            call()
-            call()
-            torch.cuda.synchronize()
-    if "others" in wanted:
-        for d, trees, levels in ((1024, 1, 12), (768, 1, 6), (768, 1, 13), (768, 1, 16), (768, 16, 8), (4096, 1, 12)):
-            for dtype in ("fp32", "bf16"):
-                case(Shape.tree(d, trees, levels), 4096, dtype, "auto")
+TREE = Shape.tree(768, 1, 12)
 
+
+def bf16() -> None:
+    """The tensor-core kernels: tile, stages and the split of the levels; then the crossover with a warp a token."""
+    for bottom, stages in ((5, 4), (6, 3)):
+        for tile in (64, 128, 32):
+            case(TREE, 16384, "bf16", "tensor", bottom=bottom, tile=tile, stages=stages)
+        for tile_top, stages_top in ((64, 3), (128, 3), (128, 4)):
+            tuning = {"bottom": bottom, "stages": stages, "tile_top": tile_top, "stages_top": stages_top}
+            case(TREE, 16384, "bf16", "tensor", **tuning)
+    case(TREE, 16384, "bf16", "tensor", single=True)
+    case(TREE, 16384, "fp16", "tensor")
+    for batch in (4096, 8192, 65536):
+        for strategy in ("tensor", "path"):
+            case(TREE, batch, "bf16", strategy)
+
+
+def fp32() -> None:
+    """The shared-memory kernels and their crossover with a warp a token."""
+    for bottom in (5, 4):
+        case(TREE, 16384, "fp32", "shared", bottom=bottom)
+    case(TREE, 16384, "fp32", "shared", single=True)
+    for batch in (4096, 8192, 65536):
+        for strategy in ("shared", "path"):
+            case(TREE, batch, "fp32", strategy)
+
+
+def small() -> None:
+    """Small batches as a user gets them."""
+    for dtype in ("fp32", "bf16"):
+        for batch in (1, 128, 256, 512, 1024, 1536, 2048):
+            case(TREE, batch, dtype, "auto")
+
+
+def rivals() -> None:
+    """Dense through torch."""
+    for dtype in ("bf16", "fp32"):
+        for batch in (1, 128, 1024, 16384):
+            dense(batch, dtype)
+
+
+def others() -> None:
+    """Other shapes as a user gets them."""
+    for d, trees, levels in ((1024, 1, 12), (768, 1, 6), (768, 1, 13), (768, 1, 16), (768, 16, 8), (4096, 1, 12)):
+        for dtype in ("fp32", "bf16"):
+            case(Shape.tree(d, trees, levels), 4096, dtype, "auto")
+
+
+def profile() -> None:
+    """One call of each kernel pair and nothing else, for a profiler."""
+    for dtype, strategy in (("bf16", "tensor"), ("fp32", "shared")):
+        x, weights = data(TREE, 16384, dtype, 0)
+        call = fff_cuda.prepare(weights, Workload(TREE, 16384, dtype, device="cuda"), strategy).bind(x, x.clone())
+        call()
+        torch.cuda.synchronize()
+
+
+PARTS = {f.__name__: f for f in (bf16, fp32, small, rivals, others, profile)}
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    print(torch.cuda.get_device_name(), torch.__version__)
+    for name in sys.argv[1:] or [name for name in PARTS if name != "profile"]:
+        PARTS[name]()

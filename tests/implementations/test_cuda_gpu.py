@@ -17,14 +17,14 @@ torch = pytest.importorskip("torch")
 REASON = fff_cuda.machine_reason()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
-TOLERANCE = {"fp32": 2e-5, "bf16": 5e-3, "fp16": 1e-3}  # relative to a token's output norm
+TOLERANCE = {"fp32": 2e-5, "bf16": 5e-3, "fp16": 1e-3}  # relative to the sum of what a token's path adds
 NEAR_TIE = 3e-6  # logits of unit scale: fp32 sums of up to 4096 products agree to about this
 SHAPES = [
     Shape.tree(d, trees, levels)
     for d, trees, levels in (
         (768, 1, 12), (768, 1, 11), (768, 1, 8), (768, 1, 6), (768, 1, 1), (768, 1, 13), (1024, 1, 10),
-        (72, 1, 7), (8, 1, 9), (200, 1, 12), (77, 1, 5), (1, 1, 3), (64, 5, 4), (77, 3, 2), (3000, 1, 4), (4096, 1, 3),
-        (12288, 1, 2), (16, 1, 16),
+        (72, 1, 7), (328, 1, 12), (264, 1, 9), (264, 1, 4), (77, 1, 5), (1, 1, 3), (64, 5, 4), (77, 3, 2),
+        (3000, 1, 4), (4096, 1, 3), (12288, 1, 2), (16, 1, 16),
     )
 ]  # fmt: skip
 BATCHES = (0, 1, 2, 63, 64, 65, 300, 1025)
@@ -51,7 +51,7 @@ def conform(prepare: Callable[[Weights, Workload], Layer], workload: Workload) -
     sure = np.abs(exact.logits).min(axis=1, initial=np.inf) > NEAR_TIE if workload.batch else np.zeros(0, dtype=bool)
     # rounding is relative to what is summed, not to what may cancel: the visited rows of W2 at unit activation
     summed = np.linalg.norm(weights.w2.double().cpu().numpy()[exact.rows], axis=2)
-    scale = np.linalg.norm(summed * np.maximum(np.abs(reference.gelu(exact.logits)), 0.05), axis=1)
+    scale = (summed * np.maximum(np.abs(reference.gelu(exact.logits)), 0.05)).sum(axis=1)
     for out in outputs:
         assert out.shape == x.shape
         assert out.dtype == cast
@@ -78,7 +78,9 @@ def test_auto_takes_one_path_for_all_tokens(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("module", [cmm_cuda_naive, cmm_triton_levels, fff_triton], ids=lambda m: m.__name__)
-@pytest.mark.parametrize("shape", [Shape.tree(768, 1, 12), Shape.tree(77, 3, 2), Shape.tree(40, 1, 1)], ids=lambda s: s.id)
+@pytest.mark.parametrize(
+    "shape", [Shape.tree(768, 1, 12), Shape.tree(77, 3, 2), Shape.tree(40, 1, 1)], ids=lambda s: s.id
+)
 def test_the_other_kernels_agree_with_float64(module: object, shape: Shape) -> None:
     for dtype in module.DTYPES:  # type: ignore[attr-defined]
         for batch in (0, 1, 65):

@@ -36,7 +36,7 @@ print("agree")
 
 @pytest.mark.skipif(find_spec("triton") is None or find_spec("torch") is None, reason="needs triton and torch")
 def test_the_triton_kernels_agree_with_float64_in_the_interpreter() -> None:
-    done = subprocess.run(  # noqa: S603 - our own interpreter and script
+    done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,

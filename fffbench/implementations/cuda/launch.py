@@ -43,6 +43,7 @@ def gpu(device: int) -> Gpu:
 def load(source: str, entry: str, macros: tuple[tuple[str, int], ...], device: int) -> Any:
     """The kernel ``entry`` of ``source`` on CUDA device ``device``, compiled or taken from the cache."""
     import torch
+
     code = cubin(source, dict(macros), arch_name(torch.cuda.get_device_capability(device)))
     return core().ObjectCode.from_cubin(code).get_kernel(entry)
 
@@ -55,7 +56,7 @@ class Launch:
         from cuda.bindings import driver
 
         self._kernel = load(step.source, step.entry, tuple(sorted(step.macros.items())), device)
-        handle = int(getattr(self._kernel, "handle", None) or self._kernel._handle)  # private before cuda-core 1.0
+        handle = int(getattr(self._kernel, "handle", None) or self._kernel._handle)  # noqa: SLF001 - private before cuda-core 1.0
         if step.shared + STATIC_SHARED > DEFAULT_SHARED:
             limit = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
             where = checked(driver.cuDeviceGet(device))
@@ -115,7 +116,7 @@ class Program:
         self._launches = tuple(Launch(step, pointers, self._device) for step in plan.steps)
         self._starts = tuple(launch.start for launch in self._launches)
         self._guard = torch.cuda.device_count() > 1
-        self._stream_of = torch._C._cuda_getCurrentRawStream  # the public way builds an object a call
+        self._stream_of = torch._C._cuda_getCurrentRawStream  # noqa: SLF001 - the public way builds an object a call
 
     def point(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Use other tensors of the same shape and alignment from the next run on; the caller keeps them alive."""

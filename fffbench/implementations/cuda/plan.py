@@ -18,6 +18,13 @@ LANE_FLOATS = 32  # values of a row that one lane keeps in registers; twice that
 PATH_BLOCK = 128
 MAX_TOP = 8  # activations of the first of two kernels: one 16-byte access in 16-bit storage
 STATIC_SHARED = 3 * 1024  # what the kernels declare statically, rounded up
+# Tokens a multiprocessor at which one strategy passes another, measured on an H200 at d = 768 (docs/kernels-cuda.md);
+# by bytes of an element.
+READ_15 = {4: 2.0, 2: 1.0}  # up to here a block of the latency kernel reads 15 rows a round, above it 3
+READ_3 = {4: (2, 8), 2: (2, 4)}  # levels ahead and warps of a block then
+LATENCY_TOKENS = {4: 5.0, 2: 12.0}
+SUBTREE_TOKENS = 32.0
+MIN_TENSOR_D = 256  # shorter outputs cancel more, and activations rounded to 16 bits would show
 
 
 @dataclass(frozen=True)
@@ -92,64 +99,68 @@ def path(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     )
 
 
-def latency(layout: Layout, gpu: Gpu, batch: int, ahead: int = 4) -> Plan | None:
-    """A block a token reads several levels ahead; as many as rows of this length leave warps for."""
-    del gpu
-    for levels_ahead, warps in ((4, 16), (3, 16), (2, 16), (2, 32)):
-        per_row = warps >> levels_ahead
-        if levels_ahead > min(ahead, layout.levels) or layout.d > per_row * WARP * LANE_FLOATS:
+def latency(layout: Layout, gpu: Gpu, batch: int, ahead: int | None = None, warps: int | None = None) -> Plan | None:
+    """A block a token reads ``ahead`` levels at once: more for few tokens, fewer where tokens fill the chip."""
+    if ahead is not None:
+        options = [(ahead, warps or max(4, 2**ahead))]
+    else:
+        crowded = batch > READ_15[layout.item] * gpu.multiprocessors
+        options = [READ_3[layout.item] if crowded else (4, 16), (3, 16), (2, 16), (2, 32)]
+    for levels_ahead, block_warps in options:
+        per_row = block_warps >> levels_ahead
+        if levels_ahead > layout.levels or layout.d > per_row * WARP * LANE_FLOATS:
             continue
-        block = warps * WARP
-        fits = (v for v in (1, 2, 4, 8) if v >= layout.vector or layout.d <= v * block)
-        macros = layout.macros(
-            FFF_AHEAD=levels_ahead, FFF_BLOCK=block, FFF_OUT_VECTOR=min(next(fits), layout.vector)
-        )
+        block = block_warps * WARP
+        out = next((v for v in (1, 2, 4, 8) if v >= layout.vector or layout.d <= v * block), layout.vector)
+        macros = layout.macros(FFF_AHEAD=levels_ahead, FFF_BLOCK=block, FFF_OUT_VECTOR=min(out, layout.vector))
         arguments = ("x", "w1", "w2", "y", batch, layout.trees, layout.levels)
         return Plan("latency", (Step("latency.cu", "fff_latency", macros, batch, block, arguments),))
     return None
 
 
-def tensor(  # noqa: PLR0913 - the tuning parameters of one kernel pair
-    layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, tile: int | None = None, stages: int = 3
-) -> Plan | None:
+def tensor(
+    layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, tile: int = 64, stages: int = 4,
+    tile_top: int = 64, stages_top: int = 4,
+) -> Plan | None:  # fmt: skip
     """One tree of at most 13 levels in 16-bit storage: logits of whole subtrees on tensor cores."""
-    if layout.dtype == "fp32" or not layout.aligned or layout.trees != 1 or layout.levels > 13:  # noqa: PLR2004
+    if layout.dtype == "fp32" or not layout.aligned or layout.trees != 1 or layout.levels > 13:
         return None
-    tile = tile or 64
-    if layout.levels <= 6:  # noqa: PLR2004
+    if layout.d < MIN_TENSOR_D:
+        return None
+    if layout.levels <= 6:
         below, top = layout.levels, 0
     else:
-        below = bottom or max(6, layout.levels - 7)
+        below = bottom or max(5, layout.levels - 7)
         top = layout.levels - below
-    if not 0 <= top <= 7 or not 1 <= below <= 6:  # noqa: PLR2004
+    if not 0 <= top <= 7 or not 1 <= below <= 6:
         return None
-    macros = layout.macros(FFF_TOP=top, FFF_BOTTOM=below, FFF_TILE=tile, FFF_STAGES=stages)
+    levels = {"FFF_TOP": top, "FFF_BOTTOM": below}
     columns, columns_top = max(32, 1 << below), max(32, 1 << top)
-    staged = stages * (tile + columns) * 128
-    shared_bottom = staged + tile * (columns + 4) * 4
-    shared_top = max(stages * (tile + columns_top) * 128, tile * (columns_top + 4) * 4)
+    shared_bottom = stages * (tile + columns) * 128 + tile * (columns + 4) * 4
+    shared_top = max(stages_top * (tile_top + columns_top) * 128, tile_top * (columns_top + 4) * 4)
     if max(shared_bottom, shared_top) + STATIC_SHARED > gpu.shared_bytes:
         return None
-    tiles = -(-batch // tile)
-    operands = ("x", "w1", "w2", "y", "activations", "lists", "counts", batch)
+    tiles, tiles_top = -(-batch // tile), -(-batch // tile_top)
     second = Step(
-        "tensor_bottom.cu", "fff_tensor_bottom", macros, tiles + (2**top if top else 0), tile * 4, operands,
-        shared_bottom, overlap=gpu.early_start and top > 0,
+        "tensor_bottom.cu", "fff_tensor_bottom", layout.macros(**levels, FFF_TILE=tile, FFF_STAGES=stages),
+        tiles + (2**top if top else 0), tile * 2,
+        ("x", "w1", "w2", "y", "activations", "lists", "counts", batch), shared_bottom,
+        overlap=gpu.early_start and top > 0,
     )  # fmt: skip
     if top == 0:
         return Plan("tensor", (second,), {"activations": 16, "lists": 16, "counts": 16})
     first = Step(
-        "tensor_top.cu", "fff_tensor_top", macros, tiles, tile * 4,
-        ("x", "w1", "activations", "lists", "counts", batch), shared_top,
+        "tensor_top.cu", "fff_tensor_top", layout.macros(**levels, FFF_TILE=tile_top, FFF_STAGES=stages_top),
+        tiles_top, tile_top * 2, ("x", "w1", "activations", "lists", "counts", batch), shared_top,
     )  # fmt: skip
     workspace = {"activations": batch * 16, "lists": 4 * batch * 2**top, "counts": 4 * (2**top + 1)}
     return Plan("tensor", (first, second), workspace)
 
 
-def shared(layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None) -> Plan | None:
+def shared(layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, block: int = 512) -> Plan | None:
     """One tree in fp32, the rows of a subtree in shared memory: as many levels as fit, at most 8 above them."""
     room = (gpu.shared_bytes - STATIC_SHARED) // (layout.d * 4)  # rows that fit
-    if layout.dtype != "fp32" or not layout.aligned or layout.trees != 1 or layout.levels < 2:  # noqa: PLR2004
+    if layout.dtype != "fp32" or not layout.aligned or layout.trees != 1 or layout.levels < 2:
         return None
     if layout.d > WARP * LANE_FLOATS:
         return None
@@ -158,13 +169,13 @@ def shared(layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None) -> P
         if not 1 <= top <= MAX_TOP or 2 * (2**below - 1) + top > room:
             continue
         held = max((h for h in range(1, top + 1) if 2**h - 1 <= room), default=0)
-        macros = layout.macros(FFF_TOP=top, FFF_HELD=held, FFF_BOTTOM=below, FFF_BLOCK=512)
+        macros = layout.macros(FFF_TOP=top, FFF_HELD=held, FFF_BOTTOM=below, FFF_BLOCK=block)
         first = Step(
-            "shared_top.cu", "fff_shared_top", macros, gpu.multiprocessors, 512,
+            "shared_top.cu", "fff_shared_top", macros, gpu.multiprocessors, block,
             ("x", "w1", "activations", "lists", "counts", batch), (2**held - 1) * layout.d * 4,
         )  # fmt: skip
         second = Step(
-            "shared_bottom.cu", "fff_shared_bottom", macros, gpu.multiprocessors, 512,
+            "shared_bottom.cu", "fff_shared_bottom", macros, gpu.multiprocessors, block,
             ("x", "w1", "w2", "y", "activations", "lists", "counts", batch),
             (2 * (2**below - 1) + top) * layout.d * 4, overlap=gpu.early_start,
         )  # fmt: skip
@@ -180,20 +191,16 @@ STRATEGIES: dict[str, Callable[[Layout, Gpu, int], Plan | None]] = {
     "shared": shared,
 }
 
-LATENCY_BATCH = 1024  # above it, sharing rows between tokens pays
-SHARED_BATCH = 8192
-
 
 def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
     """The strategy expected to be fastest for this batch among those that can run it."""
-    order = ["latency", "tensor", "shared"] if batch <= LATENCY_BATCH else ["tensor", "shared"]
-    for name in order:
-        if name == "shared" and batch < SHARED_BATCH:
-            continue
-        plan = STRATEGIES[name](layout, gpu, batch)
-        if plan is not None:
-            return plan
-    plan = path(layout, gpu, batch)
+    plan = None
+    tokens = batch / gpu.multiprocessors  # a multiprocessor
+    if tokens <= LATENCY_TOKENS[layout.item]:
+        plan = latency(layout, gpu, batch)
+    elif tokens >= SUBTREE_TOKENS:
+        plan = tensor(layout, gpu, batch) or shared(layout, gpu, batch)
+    plan = plan or path(layout, gpu, batch)
     if plan is None:  # pragma: no cover - path takes every shape
         raise AssertionError(layout)
     return plan

@@ -2,8 +2,8 @@
 //
 // logits (kTile, kColumns) = x_tile (kTile, d) . W1_rows (kColumns, d)^T with mma.sync m16n8k16, fp32 accumulation.
 // Both operands stream through shared memory in slices of 64 elements (128 bytes a row, 16-byte chunks exchanged by
-// row so that neither cp.async nor ldmatrix meets a bank conflict). 2 warps lie side by side over the columns and
-// kTile / 16 over the tokens.
+// row so that neither cp.async nor ldmatrix meets a bank conflict). A warp takes 32 tokens and half the columns: reading
+// fragments from shared memory is what binds, and 32 tokens use each node's fragment twice.
 #pragma once
 #include "common.cuh"
 
@@ -28,16 +28,23 @@ constexpr int kStages = FFF_STAGES;
 constexpr int kSlice = 64;           // elements of a row in a stage
 constexpr int kSliceBytes = 128;
 constexpr int kSlices = ceil_div(kD, kSlice);
-constexpr int kTokenWarps = kTile / 16;
-constexpr int kThreads = kTokenWarps * 2 * kWarp;
+constexpr int kThreads = kTile / 32 * 2 * kWarp;
 constexpr int kMaxTop = 8;           // activations of the first kernel kept for a token: one 16-byte access
 
 __host__ __device__ constexpr int columns_of(int levels) { return levels < 5 ? 32 : 1 << levels; }
 
 __device__ __forceinline__ u32 shared_address(const void* p) { return u32(__cvta_generic_to_shared(p)); }
 
-__device__ __forceinline__ void copy16(u32 to, const void* from, bool real) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(real ? 16 : 0) : "memory");
+// 16 bytes of slice `slice` of a row, from its element `column` on; zeros past the end of the row.
+__device__ __forceinline__ void copy16(u32 to, const scalar* from, int slice, int column) {
+    if constexpr (kD % kSlice == 0) {
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from + slice * kSlice) : "memory");
+    } else {
+        const bool real = slice * kSlice + column < kD;
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to),
+                     "l"(real ? from + slice * kSlice : from - column), "r"(real ? 16 : 0)
+                     : "memory");
+    }
 }
 __device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int N>
@@ -83,59 +90,66 @@ struct Logits {
     static_assert(kBlocks % 2 == 0, "columns come in sixteens");
 
     const scalar* source[kCopies];  // each thread copies one chunk of these rows, slice after slice
-    float sums[kBlocks][4];
+    float sums[2][kBlocks][4];
 
-    // rows: index of the row of x (tokens) or W1 (nodes), negative for none.
+    // rows: index of the row of x (tokens) or W1 (nodes). A place without a token or node names any row: what it
+    // computes is never read, and asking each time whether it is real costs more than the copy.
     __device__ __forceinline__ void begin(const scalar* x, const scalar* w1, const int* rows) {
 #pragma unroll
         for (int i = 0; i < kCopies; ++i) {
             const int row = (int(threadIdx.x) + i * kThreads) / 8;
-            const int index = row < kRows ? rows[row] : -1;
-            source[i] = index < 0 ? nullptr : (row < kTile ? x : w1) + i64(index) * kD + (threadIdx.x % 8) * 8;
+            const int index = row < kRows ? rows[row] : 0;
+            source[i] = (row < kTile ? x : w1) + i64(index) * kD + (threadIdx.x % 8) * 8;
         }
 #pragma unroll
-        for (int b = 0; b < kBlocks; ++b)
+        for (int m = 0; m < 2; ++m)
 #pragma unroll
-            for (int i = 0; i < 4; ++i) sums[b][i] = 0.0f;
+            for (int b = 0; b < kBlocks; ++b)
+#pragma unroll
+                for (int i = 0; i < 4; ++i) sums[m][b][i] = 0.0f;
     }
 
-    __device__ __forceinline__ void copy(const scalar* dummy, u32 stage, int slice) {
-        const int chunk = threadIdx.x % 8;
-        const bool inside = slice * kSlice + chunk * 8 < kD;
+    __device__ __forceinline__ void copy(u32 stage, int slice) const {
+        const u32 to = stage + swizzled(threadIdx.x / 8, threadIdx.x % 8);  // rows of one thread agree modulo 8
 #pragma unroll
         for (int i = 0; i < kCopies; ++i) {
-            const int row = (int(threadIdx.x) + i * kThreads) / 8;
-            const bool real = inside && source[i] != nullptr;
-            if (kRows * 8 % kThreads == 0 || row < kRows)
-                copy16(stage + swizzled(row, chunk), real ? source[i] + slice * kSlice : dummy, real);
+            if (kRows * 8 % kThreads == 0 || (int(threadIdx.x) + i * kThreads) / 8 < kRows)
+                copy16(to + i * (kThreads / 8) * kSliceBytes, source[i], slice, threadIdx.x % 8 * 8);
         }
     }
 
     __device__ __forceinline__ void multiply(u32 stage) {
         const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-        const int first = warp / 2 * 16, column = warp % 2 * (Columns / 2);
+        const int first = warp / 2 * 32, column = warp % 2 * (Columns / 2);
         const u32 nodes = stage + kTile * kSliceBytes;
 #pragma unroll
         for (int k = 0; k < kSlice / 16; ++k) {
-            u32 a[4];
-            ldmatrix(a, stage + swizzled(first + lane % 16, k * 2 + lane / 16));
+            u32 a[2][4];
+            ldmatrix(a[0], stage + swizzled(first + lane % 16, k * 2 + lane / 16));
+            ldmatrix(a[1], stage + swizzled(first + 16 + lane % 16, k * 2 + lane / 16));
 #pragma unroll
             for (int b = 0; b < kBlocks; b += 2) {
                 u32 w[4];
                 ldmatrix(w, nodes + swizzled(column + b * 8 + (lane & 7) + (lane & 16) / 2, k * 2 + (lane >> 3 & 1)));
-                mma(sums[b], a, w[0], w[1]);
-                mma(sums[b + 1], a, w[2], w[3]);
+#pragma unroll
+                for (int m = 0; m < 2; ++m) {
+                    mma(sums[m][b], a[m], w[0], w[1]);
+                    mma(sums[m][b + 1], a[m], w[2], w[3]);
+                }
             }
         }
     }
 
-    __device__ __forceinline__ void write(float* logits) {
+    __device__ __forceinline__ void write(float* logits) const {
         const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-        float* row = logits + (warp / 2 * 16 + lane / 4) * kStride + warp % 2 * (Columns / 2) + lane % 4 * 2;
+        float* row = logits + (warp / 2 * 32 + lane / 4) * kStride + warp % 2 * (Columns / 2) + lane % 4 * 2;
 #pragma unroll
-        for (int b = 0; b < kBlocks; ++b) {
-            *reinterpret_cast<float2*>(row + b * 8) = make_float2(sums[b][0], sums[b][1]);
-            *reinterpret_cast<float2*>(row + b * 8 + 8 * kStride) = make_float2(sums[b][2], sums[b][3]);
-        }
+        for (int m = 0; m < 2; ++m)
+#pragma unroll
+            for (int b = 0; b < kBlocks; ++b) {
+                float* to = row + m * 16 * kStride + b * 8;
+                *reinterpret_cast<float2*>(to) = make_float2(sums[m][b][0], sums[m][b][1]);
+                *reinterpret_cast<float2*>(to + 8 * kStride) = make_float2(sums[m][b][2], sums[m][b][3]);
+            }
     }
 };

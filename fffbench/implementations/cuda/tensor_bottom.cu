@@ -60,7 +60,7 @@ __device__ __forceinline__ void find_tile(const int* counts, int tile, int* foun
     }
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads)
+extern "C" __global__ void __launch_bounds__(kThreads, kTile == 64 ? 3 : 1)
 fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
                   scalar* __restrict__ y, const uint4* __restrict__ activations, const int* __restrict__ lists,
                   int* __restrict__ counts, int batch) {
@@ -89,18 +89,19 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
     for (int r = threadIdx.x; r < Bottom::kRows; r += kThreads) {
         if (r < kTile) {
 #if FFF_TOP > 0
-            rows[r] = start + r < count ? __ldcg(lists + i64(subtree) * batch + start + r) : -1;
+            rows[r] = __ldcg(lists + i64(subtree) * batch + min(start + r, count - 1));
 #else
-            rows[r] = start + r < count ? start + r : -1;
+            rows[r] = min(start + r, count - 1);
 #endif
         } else {
-            rows[r] = r - kTile < kNodes ? subtree_row(root, r - kTile) : -1;
+            rows[r] = subtree_row(root, min(r - kTile, kNodes - 1));
         }
     }
     for (int r = threadIdx.x; r < kDepth; r += kThreads) {
         const int level = r - kNodes;  // of the nodes above: level's ancestor of this subtree
+        // Places past the last level meet activations of 0; they name the root, which every token visits anyway.
         rows2[r] = r < kNodes ? subtree_row(root, r)
-                              : (level < FFF_TOP ? (1 << level) - 1 + (subtree >> (FFF_TOP - level)) : -1);
+                              : (level < FFF_TOP ? (1 << level) - 1 + (subtree >> (FFF_TOP - level)) : 0);
     }
     __syncthreads();
 
@@ -111,13 +112,12 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
     auto copy = [&](int slice) {
         const u32 stage = stages + slice % kStages * Bottom::kStageBytes;
         if (slice < kSlices) {
-            bottom.copy(x, stage, slice);
+            bottom.copy(stage, slice);
         } else if (slice < 2 * kSlices) {
-            const int column = (slice - kSlices) * kSlice + threadIdx.x % 8 * 8;
+            const int column = threadIdx.x % 8 * 8;
 #pragma unroll
             for (int r = threadIdx.x / 8; r < kDepth; r += kThreads / 8) {
-                const bool real = column < kD && rows2[r] >= 0;
-                copy16(stage + swizzled(r, threadIdx.x % 8), real ? w2 + i64(rows2[r]) * kD + column : w2, real);
+                copy16(stage + swizzled(r, threadIdx.x % 8), w2 + i64(rows2[r]) * kD + column, slice - kSlices, column);
             }
         }
         commit();
@@ -125,7 +125,7 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
 #pragma unroll
     for (int s = 0; s < kStages - 1; ++s) copy(s);
     uint4 above = make_uint4(0, 0, 0, 0);
-    if (FFF_TOP > 0 && int(threadIdx.x) < kTile && rows[threadIdx.x] >= 0) above = __ldcg(activations + rows[threadIdx.x]);
+    if (FFF_TOP > 0 && int(threadIdx.x) < kTile) above = __ldcg(activations + rows[threadIdx.x]);
     for (int s = 0; s < kSlices; ++s) {
         await<kStages - 2>();
         __syncthreads();
@@ -157,43 +157,57 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
     }
     __syncthreads();
 
-    const int first = warp / 2 * 16;
-    u32 a[kDepth / 16][4];
+    const int first = warp / 2 * 32;
+    u32 a[2][kDepth / 16][4];
+    int tokens[2][2];
 #pragma unroll
-    for (int k = 0; k < kDepth / 16; ++k)
-        ldmatrix(a[k], shared_address(logits) + (first + lane % 16) * kActStride + (k * 2 + lane / 16) * 16);
-    const int upper = rows[first + lane / 4], lower = rows[first + lane / 4 + 8];
-
+    for (int m = 0; m < 2; ++m) {
+#pragma unroll
+        for (int k = 0; k < kDepth / 16; ++k)
+            ldmatrix(a[m][k],
+                     shared_address(logits) + (first + m * 16 + lane % 16) * kActStride + (k * 2 + lane / 16) * 16);
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            const int r = first + m * 16 + lane / 4 + half * 8;
+            tokens[m][half] = start + r < count ? rows[r] : -1;
+        }
+    }
     for (int s = kSlices; s < 2 * kSlices; ++s) {
         await<kStages - 2>();
         __syncthreads();
         copy(s + kStages - 1);
         const u32 stage = stages + s % kStages * Bottom::kStageBytes;
-        float sums[4][4];
+        float sums[2][4][4];
 #pragma unroll
-        for (int b = 0; b < 4; ++b)
+        for (int m = 0; m < 2; ++m)
 #pragma unroll
-            for (int i = 0; i < 4; ++i) sums[b][i] = 0.0f;
+            for (int b = 0; b < 4; ++b)
+#pragma unroll
+                for (int i = 0; i < 4; ++i) sums[m][b][i] = 0.0f;
 #pragma unroll
         for (int k = 0; k < kDepth / 16; ++k)
 #pragma unroll
             for (int b = 0; b < 4; b += 2) {
                 u32 w[4];
                 ldmatrix_trans(w, stage + swizzled(k * 16 + lane % 16, warp % 2 * 4 + b + lane / 16));
-                mma(sums[b], a[k], w[0], w[1]);
-                mma(sums[b + 1], a[k], w[2], w[3]);
-            }
-        u32 up[4], low[4];
 #pragma unroll
-        for (int b = 0; b < 4; ++b) up[b] = pack2(sums[b][0], sums[b][1]), low[b] = pack2(sums[b][2], sums[b][3]);
-        transpose_quad(up);
-        transpose_quad(low);
+                for (int m = 0; m < 2; ++m) {
+                    mma(sums[m][b], a[m][k], w[0], w[1]);
+                    mma(sums[m][b + 1], a[m][k], w[2], w[3]);
+                }
+            }
         const int column = (s - kSlices) * kSlice + warp % 2 * 32 + lane % 4 * 8;
-        if (column < kD) {
-            if (upper >= 0)
-                *reinterpret_cast<uint4*>(y + i64(upper) * kD + column) = make_uint4(up[0], up[1], up[2], up[3]);
-            if (lower >= 0)
-                *reinterpret_cast<uint4*>(y + i64(lower) * kD + column) = make_uint4(low[0], low[1], low[2], low[3]);
-        }
+#pragma unroll
+        for (int m = 0; m < 2; ++m)
+#pragma unroll
+            for (int half = 0; half < 2; ++half) {
+                u32 v[4];
+#pragma unroll
+                for (int b = 0; b < 4; ++b) v[b] = pack2(sums[m][b][half * 2], sums[m][b][half * 2 + 1]);
+                transpose_quad(v);
+                if (column < kD && tokens[m][half] >= 0)
+                    __stcs(reinterpret_cast<uint4*>(y + i64(tokens[m][half]) * kD + column),
+                           make_uint4(v[0], v[1], v[2], v[3]));
+            }
     }
 }

@@ -10,7 +10,7 @@ constexpr int kSubtrees = 1 << FFF_TOP;
 using Top = Logits<kColumns>;
 static_assert(FFF_TOP <= kMaxTop, "activations of a token must fit one 16-byte store");
 
-extern "C" __global__ void __launch_bounds__(kThreads)
+extern "C" __global__ void __launch_bounds__(kThreads, kTile == 64 ? 3 : 1)
 fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint4* __restrict__ activations,
                int* __restrict__ lists, int* __restrict__ counts, int batch) {
     extern __shared__ __align__(128) unsigned char shared[];
@@ -18,7 +18,7 @@ fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint
     __shared__ int members[kSubtrees], base[kSubtrees];
     const int token0 = blockIdx.x * kTile;
     for (int r = threadIdx.x; r < Top::kRows; r += kThreads)
-        rows[r] = r < kTile ? (token0 + r < batch ? token0 + r : -1) : (r - kTile < kSubtrees - 1 ? r - kTile : -1);
+        rows[r] = r < kTile ? min(token0 + r, batch - 1) : min(r - kTile, kSubtrees - 2);
     for (int s = threadIdx.x; s < kSubtrees; s += kThreads) members[s] = 0;
     __syncthreads();
 
@@ -27,14 +27,14 @@ fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint
     const u32 stages = shared_address(shared);
 #pragma unroll
     for (int s = 0; s < kStages - 1; ++s) {
-        if (s < kSlices) top.copy(x, stages + s * Top::kStageBytes, s);
+        if (s < kSlices) top.copy(stages + s * Top::kStageBytes, s);
         commit();
     }
     for (int s = 0; s < kSlices; ++s) {
         await<kStages - 2>();
         __syncthreads();
         const int next = s + kStages - 1;
-        if (next < kSlices) top.copy(x, stages + next % kStages * Top::kStageBytes, next);
+        if (next < kSlices) top.copy(stages + next % kStages * Top::kStageBytes, next);
         commit();
         top.multiply(stages + s % kStages * Top::kStageBytes);
     }

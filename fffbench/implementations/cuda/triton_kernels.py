@@ -3,19 +3,22 @@
 Importing this module imports triton; the implementations do so inside their functions.
 """
 
+# mypy: disable-error-code="no-untyped-def,no-untyped-call,untyped-decorator"
+# ruff: noqa: ANN001, ANN201, ANN202 - the compiler types a kernel's arguments at launch
+
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _gelu(z):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@triton.jit
+def _gelu(z):
     return 0.5 * z * (1.0 + tl.erf(z * 0.7071067811865476))
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def walk(x, w1, w2, y, d, TREES: tl.constexpr, LEVELS: tl.constexpr, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, N803, PLR0913, PLR0917
+@triton.jit
+def walk(x, w1, w2, y, d, TREES: tl.constexpr, LEVELS: tl.constexpr, BLOCK: tl.constexpr):
     """Every level of every tree for one token; x and the output stay in registers."""
     token = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
@@ -34,8 +37,8 @@ def walk(x, w1, w2, y, d, TREES: tl.constexpr, LEVELS: tl.constexpr, BLOCK: tl.c
     tl.store(y + token * d + column, out.to(y.dtype.element_ty), mask=inside)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def one_level(x, w1, w2, y, total, nodes, d, first, root, start, last, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, N803, PLR0913, PLR0917
+@triton.jit
+def one_level(x, w1, w2, y, total, nodes, d, first, root, start, last, BLOCK: tl.constexpr):
     """One level for one token: its node comes from memory and goes back there, its output too."""
     token = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)

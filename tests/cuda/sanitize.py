@@ -1,0 +1,30 @@
+"""Do the kernels stay within their buffers and barriers? A small run of each, for ``compute-sanitizer``.
+
+``compute-sanitizer --tool memcheck python tests/cuda/sanitize.py`` (also racecheck, initcheck, synccheck).
+"""
+
+# ruff: noqa: T201, E402 - a script that prints, run from a checkout
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
+
+from tune import data
+
+from fffbench.implementations import fff_cuda
+from fffbench.plan.workload import Shape, Workload
+
+for dtype, strategy in (("bf16", "tensor"), ("fp32", "shared"), ("bf16", "latency"), ("fp32", "path")):
+    for shape in (Shape.tree(328, 1, 9), Shape.tree(768, 1, 12)):
+        x, weights = data(shape, 333, dtype, 0)
+        y = torch.empty_like(x)
+        run = fff_cuda.prepare(weights, Workload(shape, 333, dtype, device="cuda"), strategy).bind(x, y)
+        run()
+        run()
+        torch.cuda.synchronize()
+        print(strategy, shape.id, "ran")

@@ -1,0 +1,95 @@
+"""Are the CUDA plans right without a GPU: choices, limits, reasons, and do the sources compile?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, fff_cuda, fff_triton
+from fffbench.implementations.cuda import build, compile_all
+from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout, choose, forced
+from fffbench.plan.workload import Shape, Workload
+
+H200 = Gpu(132, 232448)
+SMALL = Gpu(40, 99 * 1024, early_start=False)
+COMPILER = build.missing()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "batch", "expected"),
+    [
+        ("bf16", 1, "latency"),
+        ("bf16", 1024, "latency"),
+        ("bf16", 2048, "path"),
+        ("bf16", 16384, "tensor"),
+        ("fp32", 1, "latency"),
+        ("fp32", 1024, "path"),
+        ("fp32", 16384, "shared"),
+    ],
+)
+def test_the_choice_follows_the_measured_crossovers(dtype: str, batch: int, expected: str) -> None:
+    assert choose(Layout(768, 1, 12, dtype), H200, batch).strategy == expected
+
+
+@pytest.mark.parametrize("gpu", [H200, SMALL], ids=["large", "small"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("d", [1, 77, 768, 1024, 12288, 49152])
+@pytest.mark.parametrize("levels", [1, 2, 6, 7, 12, 13, 24])
+def test_every_shape_gets_a_plan_within_the_device(levels: int, d: int, dtype: str, gpu: Gpu) -> None:
+    for trees in (1, 3):
+        for batch in (1, 1000, 65536):
+            plan = choose(Layout(d, trees, levels, dtype, aligned=d % 8 == 0), gpu, batch)
+            for step in plan.steps:
+                assert step.shared + 3 * 1024 <= gpu.shared_bytes or step.shared == 0
+                assert 1 <= step.grid < 2**31
+                assert step.block % 32 == 0
+                assert step.block <= 1024
+                named = {a for a in step.arguments if isinstance(a, str)}
+                assert named <= {"x", "y", "w1", "w2", *plan.workspace}
+
+
+def test_the_levels_of_two_kernels_add_up() -> None:
+    for dtype, name in (("bf16", "tensor"), ("fp32", "shared")):
+        for levels in range(2, 25):
+            plan = STRATEGIES[name](Layout(768, 1, levels, dtype), H200, 100)
+            for step in plan.steps if plan else ():
+                assert step.macros["FFF_TOP"] + step.macros["FFF_BOTTOM"] == levels
+
+
+def test_a_strategy_that_cannot_run_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="allowed: auto, path, latency, tensor, shared"):
+        forced("quick", Layout(768, 1, 12, "bf16"), H200, 1)
+    with pytest.raises(ValueError, match="'tensor' cannot run"):
+        forced("tensor", Layout(768, 1, 12, "fp32"), H200, 1)
+
+
+@pytest.mark.parametrize("module", [fff_cuda, fff_triton, cmm_cuda_naive, cmm_triton_levels], ids=lambda m: m.__name__)
+def test_unsupported_answers_with_a_sentence_or_none(module: object) -> None:
+    leaf = Workload(Shape.leaf(64, 1, 3, 8), 4, device="cuda")
+    assert "leaf" in module.unsupported(leaf)  # type: ignore[attr-defined]
+    reason = module.unsupported(Workload(Shape.tree(768, 1, 12), 1, device="cuda"))  # type: ignore[attr-defined]
+    assert reason is None or (isinstance(reason, str) and "\n" not in reason)
+
+
+@pytest.mark.skipif(COMPILER is not None, reason=str(COMPILER))
+def test_kernels_compile_and_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FFFBENCH_CACHE", str(tmp_path))
+    for step in list(compile_all.steps())[:6]:
+        first = build.cubin(step.source, step.macros, "sm_90")
+        assert first == build.cubin(step.source, step.macros, "sm_90")
+    assert len(list((tmp_path / "cuda").glob("*.cubin"))) == len(list(compile_all.steps())[:6])
+
+
+@pytest.mark.skipif(COMPILER is not None, reason=str(COMPILER))
+def test_a_source_that_does_not_compile_says_why_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FFFBENCH_CACHE", str(tmp_path))
+    with pytest.raises(build.BuildError, match=r"tensor_top\.cu does not compile for sm_90: .*fp32") as caught:
+        build.cubin("tensor_top.cu", {"FFF_DTYPE": 0}, "sm_90")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(compile_all, "missing", lambda: "needs cuda-core")
+    assert compile_all.main(["--arch", "sm_90"]) == 2
+    assert "needs cuda-core" in capsys.readouterr().err
