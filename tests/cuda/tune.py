@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from fffbench.implementations import fff_cuda
+from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, fff_cuda, fff_triton
 from fffbench.implementations.registry import Weights
 from fffbench.plan.workload import Shape, Workload
 
@@ -166,8 +167,34 @@ def small() -> None:
             case(TREE, batch, dtype, "auto")
 
 
+def eager() -> None:
+    """What a call costs the host: many calls of the smallest batch, wall clock."""
+    x, weights = data(TREE, 1, "bf16", 0)
+    layer = fff_cuda.prepare(weights, Workload(TREE, 1, "bf16", device="cuda"))
+    for name, call in (("bind", layer.bind(x, torch.empty_like(x))), ("forward", lambda: layer.forward(x))):
+        for _ in range(200):
+            call()
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(2000):
+            call()
+        torch.cuda.synchronize()
+        print(f"{(time.perf_counter() - start) / 2000 * 1e6:9.1f} us  a call, eager, bf16 b1 {name}", flush=True)
+
+
 def rivals() -> None:
-    """Dense through torch."""
+    """Our other GPU kernels, and dense through torch."""
+    for module in (fff_triton, cmm_triton_levels, cmm_cuda_naive):
+        for batch in (1, 1024, 16384):
+            x, weights = data(TREE, batch, "fp32", 0)
+            y = torch.empty_like(x)
+            call = module.prepare(weights, Workload(TREE, batch, device="cuda")).bind(x, y)
+            call()
+            verdict = check(y, *reference(x, weights, TREE), "fp32")
+            print(
+                f"{graph_time([call] * 4):9.1f} us  {verdict}  fp32 b{batch} {module.__name__} (one copy)", flush=True
+            )
+    eager()
     for dtype in ("bf16", "fp32"):
         for batch in (1, 128, 1024, 16384):
             dense(batch, dtype)
