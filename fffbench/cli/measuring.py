@@ -89,10 +89,11 @@ def check(
 
 
 def _check_one(name: str, dtype: str, device: str) -> dict[str, Any]:
+    from fffbench.implementations.registry import implementation
     from fffbench.measure.conformance import conform, workloads
 
     passed, skipped, error, failure, reason = 0, 0, None, None, None
-    for workload in workloads(dtype, device):
+    for workload in workloads(dtype, device, implementation(name).family):
         verdict = conform(name, workload)
         if isinstance(verdict, str):
             skipped, reason = skipped + 1, verdict

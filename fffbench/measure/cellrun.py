@@ -15,7 +15,7 @@ from fffbench.measure.clock import Effort, time_calls
 from fffbench.measure.eviction import evictor
 from fffbench.measure.outcome import Outcome, failed
 from fffbench.plan import routing
-from fffbench.plan.workload import Cell
+from fffbench.plan.workload import Cell, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -36,19 +36,17 @@ def checked_tokens(cell: Cell) -> int:
     return inputs.checked_batches(cell.workload, inputs.pool_batches(cell)) * cell.workload.batch
 
 
-def build_reference(cell: Cell, data: routing.Data) -> check.Reference:
-    """The float64 reference of the tokens that the cell's check will look at."""
-    dtype = inputs.torch_dtype(cell.workload.dtype)
+def build_reference(workload: Workload, data: routing.Data, tokens: int, *, conditional: bool) -> check.Reference:
+    """The float64 reference of the first ``tokens`` inputs of ``data``, rounded to the workload's dtype."""
+    dtype = inputs.torch_dtype(workload.dtype)
 
     def rounded(array: routing.Array) -> check.Array:
         import torch
 
         return np.asarray(torch.from_numpy(array).to(dtype).double().numpy())
 
-    x = rounded(data.x[: checked_tokens(cell)])
-    return check.make_reference(
-        cell.workload, x, rounded(data.w1), rounded(data.w2), conditional=is_conditional(cell)
-    )
+    x, w1, w2 = rounded(data.x[:tokens]), rounded(data.w1), rounded(data.w2)
+    return check.make_reference(workload, x, w1, w2, conditional=conditional)
 
 
 def set_threads(threads: int) -> None:

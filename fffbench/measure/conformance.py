@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 
 from fffbench.implementations.registry import Layer, implementation
@@ -28,19 +29,31 @@ TREES = (
     Shape.tree(768, 1, 12),
     Shape.tree(128, 40, 1),
 )
-DEEP = Shape.tree(8, 1, 20)  # a million neurons of 8 weights
-DENSE = (Shape.dense(1, 1), Shape.dense(5, 3), Shape.dense(768, 3072), Shape.dense(100, 129))
+DEEP = Shape.tree(8, 1, 20)  # a million neurons of 8 weights: for conditional families only, the others drown in it
+DENSE = (Shape.dense(1, 1), Shape.dense(5, 3), Shape.dense(100, 129), Shape.dense(768, 4095))
+CASES_KEPT = 400  # of at most 26 MB each, mostly far smaller; all cases of four dtypes
 
 
-def workloads(dtype: str, device: str, threads: int = 2) -> Iterator[Workload]:
-    """Every edge workload of a dtype and device."""
-    for shape, batch in product((*TREES, *DENSE), BATCHES):
+def workloads(dtype: str, device: str, family: str, threads: int = 2) -> Iterator[Workload]:
+    """Every edge workload of a dtype and device for a family; dense layers see plain shapes and one tree's neurons."""
+    shapes = (*DENSE, Shape.tree(33, 1, 5)) if family == "dense" else TREES
+    for shape, batch in product(shapes, BATCHES):
         yield Workload(shape, batch, dtype, threads=threads, device=device)
-    for batch in (1, 257):
-        yield Workload(DEEP, batch, dtype, threads=threads, device=device)
-        yield Workload(Shape.tree(768, 1, 12), batch, dtype, "single-path", threads=threads, device=device)
+    if family == "dense":
+        yield Workload(Shape.dense(100, 129), 1500, dtype, threads=threads, device=device)
+        return
+    for batch in (1, 65):
+        if family == "fff":
+            yield Workload(DEEP, batch, dtype, threads=threads, device=device)
+        yield Workload(Shape.tree(768, 1, 12), 4 * batch, dtype, "single-path", threads=threads, device=device)
     yield Workload(Shape.tree(100, 2, 7), 1500, dtype, threads=threads, device=device)
     yield Workload(Shape.tree(100, 2, 7), 1500, dtype, threads=1, device=device)
+
+
+@lru_cache(maxsize=CASES_KEPT)
+def _case(workload: Workload, conditional: bool) -> tuple[routing.Data, check.Reference]:  # noqa: FBT001  (a cache key)
+    data = routing.make(workload, workload.batch)
+    return data, cellrun.build_reference(workload, data, workload.batch, conditional=conditional)
 
 
 def conform(name: str, workload: Workload) -> check.Verdict | str:
@@ -53,13 +66,12 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
     if reason is not None:
         return reason
     cell = Cell(name, workload, Protocol("hot", "kernel"))
-    data = routing.make(workload, workload.batch)
     cellrun.set_threads(workload.threads)
     if workload.device == "cuda":
         from fffbench.measure import gpu
 
         gpu.configure(workload)
-    reference = cellrun.build_reference(cell, data)
+    data, reference = _case(replace(workload, threads=1, device="cpu"), cellrun.is_conditional(cell))
     pool = inputs.make_pool(cell, data)
     return judge(chosen.prepare(pool.weights, workload), cell, pool, reference)
 
@@ -67,11 +79,10 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
 def judge(layer: Layer, cell: Cell, pool: inputs.Pool, reference: check.Reference) -> check.Verdict:
     """Judge a prepared layer: the kernel on a poisoned output, again on the used one, and the torch-level call."""
     run = layer.bind(pool.x[0], pool.y[0])
-    verdicts = [cellrun.check_calls(cell, pool, [run], reference)]
-    verdicts.append(cellrun.check_calls(cell, pool, [run], reference))
     torch_cell = replace(cell, protocol=Protocol(cell.protocol.cache, "torch"))
-    verdicts.append(cellrun.check_calls(torch_cell, pool, [lambda: layer.forward(pool.x[0])], reference))
-    for verdict in verdicts:
-        if verdict.failure is not None:
-            return verdict
-    return max(verdicts, key=lambda verdict: verdict.error)
+    verdicts = [
+        cellrun.check_calls(cell, pool, [run], reference),
+        cellrun.check_calls(cell, pool, [run], reference),
+        cellrun.check_calls(torch_cell, pool, [lambda: layer.forward(pool.x[0])], reference),
+    ]
+    return max(verdicts, key=lambda verdict: (verdict.failure is not None, verdict.error))

@@ -110,7 +110,8 @@ def _do(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
         drawn = data.get(cell.workload, cellrun.data_tokens(cell))
         path = Path(job["references"][position])
         if job["task"] == "reference":
-            check.save(cellrun.build_reference(cell, drawn), path)
+            tokens, conditional = cellrun.checked_tokens(cell), cellrun.is_conditional(cell)
+            check.save(cellrun.build_reference(cell.workload, drawn, tokens, conditional=conditional), path)
             continue
         _emit(events, {"event": "cell", "cell": cell.id})
         outcome = _with_memory_errors_named(cell, job["process"], drawn, path, Effort(job["seconds"]))
