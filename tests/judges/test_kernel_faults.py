@@ -1,0 +1,68 @@
+"""The check catches every fault that is planted in the real C++ kernels, in every dtype, strategy and form of call.
+
+``fffbench._cpu_faults`` is the shipped source compiled a second time with a fault selector.
+"""
+
+import pytest
+
+from fffbench.implementations.registry import Layer
+from fffbench.measure import cellrun, conformance, inputs
+from fffbench.plan import routing
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+
+torch = pytest.importorskip("torch")
+faults = pytest.importorskip("fffbench._cpu_faults", reason="built without FFFBENCH_FAULTS")
+
+FAULTS = ["skip_level", "wrong_row", "ignore_activation", "stale_memory", "flip_branch", "write_past_end"]
+SHAPES = [Shape.tree(768, 1, 12), Shape.tree(100, 1, 7), Shape.tree(33, 5, 3)]
+
+
+def verdict(fault, dtype, strategy, shape, batch):
+    workload = Workload(shape, batch, dtype, threads=2)
+    cell = Cell("fff_cpu", workload, Protocol("hot"))
+    data = routing.make(workload, batch)
+    pool = inputs.make_pool(cell, data)
+    reference = cellrun.build_reference(workload, data, batch, conditional=True)
+
+    def bind(x, y):
+        return faults.FffCall(
+            x.data_ptr(),
+            pool.weights.w1.data_ptr(),
+            pool.weights.w2.data_ptr(),
+            y.data_ptr(),
+            batch,
+            shape.d,
+            shape.trees,
+            shape.levels,
+            threads=2,
+            strategy=strategy,
+            dtype=dtype,
+            fault=fault,
+        ).run
+
+    def forward(x):
+        y = inputs.guarded_output(x, batch)
+        bind(x, y)()
+        return y
+
+    return conformance.judge(Layer(forward, bind), cell, pool, reference)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("strategy", ["walk", "bucket"])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.id)
+def test_without_a_fault_the_second_build_is_right(dtype, strategy, shape):
+    assert verdict("none", dtype, strategy, shape, 300).failure is None
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("strategy", ["walk", "bucket"])
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.id)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_caught(fault, dtype, strategy, shape):
+    assert verdict(fault, dtype, strategy, shape, 300).failure is not None
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_caught_on_a_single_batch_of_the_pool_that_timing_checks(fault):
+    assert verdict(fault, "fp32", "walk", SHAPES[0], inputs.CHECKED_TOKENS).failure is not None
