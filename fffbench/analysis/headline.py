@@ -68,7 +68,7 @@ class Answer:
         parts: list[str] = []
         for row in self.rows:
             at = f" at batch {row.batch}" if not parts or row.batch != self.rows[0].batch else ""
-            thin = ", provisional" if row.provisional else ""
+            thin = " (provisional)" if row.provisional else ""
             parts.append(f"{_gain(row)}{at} in {row.dtype}{thin}")
         return f"{_and(parts)} on {self.name}"
 

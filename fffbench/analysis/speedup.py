@@ -33,7 +33,7 @@ SAME_PRIMITIVE = {
     "cmm_masked": "dense_linear",
     "cmm_blas1": "dense_blas1",
     "cmm_blas2": "dense_blas2",
-    "cmm_naive_cuda": "dense_naive_cuda",
+    "cmm_cuda_naive": "dense_cuda_naive",
 }
 
 Key = tuple[object, ...]

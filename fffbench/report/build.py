@@ -145,7 +145,7 @@ def _skipped(results: Results) -> Table | None:
 
 
 def _samples(analysis: Analysis) -> list[SampleRow]:
-    found = []
+    found: list[SampleRow] = []
     for record in analysis.results.records:
         time = analysis.times[record.id]
         notes = "; ".join(record.info.notes)
@@ -156,7 +156,7 @@ def _samples(analysis: Analysis) -> list[SampleRow]:
             SampleRow(
                 analysis.anchors[record.id],
                 record.cell.id,
-                record.run,
+                f"{record.machine}, run {record.run}",
                 seconds(time.value),
                 medians_text(record),
                 strip(record.info.processes),

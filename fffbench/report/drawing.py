@@ -37,6 +37,8 @@ VARIABLES = {
 }
 FAMILY = {"dense": DENSE, "cmm": CMM, "fff": FFF}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # the second cue beside colour
+SCROLL_BELOW = 620  # pixels: narrower, a chart scrolls rather than shrinks its text
+GROW = 1.35  # a chart may fill a wide column up to this scale
 LONGEST_LABEL = 60  # characters: labels come from result files and must not grow the drawing
 
 STYLE: dict[Any, Any] = {
@@ -116,7 +118,8 @@ def to_svg(figure: Drawing, name: str, description: Sequence[str]) -> Markup:
     text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     text = re.sub(r"\s*\n\s*", "\n", text)
     width = float(re.search(r'viewBox="0 0 ([\d.]+)', text).group(1))  # type: ignore[union-attr]
-    head = f'<svg role="img" aria-labelledby="{name}-desc" style="min-width:{min(width, 620):.0f}px" '
+    size = f"min-width:{min(width, SCROLL_BELOW):.0f}px;max-width:{width * GROW:.0f}px"
+    head = f'<svg role="img" aria-labelledby="{name}-desc" style="{size}" '
     text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', head + r"\1>", text, count=1)
     desc = f'<desc id="{name}-desc">{escape(" ".join(description))}</desc>'
     start = text.index(">") + 1

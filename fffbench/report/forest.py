@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from fffbench.analysis.claims import ClaimRow
@@ -14,27 +15,50 @@ from fffbench.report.drawing import FFF, INK, MUTED, STYLE, label, log_ticks, ti
 from fffbench.report.view import Figure
 from fffbench.units import number, ratio
 
+WIDE, NARROW = 9.4, 4.6  # inches; the narrow one is 331 px wide and fits a phone unscaled
+Line = tuple[str, str | None]  # a claim's id and the machine that answers it, or None
+
 
 def forest(rows: Sequence[ClaimRow], ceiling: float) -> Figure | None:
-    """The hero: published figures against what was measured, one line per claim and machine."""
+    """The hero: published figures against what was measured, one line per claim and machine, wide and for a phone."""
     ratios = [row for row in rows if row.kind == "ratio"]
-    claims = list(dict.fromkeys(row.id for row in ratios))
-    if not claims:
+    lines = _lines(ratios)
+    if not lines:
         return None
-    machines = sorted({row.machine for row in ratios if row.machine})
-    short = {row.id: row.short for row in ratios}
-    lines: list[tuple[str, str | None]] = []
-    for claim in claims:
+    return Figure(
+        "hero",
+        "Published figures and what was measured",
+        "Hollow diamond: the published figure. Grey dot: measured under the published conditions (one path for all "
+        "tokens, hot caches). Blue dot: measured under fair ones (random paths, cold caches, best dense layer). Bars "
+        "are 95 % intervals, often smaller than their dot. Dashed line: the bound from counting operations.",
+        _draw(ratios, lines, ceiling, narrow=False),
+        _draw(ratios, lines, ceiling, narrow=True),
+    )
+
+
+def _lines(ratios: Sequence[ClaimRow]) -> list[Line]:
+    lines: list[Line] = []
+    for claim in dict.fromkeys(row.id for row in ratios):
         with_numbers = sorted({row.machine for row in ratios if row.id == claim and row.measured and row.machine})
         lines += [(claim, machine) for machine in with_numbers] or [(claim, None)]
+    return lines
+
+
+def _draw(ratios: Sequence[ClaimRow], lines: Sequence[Line], ceiling: float, *, narrow: bool) -> Markup:
+    """The chart with names beside the axis, or (narrow) above each line."""
+    machines = sorted({row.machine for row in ratios if row.machine})
+    short = {row.id: row.short for row in ratios}
+    names = [_line_name(short[claim], machine, machines, narrow=narrow) for claim, machine in reversed(lines)]
     said: list[str] = []
     with mpl.rc_context(STYLE):
-        figure, (axes,) = drawing.new(9.4, 1.3 + 0.4 * len(lines))
+        figure, (axes,) = drawing.new(NARROW if narrow else WIDE, 1.3 + (0.62 if narrow else 0.4) * len(lines))
         axes.set_xscale("log")
         for height, (claim, machine) in enumerate(reversed(lines)):
-            _forest_line(
-                axes, height, [row for row in ratios if row.id == claim and machine in (row.machine, None)], said
-            )
+            of_line = [row for row in ratios if row.id == claim and machine in (row.machine, None)]
+            _forest_line(axes, height, of_line, said)
+            if narrow:
+                place: Any = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 9}
+                axes.annotate(names[height], (0, height + 0.42), **place)
         axes.axvline(1, color=MUTED, linewidth=1)
         axes.axvline(ceiling, color=INK, linewidth=1, linestyle=(0, (4, 2)))
         top = len(lines) - 0.35
@@ -42,8 +66,7 @@ def forest(rows: Sequence[ClaimRow], ceiling: float) -> Figure | None:
         axes.annotate(f"ceiling {number(ceiling)}x", (ceiling, top), xytext=(-5, 0), ha="right", **beside)
         axes.annotate("1x: as fast as dense", (1, top), xytext=(5, 0), ha="left", color=MUTED, **beside)
         axes.set_ylim(-0.6, len(lines) - 0.1)
-        names = [_line_name(short[claim], machine, machines) for claim, machine in reversed(lines)]
-        axes.set_yticks(range(len(lines)), names)
+        axes.set_yticks(range(len(lines)), [""] * len(lines) if narrow else names)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
@@ -51,21 +74,14 @@ def forest(rows: Sequence[ClaimRow], ceiling: float) -> Figure | None:
         log_ticks(axes.xaxis, times_label)
         low, high = axes.get_xlim()
         axes.set_xlim(min(low, 0.8), max(high, ceiling * 1.7))
-        svg = drawing.to_svg(figure, "hero", said)
-    return Figure(
-        "hero",
-        "Published figures and what was measured",
-        "Hollow diamond: the published figure. Grey dot: measured under the published conditions (one path for all "
-        "tokens, hot caches). Blue dot: measured under fair ones (random paths, cold caches, best dense layer). Bars "
-        "are 95 % intervals, often smaller than their dot. Dashed line: the bound from counting operations.",
-        svg,
-    )
+        return drawing.to_svg(figure, "hero-narrow" if narrow else "hero-wide", said)
 
 
-def _line_name(claim: str, machine: str | None, machines: Sequence[str]) -> str:
+def _line_name(claim: str, machine: str | None, machines: Sequence[str], *, narrow: bool) -> str:
+    gap = ", " if narrow else "\n"
     if machine is None:
-        return f"{label(claim)}\nnot measured"
-    return f"{label(claim)}\n{label(machine)}" if len(machines) > 1 else label(claim)
+        return f"{label(claim)}{gap}not measured"
+    return label(claim) + (f"{gap}{label(machine)}" if len(machines) > 1 else "")
 
 
 def _forest_line(axes: Axes, height: int, rows: Sequence[ClaimRow], said: list[str]) -> None:

@@ -19,6 +19,7 @@ class Figure:
     title: str
     how_to_read: str
     svg: Markup
+    narrow: Markup | None = None  # drawn anew for a phone; otherwise the wide one scrolls
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def test_every_sample_is_in_the_csv(results, tmp_path):
 def test_charts_have_their_numbers_in_words(results, tmp_path):
     text = render(results, tmp_path / "out").read_text(encoding="utf-8")
     descriptions = re.findall(r"<desc[^>]*>(.*?)</desc>", text)
-    assert len(descriptions) == text.count('role="img"') == 4
+    assert len(descriptions) == text.count('role="img"') == 5
     assert all(re.search(r"\d", description) for description in descriptions)
 
 
