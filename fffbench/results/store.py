@@ -6,7 +6,7 @@ Files and cells that cannot be used are listed, never fatal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fffbench.errors import UserError
@@ -61,7 +61,9 @@ def load(results_dir: Path | str) -> Results:
         refused += content.refused
     records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
     skipped.sort(key=lambda item: (item.machine, item.started, item.run, item.cell.id))
-    return Results(tuple(records), _newest_machines(runs), tuple(dict.fromkeys(skipped)), tuple(sorted(refused)), runs)
+    machines = _newest_machines(runs)
+    runs = {name: _with_ceilings(run, machines[run.machine.id]) for name, run in sorted(runs.items())}
+    return Results(tuple(records), machines, tuple(dict.fromkeys(skipped)), tuple(sorted(refused)), runs)
 
 
 def _files(root: Path) -> tuple[list[Path], list[Refusal]]:
@@ -107,3 +109,10 @@ def _newest_machines(runs: dict[str, Run]) -> dict[str, Machine]:
             now = now.model_copy(update={"ceilings": before.ceilings})
         machines[now.id] = now
     return machines
+
+
+def _with_ceilings(run: Run, newest: Machine) -> Run:
+    """``run`` with the machine's ceilings where it measured none itself: they belong to the machine, not the run."""
+    if run.machine.ceilings:
+        return run
+    return replace(run, machine=run.machine.model_copy(update={"ceilings": newest.ceilings}))

@@ -243,6 +243,13 @@ def test_five_thousand_cells_load_in_seconds(tmp_path):
     assert time.perf_counter() - begin < 3
 
 
+def test_a_run_without_ceilings_borrows_those_of_its_machine(tmp_path):
+    write_run(tmp_path, cells={DENSE: 1.0}, run="one")
+    write_run(tmp_path, cells={FFF: 1.0}, run="two", started="2026-03-01T00:00:00Z", ceilings={})
+    loaded = load(tmp_path)
+    assert {loaded.machine_of(record).ceiling("fma_fp32", 1) for record in loaded.records} == {7.5e10}
+
+
 def test_quick_cells_load(tmp_path):
     write_run(tmp_path, cells=quick_cells())
     assert not load(tmp_path).refused
