@@ -20,8 +20,16 @@ from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 D = 768  # BERT-base's width, used by every published figure
 PUBLISHED = Shape.tree(D, trees=1, levels=12)  # UltraFastBERT-1x11: 12 of 4095 neurons
 BERT = Shape.dense(D, 3072)  # BERT-base's own feedforward layer
+PUBLISHED_ROUTING = ("single-path",)  # what unwritten weights do to the published benchmark's tokens
 
-DENSE = ("dense_linear", "dense_padded", "dense_tiled", "dense_onednn", "dense_openblas", "dense_gemv")
+DENSE = (
+    "dense_linear",
+    "dense_padded",
+    "dense_tiled",
+    "dense_onednn",
+    "dense_openblas",
+    "dense_gemv",
+)  # candidates for best-dense; a block keeps those that run on its device
 NAIVE = ("cmm_gather_bmm", "cmm_masked")
 
 
@@ -57,13 +65,36 @@ QUICK = Preset(
     "768 -> 4095, 12 levels; batches 1, 128, 16384; one and all threads; minutes on 2 cores",
     (
         Block((*DENSE, "family:fff")),
-        Block((*NAIVE, "dense_bmm"), batches=(1, 128)),
-        Block(NAIVE, batches=(16384,), threads=("all",)),
+        Block((*NAIVE, "dense_bmm"), batches=(1, 128), threads=("all",)),
         Block((*DENSE, "family:fff"), batches=(1,), threads=(1,), caches=("warm",), calls=("kernel", "torch")),
-        Block(("family:fff",), batches=(16384,), threads=("all",), routings=("single-path",), caches=("cold", "hot")),
+        Block(
+            ("dense_linear", "family:fff"),
+            batches=(16384,),
+            threads=("all",),
+            routings=PUBLISHED_ROUTING,
+            caches=("hot",),
+        ),
     ),
     sample_seconds=0.15,
     budget_seconds=200.0,
+)
+
+HEADLINE = Preset(
+    "headline",
+    "what the first screen and every claim need: fp32 and bf16, batches 1 to 65536, CPU and GPU",
+    (
+        Block((*DENSE, "family:fff"), batches=(1, 1024, 16384), dtypes=("fp32", "bf16")),
+        Block((*DENSE, "family:fff"), batches=(1,), threads=(1,), caches=("warm",), calls=("kernel", "torch")),
+        Block((*DENSE, "family:fff"), batches=(16384,), threads=("all",), calls=("torch",)),
+        Block(
+            (*DENSE, "family:fff"),
+            batches=(1, 64, 1024, 16384, 65536),
+            dtypes=("fp32", "bf16"),
+            devices=("cuda",),
+            calls=("graph",),
+        ),
+        Block((*DENSE, "family:fff"), batches=(16384,), dtypes=("tf32", "fp16"), devices=("cuda",), calls=("graph",)),
+    ),
 )
 
 PAPER = Preset(
@@ -72,15 +103,78 @@ PAPER = Preset(
     (
         Block((*DENSE, *NAIVE, "family:fff"), batches=(16384,)),
         Block(DENSE, shapes=(BERT,), batches=(16384,)),
-        Block(("dense_linear", "dense_bmm"), batches=(16384,), caches=("hot",), calls=("torch",)),
-        Block(("dense_linear",), shapes=(BERT,), batches=(16384,), caches=("hot",), calls=("torch",)),
-        Block(("family:fff", *NAIVE), batches=(16384,), routings=("single-path",), caches=("hot",), calls=("torch",)),
-        Block(("family:fff",), batches=(16384,), routings=("uniform", "single-path"), caches=("warm", "hot")),
+        Block(("dense_linear",), batches=(16384,), caches=("hot",), calls=("kernel", "torch")),
+        Block(("dense_linear",), shapes=(BERT,), batches=(16384,), caches=("hot",), calls=("kernel", "torch")),
+        Block(
+            ("family:fff", *NAIVE),
+            batches=(16384,),
+            routings=PUBLISHED_ROUTING,
+            caches=("hot",),
+            calls=("kernel", "torch"),
+        ),
+        Block(("family:fff",), batches=(16384,), routings=("uniform", "single-path"), caches=("warm", "cold")),
         Block((*DENSE, "family:fff"), batches=(1,), caches=("cold", "warm"), calls=("kernel", "torch")),
+        Block(
+            ("dense_linear", "dense_padded", "dense_bmm", "family:cmm", "family:fff"),
+            batches=(16384,),
+            dtypes=("fp32",),
+            devices=("cuda",),
+            caches=("cold", "hot"),
+        ),
+        Block(
+            ("dense_linear", "dense_padded"),
+            shapes=(BERT,),
+            batches=(16384,),
+            devices=("cuda",),
+            caches=("cold", "hot"),
+        ),
     ),
 )
 
-PRESETS = {preset.name: preset for preset in (QUICK, PAPER)}
+WIDTH = Preset(
+    "width",
+    "255 to 131071 neurons (8 to 17 levels) at batch 1024, all threads; on a GPU to 2**20 neurons and at batch 16384 too",
+    (
+        Block(
+            (*DENSE, "family:fff"),
+            shapes=tuple(Shape.tree(D, 1, levels) for levels in range(8, 18)),
+            batches=(1024,),
+            threads=("all",),
+        ),
+        Block(
+            ("dense_padded", "dense_tiled", "family:fff"),
+            shapes=tuple(Shape.tree(D, 1, levels) for levels in range(8, 21)),
+            batches=(1024, 16384),
+            dtypes=("bf16",),
+            devices=("cuda",),
+            calls=("graph",),
+        ),
+    ),
+)
+
+BATCH = Preset(
+    "batch",
+    "768 -> 4095 at batches from 1 to 65536, one and all threads; on a GPU in fp32 and bf16",
+    (
+        Block((*DENSE, "family:fff"), batches=(1, 4, 16, 64, 256, 1024, 4096)),
+        Block((*DENSE, "family:fff"), batches=(16384, 65536), threads=("all",)),
+        Block(
+            ("dense_padded", "dense_tiled", "family:fff"),
+            batches=tuple(4**i for i in range(9)),
+            dtypes=("fp32", "bf16"),
+            devices=("cuda",),
+            calls=("graph",),
+        ),
+    ),
+)
+
+FULL = Preset(
+    "full",
+    "headline, paper, width and batch together",
+    tuple(block for part in (HEADLINE, PAPER, WIDTH, BATCH) for block in part.blocks),
+)
+
+PRESETS = {preset.name: preset for preset in (QUICK, HEADLINE, PAPER, WIDTH, BATCH, FULL)}
 
 
 @dataclass(frozen=True)
@@ -105,16 +199,16 @@ class Names:
     """The registered implementations, as the planner needs them (it knows no implementation itself)."""
 
     family: dict[str, str] = field(default_factory=dict)
-    devices: dict[str, tuple[str, ...]] = field(default_factory=dict)  # all devices where a name is missing
+    devices: dict[str, tuple[str, ...]] = field(default_factory=dict)  # a name that is missing runs everywhere
 
-    def resolve(self, pattern: str, devices: Sequence[str]) -> list[str]:
-        """The implementation called ``pattern``, or all of a ``family:`` that run on one of ``devices``."""
+    def run_on(self, name: str, device: str) -> bool:
+        """Whether ``name`` has code for ``device`` at all."""
+        return device in self.devices.get(name, (device,))
+
+    def resolve(self, pattern: str) -> list[str]:
+        """The implementation called ``pattern``, or all of a ``family:``."""
         if pattern.startswith("family:"):
-            return [
-                name
-                for name, family in self.family.items()
-                if family == pattern.removeprefix("family:") and set(devices) & set(self.devices.get(name, devices))
-            ]
+            return [name for name, family in self.family.items() if family == pattern.removeprefix("family:")]
         if pattern not in self.family:
             raise one_of("implementation", pattern, self.family)
         return [pattern]
@@ -129,16 +223,31 @@ def preset(name: str) -> Preset:
 
 def cells(chosen: Preset, axes: Axes, names: Names, all_threads: int) -> tuple[Cell, ...]:
     """The cells of a preset with the given axes replaced, each once, in a stable order."""
-    found = {cell: None for block in chosen.blocks for cell in _block_cells(_override(block, axes), names, all_threads)}
+    chosen_blocks = _on_devices(chosen.blocks, axes.devices)
+    found = {
+        cell: None
+        for block in chosen_blocks
+        for cell in _block_cells(_override(block, axes), names, all_threads)
+        # what the user named is planned even where it cannot run, so that the reason is stored
+        if axes.implementations or names.run_on(cell.implementation, cell.workload.device)
+    }
     if not found:
         raise UserError(f"preset {chosen.name} with these axes has no cell; leave an axis out or widen it")
     return tuple(found)
 
 
+def _on_devices(blocks: Sequence[Block], wanted: tuple[str, ...]) -> list[Block]:
+    """The blocks for the ``wanted`` devices; where a preset has none for them, all its blocks, moved there."""
+    if not wanted:
+        return list(blocks)
+    kept = [block for block in blocks if set(block.devices) & set(wanted)]
+    return kept or [replace(block, devices=wanted) for block in blocks]
+
+
 def _override(block: Block, axes: Axes) -> Block:
     changed: dict[str, object] = {
         name: getattr(axes, name)
-        for name in ("implementations", "batches", "dtypes", "routings", "threads", "devices", "caches", "calls")
+        for name in ("implementations", "batches", "dtypes", "routings", "threads", "caches", "calls")
         if getattr(axes, name)
     }
     if axes.d or axes.levels or axes.trees:
@@ -157,7 +266,7 @@ def _shapes(shapes: Iterable[Shape], axes: Axes) -> Iterable[Shape]:
 
 
 def _block_cells(block: Block, names: Names, all_threads: int) -> Iterable[Cell]:
-    patterns = dict.fromkeys(name for pattern in block.implementations for name in names.resolve(pattern, block.devices))
+    patterns = dict.fromkeys(name for pattern in block.implementations for name in names.resolve(pattern))
     counts = _threads(block.threads, all_threads)
     for name, shape, batch, dtype, routing, device, cache, call in product(
         patterns, block.shapes, block.batches, block.dtypes, block.routings, block.devices, block.caches, block.calls

@@ -1,0 +1,1 @@
+"""The two suites: ``history`` (asv, a few figures per commit) and ``matrix`` (pytest-benchmark, every cell)."""
