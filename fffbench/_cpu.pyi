@@ -1,6 +1,7 @@
 """The C++ kernels: addresses in, counts checked, shapes and types not. ``fffbench.fff`` is the safe way in."""
 
 GEMV_MAX_BATCH: int
+BLAS_WORDS: int
 
 def isas() -> list[str]: ...
 
@@ -61,3 +62,28 @@ def evict(ptr: int, nbytes: int) -> bool: ...
 def fma_rate(threads: int, isa: str = "auto", dtype: str = "fp32", seconds: float = 0.5) -> float: ...
 def read_rate(nbytes: int, threads: int, seconds: float = 0.5) -> float: ...
 def copy_rate(nbytes: int, threads: int, seconds: float = 0.5) -> float: ...
+def blas_dense1(
+    wide: bool, dot: int, axpy: int, x: int, w1: int, w2: int, y: int, batch: int, d: int, n: int
+) -> None: ...
+def blas_gemv_each(
+    wide: bool, gemv: int, transposed: bool, matrix: int, source: int, target: int, batch: int, rows: int, columns: int
+) -> None: ...
+def blas_tree1(
+    wide: bool, dot: int, axpy: int, x: int, w1: int, w2: int, y: int, batch: int, d: int, trees: int, levels: int
+) -> None: ...
+def blas_tree2(
+    wide: bool,
+    gemv: int,
+    axpy: int,
+    gemv_batch: int,
+    axpy_batch: int,
+    workspace: int,
+    x: int,
+    w1: int,
+    w2: int,
+    y: int,
+    batch: int,
+    d: int,
+    trees: int,
+    levels: int,
+) -> None: ...

@@ -10,6 +10,10 @@ namespace nb = nanobind;
 using namespace nb::literals;
 using namespace fffbench;
 
+namespace fffbench {
+void bind_blas_loops(nb::module_& m);  // blas_loops.cpp
+}
+
 namespace {
 
 #ifdef FFFBENCH_PLANT_FAULTS
@@ -45,6 +49,7 @@ NB_MODULE(FFFBENCH_MODULE, m) {
     using Release = nb::call_guard<nb::gil_scoped_release>;
     m.doc() = "The C++ kernels of fffbench: addresses in, nothing checked but counts. Use fffbench.fff instead.";
     m.def("isas", isa_names, "Instruction sets that run here, best first.");
+    bind_blas_loops(m);
 
     nb::class_<FffCall>(m, "FffCall", nb::dynamic_attr(), "A tree FFF of one shape, planned, with its workspace.")
 #ifdef FFFBENCH_PLANT_FAULTS
