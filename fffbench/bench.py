@@ -271,7 +271,12 @@ def sources_digest() -> str:
 
 
 def commit() -> str:
-    """The commit of the checkout this package is imported from, with ``-dirty`` if it was changed; else ``unknown``."""
+    """The commit of the checkout this package is imported from, with ``-dirty`` if it was changed; else ``unknown``.
+
+    ``FFFBENCH_COMMIT`` names it where the sources came without their repository.
+    """
+    if os.environ.get("FFFBENCH_COMMIT"):
+        return os.environ["FFFBENCH_COMMIT"]
     root = Path(__file__).parent.parent
 
     def git(*arguments: str) -> str | None:
