@@ -13,19 +13,18 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint"]
 
 CONSTRAINTS = "--constraint=constraints.txt"
-# The page and the ledger need no kernel: this build skips the compiler.
-WITHOUT_KERNELS = "--config-settings=cmake.define.FFFBENCH_KERNELS=OFF"
+# The page and the ledger need no kernel: this build runs no compiler.
+WITHOUT_KERNELS = {"FFFBENCH_KERNELS": "OFF"}
 
 
 def install_measuring(session: nox.Session, *extras: str) -> None:
     """Install the package with its kernels and torch, from the constraints."""
-    names = ",".join(("measure", *extras))
-    session.install(CONSTRAINTS, f".[{names}]")
+    session.install(CONSTRAINTS, f".[{','.join(('measure', *extras))}]")
 
 
 def install_reading(session: nox.Session) -> None:
     """Install what a report needs: no torch, no compiler."""
-    session.install(CONSTRAINTS, WITHOUT_KERNELS, ".")
+    session.install(CONSTRAINTS, ".", env=WITHOUT_KERNELS)
 
 
 @nox.session
@@ -39,14 +38,14 @@ def reproduce(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Everything CI gates on: conformance, judges, statistics, rendering, command line, docs."""
-    install_measuring(session, "test")
+    install_measuring(session, "dev")
     session.run("pytest", "-q", *session.posargs)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff and mypy, both strict."""
-    install_measuring(session, "lint")
+    install_measuring(session, "dev")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
