@@ -158,3 +158,60 @@ def quick_cells(machine_speed: float = 1.0) -> dict[str, float]:
                 bert = cell_id("dense_linear", shape=Shape.dense(768, 3072), **axes)  # type: ignore[arg-type]
                 cells[bert] = dense * 0.75 * scale
     return cells
+
+
+COMMITS = tuple(f"{index:02d}" + "ab" * 19 for index in range(1, 60))
+OPTIMISED, CONTROL = "kernels.Optimised.time_pass", "kernels.Control.time_pass"
+COLUMNS = [
+    "result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b", "stats_q_25",
+    "stats_q_75", "stats_number", "stats_repeat", "samples", "profile",
+]  # fmt: skip
+
+
+def asv_json(results: Mapping[str, Sequence[float | None]], *, index: int, machine: str = MACHINE) -> dict[str, Any]:
+    """One result file of asv, version 2, for the ``index``-th commit: values of (fff_cpu, dense_padded) x (1, 128)."""
+    rows = {}
+    for name, values in results.items():
+        subject = "'dense_padded'" if name == CONTROL else "'fff_cpu'"
+        known = [value if value is not None and value == value else None for value in values]  # noqa: PLR0124 - NaN
+        rows[name] = [
+            list(values),
+            [[subject], ["1", "128"]],
+            "version-1",
+            1767000000000,
+            1.5,
+            [None if value is None else value * 0.99 for value in known],
+            [None if value is None else value * 1.01 for value in known],
+            *[None] * 4,
+            [None if value is None else [value, value * 1.001] for value in known],
+        ]
+    return {
+        "commit_hash": COMMITS[index],
+        "env_name": "virtualenv-py3.11-torch2.13.0",
+        "date": 1767225600000 + 3600_000 * index,
+        "params": {"machine": machine, "os": "Linux", "python": "3.11"},
+        "python": "3.11",
+        "requirements": {"torch": "2.13.0"},
+        "env_vars": {},
+        "result_columns": COLUMNS,
+        "results": rows,
+        "durations": {"<build>": 15.0},
+        "version": 2,
+    }
+
+
+def write_history(
+    results: Path, series: Mapping[str, Sequence[Sequence[float | None]]], *, machine: str = MACHINE
+) -> None:
+    """Write asv's files: for each benchmark, the values of both batches at each commit."""
+    folder = results / "asv" / machine
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ["implementation", "batch"]
+    meanings: dict[str, Any] = {
+        name: {"name": name, "param_names": names, "unit": "seconds", "version": "version-1"} for name in series
+    }
+    (folder.parent / "benchmarks.json").write_text(json.dumps(meanings | {"version": 2}))
+    (folder / "machine.json").write_text(json.dumps({"machine": machine, "version": 1}))
+    for index in range(max(map(len, series.values()))):
+        value = asv_json({name: values[index] for name, values in series.items()}, index=index, machine=machine)
+        (folder / f"{COMMITS[index][:8]}-env.json").write_text(json.dumps(value))

@@ -76,15 +76,18 @@ def _no_constant(name: str) -> NoReturn:
     raise _BadValueError(f"{name} is not a JSON number")
 
 
-def _parse(path: Path) -> Any:
-    """The JSON value in ``path``; ValueError with a reader's sentence when there is none."""
+def parse_json(path: Path, *, constants: bool = False) -> Any:
+    """The JSON value in ``path``; ValueError with a reader's sentence when there is none.
+
+    ``constants`` lets the words NaN and Infinity pass, which JSON does not have and asv writes.
+    """
     status = os.lstat(path)
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("a link, not a file" if stat.S_ISLNK(status.st_mode) else "not a plain file")
     if status.st_size > MAX_BYTES:
         raise ValueError(f"{status.st_size} bytes; at most {MAX_BYTES} are read")
     try:
-        return json.loads(path.read_bytes().decode("utf-8"), parse_constant=_no_constant)
+        return json.loads(path.read_bytes().decode("utf-8"), parse_constant=float if constants else _no_constant)
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 text (byte {error.start})") from error
     except json.JSONDecodeError as error:
@@ -95,20 +98,22 @@ def _parse(path: Path) -> Any:
         raise ValueError(f"not valid JSON ({str(error)[:MAX_FIELD]})") from error
 
 
-def _why(error: ValidationError) -> tuple[str, str]:
+def why(error: ValidationError) -> tuple[str, str]:
     """Field and reason of the first complaint in ``error``."""
     first = error.errors(include_url=False, include_context=False)[0]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     given = first["input"]
-    shown = "" if isinstance(given, dict | list) else f", not {_short(given)}"
-    return _printable(where), f"{first['msg']}{shown}"
+    shown = "" if isinstance(given, dict | list) else f", not {short(given)}"
+    return printable(where), f"{first['msg']}{shown}"
 
 
-def _short(value: object) -> str:
-    return _printable(repr(value[:60] if isinstance(value, str) else value)[:80])
+def short(value: object) -> str:
+    """``value`` as a refusal may show it: printable and not long."""
+    return printable(repr(value[:60] if isinstance(value, str) else value)[:80])
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """``text`` cut to a field's length, without what cannot be encoded."""
     return text[:MAX_FIELD].encode("utf-8", "replace").decode("utf-8")
 
 
@@ -133,7 +138,7 @@ def read_file(path: Path, root: Path) -> FileContent:
         content.refused.append(Refusal(shown, where, reason))
 
     try:
-        data = _parse(path)
+        data = parse_json(path)
     except (ValueError, OSError) as error:
         refuse("", f"cannot be read: {error.strerror if isinstance(error, OSError) else error}")
         return content
@@ -161,20 +166,20 @@ def _read_run(data: Any, folder: str, refuse: Any) -> RunInfo | None:
     version = info.get("format")
     if isinstance(version, int) and version > FORMAT:
         refuse(
-            "fffbench.format", f"format {_short(version)} is newer than the newest read here, {FORMAT}: update fffbench"
+            "fffbench.format", f"format {short(version)} is newer than the newest read here, {FORMAT}: update fffbench"
         )
         return None
     if version != FORMAT or isinstance(version, bool):
-        refuse("fffbench.format", f"must be {FORMAT}, not {_short(version)}")
+        refuse("fffbench.format", f"must be {FORMAT}, not {short(version)}")
         return None
     try:
         run = RunInfo.model_validate({**info, "skipped": []})
     except ValidationError as error:
-        where, reason = _why(error)
+        where, reason = why(error)
         refuse(f"fffbench.{where}", reason)
         return None
     if run.machine.id != folder:
-        refuse("fffbench.machine.id", f"{run.machine.id!r} lies in the folder of another machine, {_short(folder)}")
+        refuse("fffbench.machine.id", f"{run.machine.id!r} lies in the folder of another machine, {short(folder)}")
         return None
     return run
 
@@ -190,10 +195,10 @@ def _read_skipped(items: Any, content: FileContent, refuse: Any) -> None:
             skipped = Skipped.model_validate(item)
             cell = _checked_cell(skipped.cell)
         except ValidationError as error:
-            where, reason = _why(error)
+            where, reason = why(error)
             refuse(f"fffbench.skipped[{index}].{where}", reason)
         except UserError as error:
-            refuse(f"fffbench.skipped[{index}].cell", _printable(str(error)))
+            refuse(f"fffbench.skipped[{index}].cell", printable(str(error)))
         else:
             content.skipped.append(
                 SkippedCell(run.run, run.machine.id, run.started, cell, skipped.family, skipped.reason)
@@ -211,11 +216,11 @@ def _read_cell(benchmark: Any, where: str, content: FileContent, refuse: Any) ->
         info = CellInfo.model_validate(raw)
         cell = _checked_cell(info.cell)
     except ValidationError as error:
-        inner, reason = _why(error)
+        inner, reason = why(error)
         refuse(f"{where}.{inner}" if inner else where, reason)
         return
     except UserError as error:
-        refuse(f"{where}.cell", _printable(str(error)))
+        refuse(f"{where}.cell", printable(str(error)))
         return
     check = info.check
     if check.error > check.tolerance or check.diverged > check.diverged_cap:

@@ -1,6 +1,6 @@
 """What has been measured so far, on which machines?
 
-Reads ``results/matrix/<machine>/*.json`` into plain, sorted, immutable data.
+Reads ``results/matrix/<machine>/*.json`` and asv's history beside it into plain, sorted, immutable data.
 Files and cells that cannot be used are listed, never fatal.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fffbench.errors import UserError
+from fffbench.results.asv import HistoryPoint, read_history
 from fffbench.results.reader import FileContent, Refusal, SkippedCell, read_file, shown_path, without_duplicates
 from fffbench.results.record import Machine, Record
 
@@ -30,13 +31,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything loaded: records and skipped cells in a fixed order, machines and runs by id, and what was refused."""
+    """Everything loaded: records, skipped cells and history in a fixed order, machines and runs by id, and refusals."""
 
     records: tuple[Record, ...] = ()
     machines: dict[str, Machine] = field(default_factory=dict)
     skipped: tuple[SkippedCell, ...] = ()
     refused: tuple[Refusal, ...] = ()
     runs: dict[str, Run] = field(default_factory=dict)
+    history: tuple[HistoryPoint, ...] = ()
 
     def machine_of(self, record: Record) -> Machine:
         """The machine as the record's own run saw it."""
@@ -44,7 +46,7 @@ class Results:
 
 
 def load(results_dir: Path | str) -> Results:
-    """Read every matrix result under ``results_dir``; ``UserError`` only where that folder itself cannot be read."""
+    """Read every matrix result and asv's history; ``UserError`` only where ``results_dir`` itself cannot be read."""
     root = Path(results_dir)
     if not root.is_dir():
         raise UserError(f"results folder {str(root)!r} does not exist; measure first, or name another with --results")
@@ -63,7 +65,15 @@ def load(results_dir: Path | str) -> Results:
     skipped.sort(key=lambda item: (item.machine, item.started, item.run, item.cell.id))
     machines = _newest_machines(runs)
     runs = {name: _with_ceilings(run, machines[run.machine.id]) for name, run in sorted(runs.items())}
-    return Results(tuple(records), machines, tuple(dict.fromkeys(skipped)), tuple(sorted(refused)), runs)
+    history = read_history(root)
+    return Results(
+        records=tuple(records),
+        machines=machines,
+        skipped=tuple(dict.fromkeys(skipped)),
+        refused=tuple(sorted([*refused, *history.refused])),
+        runs=runs,
+        history=tuple(history.points),
+    )
 
 
 def _files(root: Path) -> tuple[list[Path], list[Refusal]]:
