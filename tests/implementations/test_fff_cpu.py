@@ -397,6 +397,13 @@ def test_evict_flushes_any_range():
     assert (data == 1).all()
 
 
+def test_huge_pages_leave_the_contents_alone():
+    data = np.arange(3 << 20, dtype=np.float32)
+    assert _cpu.use_huge_pages(data.ctypes.data, data.nbytes) in (True, False)
+    assert (data == np.arange(3 << 20, dtype=np.float32)).all()
+    assert not _cpu.use_huge_pages(data.ctypes.data, 100)
+
+
 def test_measured_ceilings_are_rates():
     for isa in ISAS:
         assert _cpu.fma_rate(1, isa, "fp32", 0.01) > 1e8

@@ -101,6 +101,8 @@ NB_MODULE(FFFBENCH_MODULE, m) {
           "Rows of W1 visited, int32 (batch, trees * levels), written to `out`.");
     m.def("evict", evict, Release(), "ptr"_a, "nbytes"_a,
           "Flush every cache line of the range; False where the processor cannot.");
+    m.def("use_huge_pages", use_huge_pages, Release(), "ptr"_a, "nbytes"_a,
+          "Back the range by huge pages where the system can, now; contents and address stay. False where it cannot.");
     m.def("fma_rate",
           [](int threads, const std::string& isa, const std::string& dtype, double seconds) {
               return fma_rate(threads, isa, dtype_named(dtype), seconds);

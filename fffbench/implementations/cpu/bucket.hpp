@@ -8,7 +8,9 @@
 
 namespace {
 using fffbench::CHUNK;
+using fffbench::Errands;
 using fffbench::GROUP;
+using fffbench::LIST_STRIDE;
 using fffbench::LOGIT_PAD;
 
 constexpr int OUTPUT_TOKENS = 16;  // tokens whose activations are held at once while columns of W2 pass by
@@ -25,48 +27,97 @@ struct Descent {
     const T* x(std::int64_t token) const { return static_cast<const T*>(job.x) + token * job.d; }
     const T* w1(std::int64_t node) const { return static_cast<const T*>(job.w1) + (base + node) * job.d; }
 
+    const T* w2(std::int64_t node) const { return static_cast<const T*>(job.w2) + (base + node) * job.d; }
+
     // Does the tree's sum go to fp32 scratch rather than to y?
     bool wide() const { return !same<T, float> && job.trees > 1; }
 };
 
-template <class T, int TOKENS, int ROWS>
-inline void group_logits(const Descent<T>& c, const T* const* w, const std::int32_t* tokens, int ahead, int level,
-                         unsigned char* turn) {
-    const T* x[TOKENS];
-    const T* next[TOKENS];
-    float out[TOKENS][ROWS];
-    for (int t = 0; t < TOKENS; ++t) {
-        x[t] = c.x(tokens[t]);
-        next[t] = c.x(tokens[t < ahead ? TOKENS + t : t]);
+// From this many tokens at a node on, all its descendants of the next pass will be wanted.
+constexpr int CROWD = 16;
+
+inline void send_for(Errands& e, const void* row) {
+    if (e.tail - e.head < Errands::RING) e.rows[e.tail++ % Errands::RING] = row;
+}
+
+// The next row worth fetching; `idle` where there is none.
+template <class T>
+inline const T* next_errand(const Descent<T>& c, const T* idle) {
+    Errands& e = c.scratch.errands;
+    if (e.head != e.tail) return static_cast<const T*>(e.rows[e.head++ % Errands::RING]);
+    if (e.done == e.count) return idle;
+    const auto at = e.done++;
+    const std::int64_t token = e.tokens == nullptr ? e.first + at : e.tokens[at];
+    __builtin_prefetch(c.job.logits + token * c.job.logit_stride, 1, 2);
+    return c.x(token);
+}
+
+// Before a pass over many tokens: queue what the passes below it and the output will read.
+template <class T>
+inline void plan_ahead(const Descent<T>& c, std::int64_t node, bool pair, int next) {
+    Errands& e = c.scratch.errands;
+    e.head = e.tail;
+    send_for(e, c.w2(node));
+    if (pair) send_for(e, c.w2(2 * node + 1)), send_for(e, c.w2(2 * node + 2));
+    if (next == c.stop) return;
+    const std::int64_t first = pair ? 4 * node + 3 : 2 * node + 1, count = pair ? 4 : 2;
+    for (std::int64_t child = first; child < first + count; ++child) {
+        send_for(e, c.w1(child));
+        if (c.stop - next >= 2) send_for(e, c.w1(2 * child + 1)), send_for(e, c.w1(2 * child + 2));
     }
-    dots<T, TOKENS, ROWS>(x, w, c.job.d, next, out);
-    for (int t = 0; t < TOKENS; ++t) {
+}
+
+// Where the tokens of a node go on: four lists, one for each turn of the two levels (or two for one level).
+struct Ways {
+    std::int32_t* list;  // way w at list + w * LIST_STRIDE
+    int size[4];
+
+    void append(int way, std::int32_t token) { list[way * LIST_STRIDE + size[way]++] = token; }
+};
+
+// Logits of TOKENS tokens for one level (ROWS = 1) or two (ROWS = 3), stored; the tokens go to the list of their turn.
+template <class T, int TOKENS, int ROWS>
+inline void group_logits(const Descent<T>& c, const T* const* w, const std::int32_t* tokens, int level, Ways& ways) {
+    const T* x[TOKENS];
+    for (int t = 0; t < TOKENS; ++t) x[t] = c.x(tokens[t]);
+    const T* far[FAR];
+    UNROLL for (int f = 0; f < FAR; ++f) far[f] = next_errand(c, x[0]);
+    float out[TOKENS][ROWS];
+    dots<T, TOKENS, ROWS>(x, w, c.job.d, out, far);
+    if (level + 2 >= c.job.levels)  // translate the addresses of the output rows before they are written
+        UNROLL for (int t = 0; t < TOKENS; ++t) {
+            const T* y = static_cast<const T*>(c.job.y) + static_cast<std::int64_t>(tokens[t]) * c.job.d;
+            __builtin_prefetch(y);
+            __builtin_prefetch(y + c.job.d - 1);
+        }
+    UNROLL for (int t = 0; t < TOKENS; ++t) {
         float* logits = c.job.logits + static_cast<std::int64_t>(tokens[t]) * c.job.logit_stride + level;
         const bool right = turns_right(c.job, out[t][0], level);
         logits[0] = out[t][0];
-        turn[t] = right;
         if constexpr (ROWS == 3) {
             const float second = out[t][1 + right];
             logits[1] = second;
-            turn[t] = static_cast<unsigned char>(2 * right + turns_right(c.job, second, level + 1));
+            // at the last level the turn leads nowhere
+            const bool far_right = level + 2 < c.job.levels && turns_right(c.job, second, level + 1);
+            ways.append(2 * right + far_right, tokens[t]);
+        } else {
+            ways.append(right, tokens[t]);
         }
     }
 }
 
-// Logits and turns of all tokens at a node, for one level (ROWS = 1) or two (ROWS = 3).
 template <class T, int ROWS>
-inline void node_logits(const Descent<T>& c, std::int64_t node, int level, const std::int32_t* tokens, int count) {
+inline void node_logits(const Descent<T>& c, std::int64_t node, int level, const std::int32_t* tokens, int count,
+                        Ways& ways) {
     const T* w[ROWS];
     w[0] = c.w1(node);
     for (int r = 1; r < ROWS; ++r) w[r] = c.w1(2 * node + r);
-    unsigned char* turn = c.scratch.turn;
     int i = 0;
-    for (; i + GROUP <= count; i += GROUP)
-        group_logits<T, GROUP, ROWS>(c, w, tokens + i, count - i - GROUP, level, turn + i);
+    for (; i + GROUP <= count; i += GROUP) group_logits<T, GROUP, ROWS>(c, w, tokens + i, level, ways);
     switch (count - i) {
-        case 3: group_logits<T, 3, ROWS>(c, w, tokens + i, 0, level, turn + i); break;
-        case 2: group_logits<T, 2, ROWS>(c, w, tokens + i, 0, level, turn + i); break;
-        case 1: group_logits<T, 1, ROWS>(c, w, tokens + i, 0, level, turn + i); break;
+        case 3: group_logits<T, 3, ROWS>(c, w, tokens + i, level, ways); break;
+        case 2: group_logits<T, 2, ROWS>(c, w, tokens + i, level, ways); break;
+        case 1: group_logits<T, 1, ROWS>(c, w, tokens + i, level, ways); break;
         default: break;
     }
 }
@@ -89,8 +140,7 @@ inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32
             if (forgets(job, token)) continue;
             y[n] = static_cast<T*>(job.y) + token * job.d;
             sums[n] = c.scratch.row + (token - c.first_token) * job.d;
-            __builtin_memcpy(act + n * stride, job.logits + token * stride, sizeof(float) * static_cast<unsigned>(stride));
-            activate(job, act + n * stride, stride);
+            activate(job, job.logits + token * stride, act + n * stride, stride);
             ++n;
         }
         if (c.wide())
@@ -100,47 +150,31 @@ inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32
     }
 }
 
-// Stable partition by turn into `ways` parts; ends[w] is where part w ends.
-inline void partition(const Scratch& scratch, std::int32_t* tokens, int count, int shift, int* ends) {
-    int at[4] = {0, 0, 0, 0};
-    for (int i = 0; i < count; ++i) ++at[scratch.turn[i] >> shift];
-    for (int w = 0, sum = 0; w < 4; ++w) {
-        const int size = at[w];
-        at[w] = sum;
-        ends[w] = sum += size;
-    }
-    for (int i = 0; i < count; ++i) scratch.spare[at[scratch.turn[i] >> shift]++] = tokens[i];
-    __builtin_memcpy(tokens, scratch.spare, sizeof(std::int32_t) * static_cast<unsigned>(count));
-}
-
 template <class T>
-void descend(const Descent<T>& c, std::int64_t node, int level, std::int32_t* tokens, int count) {
+void descend(const Descent<T>& c, std::int64_t node, int level, const std::int32_t* tokens, int count, int pass = 0) {
     if (level == c.stop) {
         for (int i = 0; i < count; ++i) c.job.subtree[tokens[i]] = static_cast<std::int32_t>(node);
         return;
     }
     const bool pair = c.stop - level >= 2;
     const int next = level + (pair ? 2 : 1);
-    const bool last = next == c.job.levels;  // the turn at the last level leads nowhere
+    Ways ways{c.scratch.lists + 4 * LIST_STRIDE * pass, {0, 0, 0, 0}};
+    if (count >= CROWD && c.stop == c.job.levels) plan_ahead(c, node, pair, next);
     if (pair)
-        node_logits<T, 3>(c, node, level, tokens, count);
+        node_logits<T, 3>(c, node, level, tokens, count, ways);
     else
-        node_logits<T, 1>(c, node, level, tokens, count);
-    if (last && !pair) {
+        node_logits<T, 1>(c, node, level, tokens, count, ways);
+    if (next == c.job.levels && !pair) {  // the turn at the last level leads nowhere
         leaf_output(c, node, tokens, count);
         return;
     }
-    int ends[4];
-    partition(c.scratch, tokens, count, last ? 1 : 0, ends);
-    const int ways = pair && !last ? 4 : 2;
-    for (int w = 0, begin = 0; w < ways; begin = ends[w++]) {
-        if (ends[w] == begin) continue;
-        if (last) {
-            leaf_output(c, 2 * node + 1 + w, tokens + begin, ends[w] - begin);
-        } else {
-            const auto child = ways == 4 ? 4 * node + 3 + w : 2 * node + 1 + w;
-            descend(c, child, next, tokens + begin, ends[w] - begin);
-        }
+    for (int w = 0; w < 4; ++w) {
+        if (ways.size[w] == 0) continue;
+        const std::int32_t* part = ways.list + w * LIST_STRIDE;
+        if (next == c.job.levels)
+            leaf_output(c, 2 * node + 1 + w / 2, part, ways.size[w]);
+        else
+            descend(c, pair ? 4 * node + 3 + w : 2 * node + 1 + w, next, part, ways.size[w], pass + 1);
     }
 }
 

@@ -41,6 +41,14 @@ void set_tensors(Job& job, Address x, Address w1, Address w2, Address y) {
     job.y = reinterpret_cast<void*>(y);
 }
 
+// The tokens of the next work item: listed, or `first` and up.
+void expect(Errands& errands, const std::int32_t* tokens, std::int64_t first, std::int64_t count) {
+    errands.tokens = tokens;
+    errands.first = first;
+    errands.count = count;
+    errands.done = 0;
+}
+
 }  // namespace
 
 FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& shape, const std::string& strategy,
@@ -71,9 +79,8 @@ FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& s
         partials_ = part.template operator()<float>(partial_floats);
         for (auto& scratch : scratch_) {
             scratch.row = part.template operator()<float>(row_floats);
-            scratch.spare = part.template operator()<std::int32_t>(CHUNK);
-            scratch.tokens = part.template operator()<std::int32_t>(CHUNK);
-            scratch.turn = part.template operator()<unsigned char>(CHUNK);
+            scratch.tokens = part.template operator()<std::int32_t>(bucket ? CHUNK : 0);
+            scratch.lists = part.template operator()<std::int32_t>(bucket ? LISTS * LIST_STRIDE : 0);
         }
     };
     scratch_.resize(workers);
@@ -87,13 +94,18 @@ FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& s
     reserve_threads(plan_.workers);
 }
 
-// work(item, scratch) for every item, handed out in order to whichever worker is free.
+// work(item, next item or -1, scratch) for every item, handed out in order to whichever worker is free. A worker
+// knows its next item before it starts on one, so that it can fetch the next one's tokens meanwhile.
 template <class F>
 void FffCall::for_items(std::int64_t count, F work) {
-    std::atomic<std::int64_t> next{0};
+    std::atomic<std::int64_t> handed_out{0};
     auto body = [&](int worker) {
         const Scratch& scratch = scratch_[static_cast<std::size_t>(worker)];
-        for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) work(i, scratch);
+        scratch.errands = {};
+        for (std::int64_t i = handed_out.fetch_add(1, std::memory_order_relaxed), next; i < count; i = next) {
+            next = handed_out.fetch_add(1, std::memory_order_relaxed);
+            work(i, next < count ? next : -1, scratch);
+        }
     };
     run_parallel(static_cast<int>(std::min<std::int64_t>(plan_.workers, count)), body);
 }
@@ -115,14 +127,14 @@ void FffCall::run_on(Address x, Address w1, Address w2, Address y) {
 void FffCall::run_walk(const Job& job) {
     if (plan_.parts == 1) {
         const std::int64_t items = std::min<std::int64_t>(plan_.workers, job.batch);
-        for_items(items, [&](std::int64_t i, const Scratch& scratch) {
+        for_items(items, [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
             const WalkItem item{job.batch * i / items, job.batch * (i + 1) / items, 0, job.trees, nullptr};
             kernels_->walk(job, scratch, item);
         });
         return;
     }
     const std::int64_t parts = plan_.parts;
-    for_items(job.batch * parts, [&](std::int64_t i, const Scratch& scratch) {
+    for_items(job.batch * parts, [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
         const std::int64_t token = i / parts, part = i % parts;
         const WalkItem item{token, token + 1, job.trees * part / parts, job.trees * (part + 1) / parts,
                             partials_ + i * job.d};
@@ -136,7 +148,7 @@ void FffCall::run_walk(const Job& job) {
 
 void FffCall::run_direct(const Job& job) {
     const std::int64_t items = (job.batch + plan_.block - 1) / plan_.block;
-    for_items(items, [&](std::int64_t i, const Scratch& scratch) {
+    for_items(items, [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
         const std::int64_t begin = i * plan_.block, end = std::min(begin + plan_.block, job.batch);
         if (job.trees > 1) {
             kernels_->forest(job, scratch, begin, end);
@@ -150,8 +162,10 @@ void FffCall::run_direct(const Job& job) {
 
 void FffCall::run_two_phases(const Job& job) {
     const std::int64_t blocks = (job.batch + plan_.block - 1) / plan_.block;
-    for_items(blocks, [&](std::int64_t i, const Scratch& scratch) {
-        kernels_->top(job, scratch, i * plan_.block, std::min((i + 1) * plan_.block, job.batch));
+    for_items(blocks, [&](std::int64_t i, std::int64_t next, const Scratch& scratch) {
+        const auto end_of = [&](std::int64_t block) { return std::min((block + 1) * plan_.block, job.batch); };
+        if (next >= 0) expect(scratch.errands, nullptr, next * plan_.block, end_of(next) - next * plan_.block);
+        kernels_->top(job, scratch, i * plan_.block, end_of(i));
     });
 
     // counting sort: stable, so the outcome does not depend on which worker did what
@@ -169,8 +183,12 @@ void FffCall::run_two_phases(const Job& job) {
     for (std::int64_t t = 0; t < job.batch; ++t)
         job.order[counts_[job.subtree[t] - first_node]++] = static_cast<std::int32_t>(t);
 
-    for_items(static_cast<std::int64_t>(items_.size()), [&](std::int64_t i, const Scratch& scratch) {
+    for_items(static_cast<std::int64_t>(items_.size()), [&](std::int64_t i, std::int64_t next, const Scratch& scratch) {
         const BucketItem& item = items_[static_cast<std::size_t>(i)];
+        if (next >= 0) {
+            const BucketItem& coming = items_[static_cast<std::size_t>(next)];
+            expect(scratch.errands, job.order + coming.begin, 0, coming.count);
+        }
         kernels_->bottom(job, scratch, item.node, job.order + item.begin, item.count);
     });
 }

@@ -125,6 +125,21 @@ double copy_rate(std::size_t bytes, int threads, double seconds) {
     });
 }
 
+#ifdef MADV_HUGEPAGE
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25  // Linux 6.1, later than many C libraries
+#endif
+bool use_huge_pages(std::uintptr_t address, std::size_t bytes) {
+    const std::uintptr_t begin = (address + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    const std::uintptr_t end = (address + bytes) / HUGE_PAGE * HUGE_PAGE;
+    if (address == 0 || begin >= end) return false;
+    void* at = reinterpret_cast<void*>(begin);
+    return madvise(at, end - begin, MADV_HUGEPAGE) == 0 && madvise(at, end - begin, MADV_COLLAPSE) == 0;
+}
+#else
+bool use_huge_pages(std::uintptr_t, std::size_t) { return false; }
+#endif
+
 #ifdef FFFBENCH_X86
 namespace {
 __attribute__((target("clflushopt"))) void flush_unordered(const char* from, const char* end) {

@@ -13,4 +13,7 @@ double read_rate(std::size_t bytes, int threads, double seconds);               
 double copy_rate(std::size_t bytes, int threads, double seconds);                   // bytes/s, read and written
 bool evict(std::uintptr_t address, std::size_t bytes);                              // false: no such instruction
 
+// Back the whole huge pages inside the range by huge pages, now; false where the system does not.
+bool use_huge_pages(std::uintptr_t address, std::size_t bytes);
+
 }  // namespace fffbench

@@ -16,10 +16,11 @@ inline void gemv_logits(const T* const* x, const T* w1, std::int64_t d, int rows
     for (int r = 0; r < rows; r += GEMV_ROWS) {
         const T* w[GEMV_ROWS];
         for (int i = 0; i < GEMV_ROWS; ++i) w[i] = w1 + (r + i < rows ? r + i : rows - 1) * d;
-        const T* ahead[TOKENS];
-        for (int t = 0; t < TOKENS; ++t) ahead[t] = x[t];
+        // the rows of the pass after the next
+        const T* far[FAR];
+        for (int f = 0; f < FAR; ++f) far[f] = x[0];
         float out[TOKENS][GEMV_ROWS];
-        dots<T, TOKENS, GEMV_ROWS>(x, w, d, ahead, out);
+        dots<T, TOKENS, GEMV_ROWS>(x, w, d, out, far);
         for (int t = 0; t < TOKENS; ++t)
             for (int i = 0; i < GEMV_ROWS && r + i < rows; ++i) act[t * GEMV_NEURONS + r + i] = out[t][i];
     }

@@ -11,6 +11,12 @@ struct Simd {
     using V = __m256;
     static constexpr int width = 8;
 
+    // Keep a loaded value in its register: GCC would load it again for every use that can take a memory operand.
+    template <class R>
+    static R pin(R a) {
+        asm("" : "+x"(a));
+        return a;
+    }
     static V zero() { return _mm256_setzero_ps(); }
     static V set1(float a) { return _mm256_set1_ps(a); }
     static V add(V a, V b) { return _mm256_add_ps(a, b); }
@@ -34,6 +40,12 @@ struct Simd {
         q = _mm_hadd_ps(q, q);
         return _mm_cvtss_f32(_mm_hadd_ps(q, q));
     }
+    // The sums of four vectors, each added up in the same order as sum() does.
+    static void sum4(V a, V b, V c, V d, float* out) {
+        const __m128 ab = _mm_hadd_ps(halves(a), halves(b)), cd = _mm_hadd_ps(halves(c), halves(d));
+        _mm_storeu_ps(out, _mm_hadd_ps(ab, cd));
+    }
+    static __m128 halves(V a) { return _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)); }
 
     static __m256i lanes(int n) {
         return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -11,6 +11,12 @@ struct Simd {
     using V = __m512;
     static constexpr int width = 16;
 
+    // Keep a loaded value in its register: GCC would load it again for every use that can take a memory operand.
+    template <class R>
+    static R pin(R a) {
+        asm("" : "+v"(a));
+        return a;
+    }
     static V zero() { return _mm512_setzero_ps(); }
     static V set1(float a) { return _mm512_set1_ps(a); }
     static V add(V a, V b) { return _mm512_add_ps(a, b); }
@@ -31,6 +37,15 @@ struct Simd {
         __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
         q = _mm_hadd_ps(q, q);
         return _mm_cvtss_f32(_mm_hadd_ps(q, q));
+    }
+    // The sums of four vectors, each added up in the same order as sum() does.
+    static void sum4(V a, V b, V c, V d, float* out) {
+        const V ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+        const V cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+        V all = _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+        all = _mm512_add_ps(all, _mm512_permute_ps(all, 0xb1));
+        all = _mm512_add_ps(all, _mm512_permute_ps(all, 0x4e));
+        _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, all)));
     }
 
     static __mmask16 lanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }

@@ -11,6 +11,10 @@ struct Simd {
     typedef std::uint16_t H __attribute__((vector_size(8)));
     static constexpr int width = 4;
 
+    template <class R>
+    static R pin(R a) {
+        return a;
+    }
     static V zero() { return V{}; }
     static V set1(float a) { return V{a, a, a, a}; }
     static V add(V a, V b) { return a + b; }
@@ -31,6 +35,9 @@ struct Simd {
     }
     static V where_positive(V z, V yes, V no) { return z > zero() ? yes : no; }
     static float sum(V a) { return (a[0] + a[1]) + (a[2] + a[3]); }
+    static void sum4(V a, V b, V c, V d, float* out) {
+        out[0] = sum(a), out[1] = sum(b), out[2] = sum(c), out[3] = sum(d);
+    }
 
     template <class E>
     static V load(const E* p, int n) {

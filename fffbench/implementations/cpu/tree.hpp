@@ -26,11 +26,14 @@ inline std::int64_t output_row(const Job& job, std::int64_t row, int level) {
     return row;
 }
 
-// Logits to activations in place, `size` floats (a multiple of LOGIT_PAD) holding whole paths of job.levels each.
-inline void activate(const Job& job, float* values, int size) {
-    if (!planted(job, Fault::ignore_activation)) gelu_all(values, size);
+// Logits to activations, `size` floats (a multiple of LOGIT_PAD) holding whole paths of job.levels each.
+inline void activate(const Job& job, const float* logits, float* act, int size) {
+    for (int i = 0; i < size; i += Simd::width) {
+        const auto z = Simd::load(logits + i);
+        Simd::store(act + i, planted(job, Fault::ignore_activation) ? z : gelu(z));
+    }
     if (planted(job, Fault::skip_level))
-        for (int k = job.levels / 2; k < size; k += job.levels) values[k] = 0;
+        for (int k = job.levels / 2; k < size; k += job.levels) act[k] = 0;
 }
 
 // Whether the token's output is left as it was.

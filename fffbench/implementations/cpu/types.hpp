@@ -17,6 +17,8 @@ constexpr int MAX_THREADS = 1024;  // a bound on nonsense, not on machines
 constexpr int LOGIT_PAD = 16;      // logits of a token fill whole 512-bit vectors: levels rounded up to this
 constexpr int GROUP = 4;           // tokens that share one pass over a weight row
 constexpr int CHUNK = 512;         // most tokens in one work item of the bucket strategy
+constexpr int LIST_STRIDE = CHUNK + 48;         // 35 cache lines: lists must not all fall into the same sets
+constexpr int LISTS = 4 * (MAX_LEVELS / 2 + 1);  // four ways from every pass over two levels
 constexpr int GEMV_MAX_BATCH = 16; // x and the partial y of 16 tokens are 2 x 48 KiB at d = 768: they stay in L2
 
 // Planted mistakes, for testing the tests; the shipped kernels are compiled without them.
@@ -48,12 +50,22 @@ struct Job {
     Fault fault = Fault::none;
 };
 
+// Rows that will be wanted soon, fetched into the second-level cache bit by bit while multiply-adds keep the core
+// busy: first the weight rows of the passes that follow, then the tokens of the next work item.
+struct Errands {
+    static constexpr unsigned RING = 64;
+    const void* rows[RING] = {};
+    unsigned head = 0, tail = 0;
+    const std::int32_t* tokens = nullptr;  // of the next work item; null: `first` and up
+    std::int64_t first = 0, count = 0, done = 0;
+};
+
 // What one worker needs beside the job.
 struct Scratch {
+    mutable Errands errands;
     float* row = nullptr;           // [CHUNK][d] fp32 sums where y itself cannot hold them (bf16, several trees)
-    std::int32_t* spare = nullptr;  // [CHUNK] for partitioning
-    unsigned char* turn = nullptr;  // [CHUNK] which way each token goes
     std::int32_t* tokens = nullptr; // [CHUNK] the work item's tokens
+    std::int32_t* lists = nullptr;  // [LISTS][LIST_STRIDE] where tokens go on from each pass of the descent
 };
 
 // Tokens and trees of one work item of the walk strategy; `partial` (fp32, d values a token) replaces y.

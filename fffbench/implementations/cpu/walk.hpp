@@ -75,7 +75,7 @@ inline void finish(const Job& job, const Scratch& scratch, const WalkItem& item,
         }
         return;
     }
-    activate(job, lanes.act, round_up(count * job.levels, fffbench::LOGIT_PAD));
+    activate(job, lanes.act, lanes.act, round_up(count * job.levels, fffbench::LOGIT_PAD));
     for (int first = 0, next; first < count; first = next) {
         const auto token = lanes.token[first];
         for (next = first + 1; next < count && lanes.token[next] == token;) ++next;
