@@ -15,12 +15,14 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from fffbench.results.asv import MEASURED, HistoryPoint
 from fffbench.units import number
 
 MIN_COMMITS = 2  # on a level, for it to be one
+OUTLYING = 6  # median deviations from its level, for the newest commit to be named
 THRESHOLD = 0.05  # a step changes the level by at least this share, as asv's own default has it
 NO_ASV = (
     "Steps were not computed: asv, whose step detection is used, is not installed where this page was made "
@@ -194,12 +196,16 @@ def _steps(levels: Sequence[Segment], points: Sequence[HistoryPoint], module: An
 
 
 def _newest(levels: Sequence[Segment], values: Sequence[float]) -> float | None:
-    """The last value over the last level, where it lies behind it and off it."""
-    if not levels or levels[-1][1] >= len(values):
+    """The last value over the last level, where it lies off it by more than the level's own scatter explains."""
+    if not levels:
         return None
-    level = levels[-1]
-    off = abs(values[-1] - level[2]) > max(THRESHOLD * level[2], level[4])
-    return values[-1] / level[2] if off else None
+    left, _, level, _, _ = levels[-1]
+    others = values[left : len(values) - 1]
+    if len(others) < MIN_COMMITS:
+        return None
+    scatter = median(abs(value - level) for value in others)
+    off = abs(values[-1] - level) > max(THRESHOLD * level, OUTLYING * scatter)
+    return values[-1] / level if off else None
 
 
 def _with_controls(series: Sequence[Series]) -> list[Series]:

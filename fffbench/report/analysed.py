@@ -8,6 +8,7 @@ from fffbench.analysis.attribution import Attribution, attributions
 from fffbench.analysis.breakeven import BreakEven, break_even
 from fffbench.analysis.claims import ClaimRow, judge_all
 from fffbench.analysis.headline import Answer, answers
+from fffbench.analysis.history import Series, history
 from fffbench.analysis.roofline import Bound, DenseStrength, bound_of, dense_strength
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
@@ -30,6 +31,8 @@ class Analysis:
     answers: list[Answer]
     attributions: list[Attribution]
     anchors: dict[str, str]
+    history: list[Series]
+    history_note: str
 
 
 def analyse(results: Results) -> Analysis:
@@ -41,6 +44,7 @@ def analyse(results: Results) -> Analysis:
     anchors = {record.id: f"s{index}" for index, record in enumerate(results.records)}
     claims = judge_all(results, rows=rows)
     found = answers(results, rows)
+    series, note = history(results.history)
     return Analysis(
         results=results,
         rows=rows,
@@ -53,4 +57,6 @@ def analyse(results: Results) -> Analysis:
         answers=found,
         attributions=attributions(results, found, rows),
         anchors=anchors,
+        history=series,
+        history_note=note,
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fffbench.analysis import claims as verdicts
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.headline import headline, machine_name
-from fffbench.report import forest
+from fffbench.report import forest, history_section
 from fffbench.report.analysed import Analysis
 from fffbench.report.claim_section import claim_views
 from fffbench.report.machine_section import fingerprints, machine_views
@@ -26,6 +26,7 @@ FILES = (
     ("cells.csv", "every record: time, interval, error, share of the roofline"),
     ("samples.csv", "every raw sample, by record and process"),
     ("breakeven.csv", "where each curve meets 1x, 78x and 341x"),
+    ("history.csv", "every point of asv's history with its steps"),
     ("skipped.csv", "every planned cell without a time, with the reason"),
     ("machines.csv", "every machine's fingerprint and measured ceilings"),
     ("refused.csv", "what could not be read"),
@@ -45,6 +46,8 @@ def build(analysis: Analysis) -> Page:
         why=_why(analysis),
         break_even=_break_even(analysis.crossings),
         maps=_maps(analysis),
+        history=history_section.figures(analysis.history, _names(results)),
+        history_table=history_section.table(analysis.history, _names(results), analysis.history_note),
         skipped=_skipped(results),
         fingerprints=tuple(fingerprints(results)),
         refused=tuple(refusal.line for refusal in results.refused),
@@ -86,6 +89,14 @@ def _maps(analysis: Analysis) -> tuple[Figure, ...]:
         title = machine_name(analysis.results.machines[machine], device)
         found.append(width_by_batch(rows, f"map{index}", title))
     return tuple(figure for figure in found if figure)
+
+
+def _names(results: Results) -> dict[str, str]:
+    """What a reader calls each machine."""
+    return {
+        name: machine_name(machine, "cuda" if machine_name(machine, "cuda") != name else "cpu")
+        for name, machine in results.machines.items()
+    }
 
 
 def _break_even(crossings: Sequence[BreakEven]) -> Table | None:

@@ -123,6 +123,8 @@ class Page:
     why: tuple[Figure, ...]
     break_even: Table | None
     maps: tuple[Figure, ...]
+    history: tuple[Figure, ...]
+    history_table: Table | None
     skipped: Table | None
     fingerprints: tuple[Fingerprint, ...]
     refused: tuple[str, ...]
