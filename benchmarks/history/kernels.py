@@ -68,5 +68,5 @@ class Optimised(_Passes):
 class Control(_Passes):
     """Dense layers of libraries we do not change: where they move, the machine moved."""
 
-    params = (["dense_padded", "dense_openblas"], CONTROL_BATCHES)
+    params = (["dense_padded", "dense_blas3"], CONTROL_BATCHES)
     param_names = ("implementation", "batch")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FAMILIES = ("dense", "cmm", "fff", "reference")
 ENTRY_POINT_GROUP = "fffbench.implementations"
-_NOT_IMPLEMENTATIONS = {"registry", "torchlib"}
+_NOT_IMPLEMENTATIONS = {"blaslib", "registry", "torchlib"}
 
 
 @dataclass(frozen=True)

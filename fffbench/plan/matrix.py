@@ -27,7 +27,7 @@ DENSE = (
     "dense_padded",
     "dense_tiled",
     "dense_onednn",
-    "dense_openblas",
+    "dense_blas3",
     "dense_gemv",
 )  # candidates for best-dense; a block keeps those that run on its device
 NAIVE = ("cmm_gather_bmm", "cmm_masked")

@@ -11,7 +11,7 @@ NAMES = Names(
         "dense_padded": "dense",
         "dense_tiled": "dense",
         "dense_onednn": "dense",
-        "dense_openblas": "dense",
+        "dense_blas3": "dense",
         "dense_gemv": "dense",
         "dense_bmm": "dense",
         "cmm_gather_bmm": "cmm",

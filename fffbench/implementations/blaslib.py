@@ -1,0 +1,167 @@
+"""Which BLAS is here, and where are its functions?
+
+MKL where the ``mkl`` wheel (the extra of that name) is installed, else the
+library that numpy calls: the OpenBLAS inside its wheel, or what a
+distribution linked it to. Only CBLAS entry points are used, whatever their
+spelling (``cblas_sdot``, ``scipy_cblas_sdot64_``, ``cblas_sdot_64``), by
+address; so no BLAS and no compiler is needed to install this package.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ctypes import _NamedFuncPointer as Function
+
+ROW_MAJOR, NO_TRANS = 101, 111  # CBLAS_LAYOUT and CBLAS_TRANSPOSE
+
+# How a CBLAS function may be spelled, and whether its integers then have 64 bits (None: the library says).
+MKL_SPELLINGS = (("", "_64", True), ("", "", False))
+SPELLINGS = (("scipy_", "64_", True), ("", "64_", True), ("", "_64", True), ("scipy_", "", None), ("", "", None))
+
+
+@dataclass(frozen=True)
+class Blas:
+    """A loaded BLAS: ``name`` is the product with version and kernel architecture, ``wide`` its integers' width."""
+
+    library: ctypes.CDLL
+    name: str
+    prefix: str
+    suffix: str
+    wide: bool
+
+    def address(self, function: str) -> int:
+        """Where ``cblas_<function>`` is, or 0 where this BLAS has none."""
+        found = _symbol(self.library, f"{self.prefix}cblas_{function}{self.suffix}")
+        return 0 if found is None else ctypes.cast(found, ctypes.c_void_p).value or 0
+
+    def note(self, threads: int) -> str:
+        """What a record says about it."""
+        return f"{self.name}, {threads} threads"
+
+    def sgemm(self) -> Function:
+        """``cblas_sgemm``, to be called with addresses and numbers."""
+        integer = ctypes.c_int64 if self.wide else ctypes.c_int32
+        matrix = (ctypes.c_void_p, integer)
+        found = _symbol(self.library, f"{self.prefix}cblas_sgemm{self.suffix}")
+        assert found is not None  # _opened refuses a library without it
+        found.restype = None
+        enums = (ctypes.c_int,) * 3
+        found.argtypes = (*enums, *(integer,) * 3, ctypes.c_float, *matrix, *matrix, ctypes.c_float, *matrix)
+        return found
+
+
+@cache
+def find() -> Blas | None:
+    """MKL, or the BLAS numpy calls, or None."""
+    return _mkl() or _of_numpy()
+
+
+def missing(*, loops: bool = False) -> str | None:
+    """Why BLAS layers cannot run here, or None; ``loops`` asks for the compiled loops between the calls as well."""
+    if find() is None:
+        return "no CBLAS here: the mkl wheel is not installed, and numpy carries no BLAS of its own"
+    if loops:
+        try:
+            from fffbench import _cpu  # noqa: F401, PLC0415 - a report-only install has none
+        except ImportError:
+            return "the C++ kernels are not built in this installation (FFFBENCH_KERNELS=OFF)"
+    return None
+
+
+def use(threads: int) -> Blas:
+    """The BLAS found, set to exactly ``threads`` threads; call only where nothing is ``missing``."""
+    from threadpoolctl import threadpool_limits
+
+    found = find()
+    assert found is not None
+    threadpool_limits(threads)
+    return found
+
+
+def _symbol(library: ctypes.CDLL, name: str) -> Function | None:
+    return getattr(library, name, None)
+
+
+def _mkl() -> Blas | None:
+    """MKL's single dynamic library from its wheel, with the OpenMP it would otherwise look for by itself."""
+    try:
+        listed = [Path(str(entry.locate())) for name in ("intel-openmp", "mkl") for entry in files(name) or ()]
+    except PackageNotFoundError:
+        return None
+    openmp = next((path for path in listed if path.name == "libiomp5.so"), None)
+    runtime = next((path for path in listed if path.name.startswith("libmkl_rt.so")), None)
+    if openmp is None or runtime is None:
+        return None
+    try:
+        ctypes.CDLL(str(openmp.resolve()), mode=ctypes.RTLD_GLOBAL)
+        return _opened(runtime.resolve(), MKL_SPELLINGS)
+    except OSError:
+        return None
+
+
+def _of_numpy() -> Blas | None:
+    """The library behind numpy's products."""
+    import numpy as np  # noqa: F401  (loads the library that threadpoolctl then finds)
+    from threadpoolctl import threadpool_info
+
+    paths = [str(item["filepath"]) for item in threadpool_info() if item["user_api"] == "blas"]
+    for path in sorted(paths, key=lambda path: "numpy" not in path):
+        try:
+            found = _opened(Path(path), SPELLINGS)
+        except OSError:
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def _opened(path: Path, spellings: tuple[tuple[str, str, bool | None], ...]) -> Blas | None:
+    library = ctypes.CDLL(str(path))
+    for prefix, suffix, wide in spellings:
+        if all(_symbol(library, f"{prefix}cblas_{name}{suffix}") for name in ("sdot", "saxpy", "sgemv", "sgemm")):
+            if wide is None:
+                wide = "USE64BITINT" in _openblas_config(library, prefix)  # noqa: PLW2901  (the library decides)
+            return Blas(library, _name(library, path), prefix, suffix, wide)
+    return None
+
+
+def _name(library: ctypes.CDLL, path: Path) -> str:
+    """Product, version and the architecture whose kernels it chose."""
+    from threadpoolctl import threadpool_info
+
+    info: dict[str, Any] = next((item for item in threadpool_info() if Path(item["filepath"]).resolve() == path.resolve()), {})
+    product = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}.get(info.get("internal_api", ""), path.name)
+    kernels = info.get("architecture") or _mkl_kernels(library)
+    return f"{product} {info.get('version') or 'of unknown version'} ({kernels or 'unknown kernels'})"
+
+
+def _openblas_config(library: ctypes.CDLL, prefix: str) -> str:
+    config = _symbol(library, f"{prefix}openblas_get_config")
+    if config is None:
+        return ""
+    config.restype = ctypes.c_char_p
+    return (config() or b"").decode(errors="replace")
+
+
+class _MklVersion(ctypes.Structure):
+    _fields_ = [
+        *[(name, ctypes.c_int) for name in ("major", "minor", "update")],
+        *[(name, ctypes.c_char_p) for name in ("status", "build", "processor", "platform")],
+    ]
+
+
+def _mkl_kernels(library: ctypes.CDLL) -> str:
+    """The instruction set MKL says it uses."""
+    version = _symbol(library, "MKL_Get_Version")
+    if version is None:
+        return ""
+    filled = _MklVersion()
+    version(ctypes.byref(filled))
+    return (filled.processor or b"").decode(errors="replace").removesuffix(" enabled processors")

@@ -1,0 +1,50 @@
+"""Dense FF by BLAS level 1, as published: a dot product and an axpy for every neuron of every token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fffbench.implementations import blaslib
+from fffbench.implementations.registry import Layer, Weights
+from fffbench.plan.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+FAMILY = "dense"
+DEVICES = ("cpu",)
+DTYPES = ("fp32",)
+
+
+def unsupported(workload: Workload) -> str | None:
+    """Needs a BLAS with a C interface and the compiled loop around it."""
+    del workload
+    return blaslib.missing(loops=True)
+
+
+def prepare(weights: Weights, workload: Workload) -> Layer:
+    """Nothing is copied. One thread runs the loop, as published; these vectors are too short for BLAS threads."""
+    import torch
+
+    from fffbench import _cpu
+
+    blas = blaslib.use(workload.threads)
+    functions = (blas.wide, blas.address("sdot"), blas.address("saxpy"))
+    w1, w2 = weights.w1, weights.w2
+    n, d = w1.shape
+
+    def fill(x: torch.Tensor, y: torch.Tensor) -> None:
+        _cpu.blas_dense1(
+            *functions, x.data_ptr(), w1.data_ptr(), w2.data_ptr(), y.data_ptr(), batch=x.shape[0], d=d, n=n
+        )
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        y = torch.empty_like(x)
+        fill(x, y)
+        return y
+
+    def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
+        return lambda: fill(x, y)
+
+    return Layer(forward, bind, notes=(blas.note(workload.threads),))

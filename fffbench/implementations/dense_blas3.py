@@ -1,0 +1,58 @@
+"""Dense FF over tiles of the batch by BLAS level 3: two sgemm of whatever BLAS is found, GELU by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from fffbench.implementations import blaslib
+from fffbench.implementations.dense_padded import NEURON_MULTIPLE
+from fffbench.implementations.registry import Layer, Weights
+from fffbench.implementations.torchlib import gelu_in_place, pad_rows, round_up, tile_tokens
+from fffbench.plan.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+FAMILY = "dense"
+DEVICES = ("cpu",)
+DTYPES = ("fp32",)
+
+
+def unsupported(workload: Workload) -> str | None:
+    """Needs a BLAS with a C interface."""
+    del workload
+    return blaslib.missing()
+
+
+def prepare(weights: Weights, workload: Workload) -> Layer:
+    """Pad the neurons; W1 transposed (d, n), so that both products are plain row-major."""
+    import torch
+
+    blas = blaslib.use(workload.threads)
+    sgemm = blas.sgemm()
+    d, rows = workload.shape.d, round_up(weights.w1.shape[0], NEURON_MULTIPLE)
+    w1_t, w2 = pad_rows(weights.w1, rows).t().contiguous(), pad_rows(weights.w2, rows)
+    w1_at, w2_at = w1_t.data_ptr(), w2.data_ptr()
+    tile = tile_tokens("cpu", workload.batch)
+    hidden = w2.new_empty((tile, rows))
+    hidden_at = hidden.data_ptr()
+    mode = (blaslib.ROW_MAJOR, blaslib.NO_TRANS, blaslib.NO_TRANS)
+
+    def fill(x: torch.Tensor, y: torch.Tensor) -> None:
+        x_at, y_at, batch = x.data_ptr(), y.data_ptr(), x.shape[0]
+        for start in range(0, batch, tile):
+            tokens, offset = min(tile, batch - start), start * d * x.element_size()
+            sgemm(*mode, tokens, rows, d, 1.0, x_at + offset, d, w1_at, rows, 0.0, hidden_at, rows)
+            gelu_in_place(hidden[:tokens])
+            sgemm(*mode, tokens, d, rows, 1.0, hidden_at, rows, w2_at, d, 0.0, y_at + offset, d)
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        y = torch.empty_like(x)
+        fill(x, y)
+        return y
+
+    def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
+        return lambda: fill(x, y)
+
+    return Layer(forward, bind, resident=(w1_t, w2), notes=(blas.note(workload.threads),))
