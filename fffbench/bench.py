@@ -31,6 +31,7 @@ from fffbench.units import duration
 from fffbench.results.record import FORMAT, CellInfo, Check, Machine, RunInfo, Skipped
 
 JOURNAL_SUFFIX = ".journal"
+SOURCES = {".py", ".cpp", ".hpp", ".cu", ".cuh"}
 
 
 @dataclass(frozen=True)
@@ -259,10 +260,12 @@ def _plan_key(plan: Plan) -> str:
 
 
 def sources_digest() -> str:
-    """Hash of the package as it is imported here: Python, kernels' sources and the compiled module."""
+    """Hash of what decides a measurement, as it is imported here: the measuring rooms and the compiled kernels."""
     root = Path(__file__).parent
     digest = hashlib.sha256()
-    files = sorted(p for suffix in ("*.py", "*.cpp", "*.hpp", "*.cu", "*.cuh") for p in root.rglob(suffix))
+    files = sorted(
+        path for room in ("plan", "implementations", "measure") for path in (root / room).rglob("*") if path.suffix in SOURCES
+    )
     from fffbench import _cpu
 
     for path in (*files, Path(_cpu.__file__)):
