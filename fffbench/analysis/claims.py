@@ -4,8 +4,8 @@ One rule, fixed before any result was looked at. With the published value P and
 the band f (1.25 unless the claim's file says why not), an interval
 
 * reaches P if it meets [P/f, P*f];
-* lies beyond it if the whole interval is above P*f;
-* falls short if the whole interval is below P/f;
+* lies beyond it if the whole interval is above P*f (below P/f where P claims a loss, P < 1);
+* falls short if the whole interval is below P/f (above P*f where P claims a loss);
 * decides nothing if it covers less than 95 % or sticks out of the band on both sides.
 
 Verdict from the two sets of conditions: fair reached ``reproduced``, fair
@@ -23,7 +23,7 @@ from typing import Any
 
 from fffbench.analysis.ledger import FORMULAS, Claim, Conditions, Subject, load_claims
 from fffbench.analysis.rows import Speedup
-from fffbench.analysis.speedup import speedups
+from fffbench.analysis.speedup import dense_over_dense, speedups
 from fffbench.analysis.stats import LEVEL
 from fffbench.results.store import Results
 from fffbench.units import number, percent, ratio
@@ -60,6 +60,7 @@ class ClaimRow:
     conditions: str
     baseline: str | None
     threads: int | None
+    baseline_threads: int | None
     measured: float | None
     low: float | None
     high: float | None
@@ -72,6 +73,9 @@ class ClaimRow:
     reason: str
     records: tuple[str, ...]
     note: str
+    chart: bool
+    decides: bool  # whether the verdict rests on it; others are shown beside it
+    difference: str  # what makes the two sets of conditions differ, factor by factor
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
@@ -83,7 +87,7 @@ def judge_all(
 ) -> list[ClaimRow]:
     """Every claim of the ledger judged by ``results``; pass ``rows`` where the speed-ups are at hand already."""
     claims = load_claims() if claims is None else claims
-    rows = speedups(results) if rows is None else rows
+    rows = [*(speedups(results) if rows is None else rows), *dense_over_dense(results)]
     return [row for claim in claims for row in judge(claim, rows, results)]
 
 
@@ -123,9 +127,10 @@ def _count(claim: Claim) -> ClaimRow:
 def _same_work(claim: Claim, row: Speedup) -> bool:
     want = claim.workload
     assert want is not None
-    shape = (want.d, want.trees, want.levels, want.leaf_width)
+    shape = want.shape
     return (
-        shape == (row.d, row.trees, row.levels, row.leaf_width)
+        (shape.d, shape.n, shape.trees, shape.levels, shape.leaf_width)
+        == (row.d, row.n, row.trees, row.levels, row.leaf_width)
         and want.batch == row.batch
         and want.dtype == row.dtype
         and row.device in want.devices
@@ -170,8 +175,10 @@ def _position(claim: Claim, row: Speedup) -> str:
     if (row.coverage or 0) < LEVEL or (row.low < bottom and row.high > top):
         return "unclear"
     if row.low > top:
-        return "beyond"
-    return "reached" if row.high >= bottom else "short"
+        return "beyond" if claim.published >= 1 else "short"
+    if row.high >= bottom:
+        return "reached"
+    return "short" if claim.published >= 1 else "beyond"
 
 
 def _nearest(claim: Claim, rows: Sequence[Speedup]) -> Speedup:
@@ -191,12 +198,64 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup]) -> list[ClaimRow]:
     fair = _nearest(claim, chosen["fair"]) if chosen["fair"] else None
     published = _nearest(claim, chosen["published"]) if chosen.get("published") else None
     verdict, reason = _verdict(claim, fair, published)
+    beside = _at_equal_threads(claim, rows, chosen["fair"])
+    difference = _difference(claim, published, [*beside, *chosen["fair"]])
     found: list[ClaimRow] = []
     for name in ("published", "fair"):
         if name in claim.conditions:
             answers: list[Speedup | None] = [*chosen[name]] or [None]
-            found += [_row(claim, name, row, verdict, reason, rows[0]) for row in answers]
-    return found
+            found += [_row(claim, name, row, verdict, reason, rows[0], difference=difference) for row in answers]
+    places = [row for row in beside if row not in chosen["fair"]]
+    return found + [
+        _row(claim, "fair", row, verdict, reason, rows[0], difference=difference, decides=False) for row in places
+    ]
+
+
+def _at_equal_threads(claim: Claim, rows: Iterable[Speedup], decisive: Sequence[Speedup]) -> list[Speedup]:
+    """Fair rows at each thread count on both sides, to stand beside the decisive one where that differs."""
+    conditions = claim.conditions["fair"]
+    if conditions.threads != "fastest" or not decisive:
+        return []
+    equal = conditions.model_copy(update={"threads": "any", "call": (decisive[0].call,)})
+    known = {(row.record, row.baseline_record) for row in decisive}
+    return [row for row in _chosen(claim, equal, rows) if (row.record, row.baseline_record) not in known]
+
+
+def _difference(claim: Claim, published: Speedup | None, fair: Sequence[Speedup]) -> str:
+    """The sentence on what turns the ratio under published conditions into the fair one, from both sides' times."""
+    if published is None or published.time is None or published.baseline_time is None:
+        return ""
+    alike = [row for row in fair if row.threads == row.baseline_thread_count == published.threads]
+    row = next(iter(alike), None)
+    if row is None or row.time is None or row.baseline_time is None:
+        return ""
+    fast, dense = row.time / published.time, row.baseline_time / published.baseline_time
+    fair_conditions, other = claim.conditions["fair"], claim.conditions["published"]
+    ours = _changes(
+        (published.implementation, row.implementation),
+        (f"{other.routing} routing", f"{fair_conditions.routing} routing"),
+        (f"{other.cache} caches", f"{fair_conditions.cache} caches"),
+        (f"{published.call} calls", f"{row.call} calls"),
+    )
+    theirs = _changes(
+        (published.baseline_implementation or "", row.baseline_implementation or ""),
+        (f"{other.cache} caches", f"{fair_conditions.cache} caches"),
+        (f"{published.call} calls", f"{row.call} calls"),
+    )
+    side = "dense" if claim.subject and claim.subject.family == "dense" else "FFF"
+    own, other_side = abs(math.log(fast)), abs(math.log(dense))
+    origin = "mostly from its own side" if own > 2 * other_side else "mostly from the baseline"
+    origin = "from both sides" if other_side / 2 <= own <= 2 * other_side else origin
+    threads = f"{published.threads} thread{'s' * (published.threads != 1)}"
+    return (
+        f"From {number(published.speedup or 0)}x under published conditions to {number(row.speedup or 0)}x under fair "
+        f"ones ({threads} on both sides): the {side} side takes {number(fast)}x the time ({ours}) and the baseline "
+        f"{number(dense)}x ({theirs}), so the difference comes {origin}."
+    )
+
+
+def _changes(*pairs: tuple[str, str]) -> str:
+    return "; ".join(f"{before} to {after}" for before, after in pairs if before != after) or "nothing changed"
 
 
 def _verdict(claim: Claim, fair: Speedup | None, published: Speedup | None) -> tuple[str, str]:
@@ -222,12 +281,10 @@ def _verdict(claim: Claim, fair: Speedup | None, published: Speedup | None) -> t
 
 def _said(claim: Claim, row: Speedup) -> str:
     """``116x [112, 121], above the band 62.4 to 97.5 (fff_cpu over dense_padded, 2 threads)``."""
-    where = {
-        "reached": "within the band of",
-        "beyond": "above the band of",
-        "short": "below the band of",
-        "unclear": "too uncertain for the band of",
-    }[_position(claim, row)]
+    above = (row.low or 0) > claim.published * claim.band
+    outside = "above the band of" if above else "below the band of"
+    words = {"reached": "within the band of", "unclear": "too uncertain for the band of"}
+    where = words.get(_position(claim, row), outside)
     band = f"{number(claim.published / claim.band)} to {number(claim.published * claim.band)}"
     threads = f"{row.threads} thread{'s' if row.threads > 1 else ''}"
     if row.baseline_thread_count != row.threads:
@@ -238,7 +295,15 @@ def _said(claim: Claim, row: Speedup) -> str:
 
 
 def _row(
-    claim: Claim, name: str, row: Speedup | None, verdict: str, reason: str, place: Speedup | None = None
+    claim: Claim,
+    name: str,
+    row: Speedup | None,
+    verdict: str,
+    reason: str,
+    place: Speedup | None = None,
+    *,
+    difference: str = "",
+    decides: bool = True,
 ) -> ClaimRow:
     conditions = claim.conditions.get("fair" if name == "fair" else "published")
     where = row or place
@@ -255,6 +320,7 @@ def _row(
         conditions=name,
         baseline=conditions.baseline if conditions else None,
         threads=row.threads if row else None,
+        baseline_threads=row.baseline_thread_count if row else None,
         measured=row.speedup if row else None,
         low=row.low if row else None,
         high=row.high if row else None,
@@ -267,6 +333,9 @@ def _row(
         reason=reason,
         records=tuple(item for item in (row.record, row.baseline_record) if item) if row else (),
         note=claim.note,
+        chart=claim.chart,
+        decides=decides,
+        difference=difference,
     )
 
 

@@ -17,6 +17,7 @@ from fffbench.errors import UserError
 from fffbench.plan.workload import CALLS, Shape
 
 FOLDER = Path(__file__).parent.parent / "claims"
+BERT_WIDTH = 3072
 FACTOR = 1.25  # a figure counts as reached from published / FACTOR on: other hardware, same order of merit
 
 Line = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -28,6 +29,7 @@ FORMULAS: dict[str, Callable[[Shape], float]] = {
     "active_share": lambda shape: shape.active / shape.n,
     "ceiling": lambda shape: shape.ceiling,
     "saving_if_ceiling": lambda shape: 1 - 1 / shape.ceiling,
+    "width_over_bert": lambda shape: shape.n / BERT_WIDTH,
 }
 
 
@@ -45,7 +47,7 @@ class _Strict(BaseModel):
 class Subject(_Strict):
     """Whose speed is claimed: named implementations, or a family; the fastest of them counts."""
 
-    family: Literal["cmm", "fff"] | None = None
+    family: Literal["dense", "cmm", "fff"] | None = None
     implementations: tuple[Line, ...] = ()
 
     @model_validator(mode="after")
@@ -62,7 +64,7 @@ class Conditions(_Strict):
     same on both sides; the one nearest to the published figure decides, because the publication gives none).
     """
 
-    baseline: Literal["published", "same-primitive", "bert", "best-dense"]
+    baseline: Literal["published", "same-primitive", "bert", "best-dense", "wider"]
     cache: Literal["cold", "warm", "hot"]
     call: tuple[Literal["kernel", "torch", "graph"], ...] = Field(min_length=1, max_length=len(CALLS))
     routing: Literal["uniform", "single-path"]
@@ -71,19 +73,28 @@ class Conditions(_Strict):
 
 
 class Selector(_Strict):
-    """The work the claim is about."""
+    """The work the claim is about: a tree, or with ``trees = 0`` a dense layer of ``n`` neurons."""
 
     d: Annotated[int, Field(ge=1)]
-    trees: Annotated[int, Field(ge=1)] = 1
-    levels: Annotated[int, Field(ge=0, le=24)]
+    n: Annotated[int, Field(ge=1)] | None = None
+    trees: Annotated[int, Field(ge=0)] = 1
+    levels: Annotated[int, Field(ge=0, le=24)] = 0
     leaf_width: Annotated[int, Field(ge=0)] = 0
     batch: Annotated[int, Field(ge=1)] | None = None
     dtype: Literal["fp32", "tf32", "bf16", "fp16"] | None = None
     devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
 
+    @model_validator(mode="after")
+    def _tree_or_width(self) -> Selector:
+        if (self.n is None) != bool(self.trees) or bool(self.trees) != bool(self.levels):
+            raise ValueError("give either levels (with trees) or n with trees = 0")
+        return self
+
     @property
     def shape(self) -> Shape:
         """The layer."""
+        if self.n is not None:
+            return Shape.dense(self.d, self.n)
         if self.leaf_width:
             return Shape.leaf(self.d, self.trees, self.levels, self.leaf_width)
         return Shape.tree(self.d, self.trees, self.levels)
@@ -102,7 +113,8 @@ class Claim(_Strict):
     shown: Annotated[str, Field(min_length=1, max_length=40)]
     short: Annotated[str, Field(max_length=40)] = ""
     note: Annotated[str, Field(max_length=1000)] = ""
-    formula: Literal["active", "active_share", "ceiling", "saving_if_ceiling"] | None = None
+    chart: bool = True  # whether the figure belongs to the first chart
+    formula: Literal["active", "active_share", "ceiling", "saving_if_ceiling", "width_over_bert"] | None = None
     subject: Subject | None = None
     workload: Selector | None = None
     conditions: dict[Literal["published", "fair"], Conditions] = {}

@@ -53,6 +53,7 @@ class Speedup:
     run: str
     record: str | None
     baseline_record: str | None
+    main: bool = False  # whether it follows the protocol of the headline; see headline_call
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""

@@ -40,7 +40,7 @@ def build(analysis: Analysis) -> Page:
         title=TITLE,
         headline=headline(results, analysis.rows),
         summary=_summary(analysis),
-        hero=forest.forest(analysis.claims, CEILING),
+        hero=forest.forest(analysis.claims, CEILING, places(analysis)),
         claims=tuple(claim_views(analysis)),
         machines=tuple(machine_views(analysis)),
         why=_why(analysis),
@@ -89,6 +89,12 @@ def _maps(analysis: Analysis) -> tuple[Figure, ...]:
         title = machine_name(analysis.results.machines[machine], device)
         found.append(width_by_batch(rows, f"map{index}", title))
     return tuple(figure for figure in found if figure)
+
+
+def places(analysis: Analysis) -> dict[tuple[str, str], str]:
+    """What a reader calls each measured machine and device."""
+    found = sorted({(record.machine, record.cell.workload.device) for record in analysis.results.records})
+    return {(name, device): machine_name(analysis.results.machines[name], device) for name, device in found}
 
 
 def _names(results: Results) -> dict[str, str]:

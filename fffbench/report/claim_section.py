@@ -72,7 +72,7 @@ def _reason(rows: Sequence[ClaimRow]) -> str:
     low, high = first.band
     missing = [row.conditions for row in rows if row.measured is None]
     unmeasured = f" The {missing[0]} conditions were not measured here." if missing else ""
-    return f"Counts as reached from {number(low)}x to {number(high)}x.{unmeasured}"
+    return f"Counts as reached from {number(low)}x to {number(high)}x.{unmeasured} {first.difference}".strip()
 
 
 def _place(results: Results, machine: str | None, device: str | None) -> str:
@@ -87,7 +87,9 @@ def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis) -> 
         if row.conditions != conditions or row.measured is None or row.kind != "ratio":
             continue
         thin = ", provisional" if row.provisional else ""
-        threads = f"{row.threads} thread{'s' * (row.threads != 1)}"
-        small = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}), {threads}{thin}"
+        threads = "" if row.device == "cuda" else f", {row.threads} thread{'s' * (row.threads != 1)}"
+        if row.baseline_threads not in (None, row.threads) and threads:
+            threads += f" against {row.baseline_threads}"
+        small = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}){threads}{thin}"
         cells.append(Cell(ratio(row.measured, row.low, row.high), small, analysis.anchors.get(row.records[0], "")))
     return tuple(cells)

@@ -27,9 +27,7 @@ def against_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | No
     rows = [
         row
         for row in rows
-        if row.speedup is not None
-        and (row.baseline, row.baseline_threads) == ("best-dense", "fastest")
-        and (row.cache, row.call, row.routing) == ("cold", "kernel", "uniform")
+        if row.speedup is not None and (row.baseline, row.baseline_threads) == ("best-dense", "fastest") and row.main
     ]
     shapes = {shape_of(row) for row in rows}
     if not shapes:

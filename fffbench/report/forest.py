@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -16,49 +16,70 @@ from fffbench.report.view import Figure
 from fffbench.units import number, ratio
 
 WIDE, NARROW = 9.4, 4.6  # inches; the narrow one is 331 px wide and fits a phone unscaled
-Line = tuple[str, str | None]  # a claim's id and the machine that answers it, or None
+Place = tuple[str, str]  # machine and device
+Line = tuple[str, str | None, str | None]  # a claim's id, and the machine and device that answer it, or None
 
 
-def forest(rows: Sequence[ClaimRow], ceiling: float) -> Figure | None:
+def forest(rows: Sequence[ClaimRow], ceiling: float, names: Mapping[Place, str]) -> Figure | None:
     """The hero: published figures against what was measured, one line per claim and machine, wide and for a phone."""
-    ratios = [row for row in rows if row.kind == "ratio"]
-    lines = _lines(ratios)
+    ratios, lines, absent = _lines(rows)
     if not lines:
         return None
+    left_out = f" Not measured, so not drawn: {'; '.join(absent)}." if absent else ""
     return Figure(
         "hero",
         "Published figures and what was measured",
         "Hollow diamond: the published figure. Grey dot: measured under the published conditions (one path for all "
         "tokens, hot caches). Blue dot: measured under fair ones (random paths, cold caches, best dense layer). Bars "
-        "are 95 % intervals, often smaller than their dot. Dashed line: the bound from counting operations.",
-        _draw(ratios, lines, ceiling, narrow=False),
-        _draw(ratios, lines, ceiling, narrow=True),
+        f"are 95 % intervals, often smaller than their dot. Dashed line: the bound from counting operations.{left_out}",
+        draw(ratios, lines, ceiling, names, name="hero-wide", narrow=False),
+        draw(ratios, lines, ceiling, names, name="hero-narrow", narrow=True),
     )
 
 
-def _lines(ratios: Sequence[ClaimRow]) -> list[Line]:
+def standalone(rows: Sequence[ClaimRow], ceiling: float, names: Mapping[Place, str], name: str) -> Markup:
+    """The wide chart alone, for a file of its own; empty where the ledger has no ratio."""
+    ratios, lines, _ = _lines(rows)
+    return draw(ratios, lines, ceiling, names, name=name, narrow=False) if lines else Markup("")
+
+
+def _lines(rows: Sequence[ClaimRow]) -> tuple[list[ClaimRow], list[Line], list[str]]:
+    """The rows of the chart, its lines, and the claims that nobody has measured (lines only if nothing has been)."""
+    ratios = [row for row in rows if row.kind == "ratio" and row.chart and row.decides]
     lines: list[Line] = []
+    absent: list[Line] = []
     for claim in dict.fromkeys(row.id for row in ratios):
-        with_numbers = sorted({row.machine for row in ratios if row.id == claim and row.measured and row.machine})
-        lines += [(claim, machine) for machine in with_numbers] or [(claim, None)]
-    return lines
-
-
-def _draw(ratios: Sequence[ClaimRow], lines: Sequence[Line], ceiling: float, *, narrow: bool) -> Markup:
-    """The chart with names beside the axis, or (narrow) above each line."""
-    machines = sorted({row.machine for row in ratios if row.machine})
+        of_claim = [row for row in ratios if row.id == claim and row.measured and row.machine]
+        places: list[Line] = sorted({(claim, row.machine, row.device) for row in of_claim}, key=str)
+        lines += places
+        absent += [] if places else [(claim, None, None)]
     short = {row.id: row.short for row in ratios}
-    names = [_line_name(short[claim], machine, machines, narrow=narrow) for claim, machine in reversed(lines)]
+    return ratios, lines or absent, [short[claim] for claim, _, _ in absent] if lines else []
+
+
+def draw(
+    ratios: Sequence[ClaimRow],
+    lines: Sequence[Line],
+    ceiling: float,
+    names: Mapping[Place, str],
+    *,
+    name: str,
+    narrow: bool,
+) -> Markup:
+    """The chart with names beside the axis, or (narrow) above each line."""
+    short = {row.id: row.short for row in ratios}
+    written = [_line_name(short[claim], (machine, device), names, narrow=narrow) for claim, machine, device in lines]
+    written.reverse()
     said: list[str] = []
     with mpl.rc_context(STYLE):
         figure, (axes,) = drawing.new(NARROW if narrow else WIDE, 1.3 + (0.62 if narrow else 0.4) * len(lines))
         axes.set_xscale("log")
-        for height, (claim, machine) in enumerate(reversed(lines)):
-            of_line = [row for row in ratios if row.id == claim and machine in (row.machine, None)]
+        for height, (claim, *place) in enumerate(reversed(lines)):
+            of_line = [row for row in ratios if row.id == claim and place in ([row.machine, row.device], [None, None])]
             _forest_line(axes, height, of_line, said)
             if narrow:
-                place: Any = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 9}
-                axes.annotate(names[height], (0, height + 0.42), **place)
+                left: Any = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 9}
+                axes.annotate(written[height], (0, height + 0.42), **left)
         axes.axvline(1, color=MUTED, linewidth=1)
         axes.axvline(ceiling, color=INK, linewidth=1, linestyle=(0, (4, 2)))
         top = len(lines) - 0.35
@@ -66,7 +87,7 @@ def _draw(ratios: Sequence[ClaimRow], lines: Sequence[Line], ceiling: float, *, 
         axes.annotate(f"ceiling {number(ceiling)}x", (ceiling, top), xytext=(-5, 0), ha="right", **beside)
         axes.annotate("1x: as fast as dense", (1, top), xytext=(5, 0), ha="left", color=MUTED, **beside)
         axes.set_ylim(-0.6, len(lines) - 0.1)
-        axes.set_yticks(range(len(lines)), [""] * len(lines) if narrow else names)
+        axes.set_yticks(range(len(lines)), [""] * len(lines) if narrow else written)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
@@ -74,14 +95,15 @@ def _draw(ratios: Sequence[ClaimRow], lines: Sequence[Line], ceiling: float, *, 
         log_ticks(axes.xaxis, times_label)
         low, high = axes.get_xlim()
         axes.set_xlim(min(low, 0.8), max(high, ceiling * 1.7))
-        return drawing.to_svg(figure, "hero-narrow" if narrow else "hero-wide", said)
+        return drawing.to_svg(figure, name, said)
 
 
-def _line_name(claim: str, machine: str | None, machines: Sequence[str], *, narrow: bool) -> str:
+def _line_name(claim: str, place: tuple[str | None, str | None], names: Mapping[Place, str], *, narrow: bool) -> str:
     gap = ", " if narrow else "\n"
-    if machine is None:
+    machine, device = place
+    if machine is None or device is None:
         return f"{label(claim)}{gap}not measured"
-    return label(claim) + (f"{gap}{label(machine)}" if len(machines) > 1 else "")
+    return label(claim) + (f"{gap}{label(names[machine, device])}" if len(names) > 1 else "")
 
 
 def _forest_line(axes: Axes, height: int, rows: Sequence[ClaimRow], said: list[str]) -> None:
@@ -108,6 +130,7 @@ def _forest_line(axes: Axes, height: int, rows: Sequence[ClaimRow], said: list[s
                 color=FFF,
             )
         words.append(
-            f"{row.conditions} {ratio(row.measured, row.low, row.high)} on {row.machine}, {row.threads} threads"
+            f"{row.conditions} {ratio(row.measured, row.low, row.high)} on {row.machine} ({row.device}), "
+            f"{row.threads} thread{'s' * (row.threads != 1)}"
         )
     said.append(", ".join(words) + ".")

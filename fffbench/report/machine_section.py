@@ -17,8 +17,8 @@ def machine_views(analysis: Analysis) -> list[MachineView]:
     for index, (machine, device) in enumerate(places):
         rows = [row for row in analysis.rows if (row.machine, row.device) == (machine, device)]
         name = machine_name(results.machines[machine], device)
-        main = [row for row in rows if tables.is_main(row)]
-        other = [row for row in rows if not tables.is_main(row)]
+        main = [row for row in rows if row.main]
+        other = [row for row in rows if not row.main]
         drawn = (
             curves.against_batch(rows, f"batch{index}", name),
             roofs.against_roofline(_points(analysis, machine, device), f"roof{index}", name),
@@ -49,11 +49,13 @@ def machine_views(analysis: Analysis) -> list[MachineView]:
 
 def _points(analysis: Analysis, machine: str, device: str) -> list[roofs.Point]:
     points = []
+    here = (row.call for row in analysis.rows if row.main and (row.machine, row.device) == (machine, device))
+    call = next(here, "kernel")
     for record in analysis.results.records:
         protocol = record.cell.protocol
         if (record.machine, record.cell.workload.device) != (machine, device):
             continue
-        if (protocol.cache, protocol.call) != ("cold", "kernel") or record.info.family == "reference":
+        if (protocol.cache, protocol.call) != ("cold", call) or record.info.family == "reference":
             continue
         bound = analysis.bounds[record.id]
         if bound:

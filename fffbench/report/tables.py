@@ -96,11 +96,6 @@ def quality(error: float | None, share: float | None) -> str:
     return ", ".join(parts)
 
 
-def is_main(row: Speedup) -> bool:
-    """Whether a row belongs to the table shown first: the headline's protocol."""
-    return (row.cache, row.call, row.routing) == ("cold", "kernel", "uniform")
-
-
 def speedup_table(
     rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: str, caption: str, *, protocols: bool
 ) -> Table | None:

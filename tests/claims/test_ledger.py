@@ -11,6 +11,7 @@ from synthetic import cell_id, quick_cells, write_run
 from fffbench.analysis.claims import VERDICTS, judge_all
 from fffbench.analysis.ledger import FOLDER, load_claims, read_claim
 from fffbench.errors import UserError
+from fffbench.plan.workload import Shape
 from fffbench.results.store import Results, load
 
 
@@ -100,6 +101,56 @@ def test_rows_have_what_the_command_line_promises(tmp_path):
     assert set(promised.split()) <= set(row)
     assert row["conditions"] in ("published", "fair")
     assert isinstance(row["records"], list)
+
+
+def test_a_claimed_loss_is_not_exceeded_by_a_gain(tmp_path):
+    shape = Shape.tree(8192, 1, 13)
+    axes = {"shape": shape, "batch": 128, "device": "cuda"}
+    for name, gain in (("slower", 0.5), ("as-claimed", 0.95), ("faster", 3.0)):
+        cells = {cell_id("dense_linear", **axes): [1.0] * 6, cell_id("fff_cuda", **axes): [1 / gain] * 6}
+        cells |= {cell_id("dense_linear", cache="hot", **axes): [1.0] * 6}
+        cells |= {cell_id("cmm_gather_bmm", cache="hot", **axes): [1 / gain] * 6}
+        write_run(tmp_path / name, cells=cells)
+    found = {name: verdicts(load(tmp_path / name))["user-0.93x"] for name in ("slower", "as-claimed", "faster")}
+    assert found == {"slower": "exceeded", "as-claimed": "reproduced", "faster": "not-reproduced"}
+
+
+def test_the_row_of_width_3072_compares_dense_layers(tmp_path):
+    cells = {}
+    for shape, time in ((Shape.tree(768, 1, 12), 1.4), (Shape.dense(768, 3072), 1.0)):
+        cells |= {cell_id("dense_linear", shape=shape): [time] * 6, cell_id("dense_padded", shape=shape): [time] * 6}
+        cells[cell_id("dense_linear", shape=shape, cache="hot", call="torch")] = [time] * 6
+    write_run(tmp_path, cells=cells)
+    rows = [row for row in judge_all(load(tmp_path)) if row.id == "width-cpu-level-3"]
+    assert {row.verdict for row in rows} == {"reproduced"}
+    assert {row.conditions for row in rows} == {"published", "fair"}
+    assert all(row.measured == pytest.approx(1.4) for row in rows)
+
+
+def test_fair_and_published_values_stand_at_one_thread_and_at_all_with_what_makes_the_difference(tmp_path):
+    write_run(tmp_path, cells=quick_cells())
+    rows = [row for row in judge_all(load(tmp_path)) if row.id == "cpu-78x"]
+    for conditions in ("published", "fair"):
+        assert {row.threads for row in rows if row.conditions == conditions} == {1, 2}
+    assert all("single-path routing to uniform routing" in row.difference for row in rows)
+    assert sum(row.decides for row in rows if row.conditions == "fair") == 1
+
+
+def test_a_planted_false_file_flips_the_claims_it_is_about_and_no_others(tmp_path):
+    write_run(tmp_path, cells=quick_cells())
+    before = verdicts(load(tmp_path))
+    false = {cell_id("dense_linear"): [1.0] * 6, cell_id("fff_cpu"): [0.5] * 6}
+    hot = {"cache": "hot", "call": "torch"}
+    false |= {cell_id("dense_linear", **hot): [1.0] * 6, cell_id("fff_cpu", routing="single-path", **hot): [0.5] * 6}
+    write_run(tmp_path, cells=false, run="false", started="2027-01-01T00:00:00Z")
+    after = verdicts(load(tmp_path))
+    assert {claim for claim in before if before[claim] != after[claim]} == {"cpu-78x", "forum-30x"}
+
+
+def test_at_least_twenty_five_claims_each_with_a_source():
+    claims = load_claims()
+    assert len(claims) >= 25
+    assert all(claim.source for claim in claims)
 
 
 def test_a_claim_about_another_device_is_not_judged_by_this_one(tmp_path):
