@@ -37,8 +37,11 @@ def reproduce(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything CI gates on: conformance, judges, statistics, rendering, command line, docs."""
-    install_measuring(session, "dev")
+    """Everything CI gates on: conformance, judges, statistics, rendering, command line, docs.
+
+    CUDA kernels are compiled for every architecture (NVRTC needs no GPU), Triton's run in its interpreter.
+    """
+    install_measuring(session, "dev", "cuda", "triton")
     session.run("pytest", "-q", *session.posargs)
 
 
