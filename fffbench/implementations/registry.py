@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -33,12 +34,17 @@ if TYPE_CHECKING:
 
 FAMILIES = ("dense", "cmm", "fff", "reference")
 ENTRY_POINT_GROUP = "fffbench.implementations"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")  # it is part of every cell id
 _NOT_IMPLEMENTATIONS = {"blaslib", "registry", "torchlib"}
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The layer's parameters, on the workload's device in its storage dtype: ``w1 (n, d)``, ``w2 (n, d)``, contiguous."""
+    """The layer's parameters, on the workload's device in its storage dtype, contiguous: ``w1`` and ``w2`` ``(n, d)``.
+
+    In the leaf form ``w1`` is ``(routers + n, d)``, laid out as ``plan.routing.Data`` says; the dense family gets
+    the neurons without the routers.
+    """
 
     w1: torch.Tensor
     w2: torch.Tensor
@@ -85,6 +91,8 @@ class Implementation:
 
     def prepare(self, weights: Weights, workload: Workload) -> Layer:
         """The untimed preparation; call only when ``unsupported`` returned None."""
+        if self.family == "dense" and workload.shape.routers:
+            weights = Weights(weights.w1[workload.shape.routers :], weights.w2)
         layer: Layer = self.module.prepare(weights, workload)
         return layer
 
@@ -96,6 +104,18 @@ def _from_module(name: str, module: ModuleType) -> Implementation:
         wrong = f"lacks {', '.join(missing)}" if missing else "needs a docstring and a FAMILY of " + ", ".join(FAMILIES)
         raise UserError(f"implementation {name!r} ({module.__name__}) {wrong}")
     return Implementation(name, module.FAMILY, tuple(module.DEVICES), tuple(module.DTYPES), summary, module)
+
+
+def _loaded(point: EntryPoint) -> ModuleType:
+    """The module behind an entry point; whatever its import raises becomes one line that names it."""
+    try:
+        module = point.load()
+    except Exception as error:
+        text = " ".join(str(error).split())[:200]
+        raise UserError(f"entry point {point.value!r} of {point.name!r}: {type(error).__name__}: {text}") from error
+    if not isinstance(module, ModuleType):
+        raise UserError(f"entry point {point.value!r} of {point.name!r} must name a module")
+    return module
 
 
 @cache
@@ -111,7 +131,11 @@ def implementations() -> dict[str, Implementation]:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.name in found:
             raise UserError(f"entry point {point.value!r} registers {point.name!r}, which exists already")
-        found[point.name] = _from_module(point.name, point.load())
+        if not _NAME.fullmatch(point.name):
+            raise UserError(
+                f"entry point {point.value!r} registers {point.name!r}; a name is lower-case letters, digits, _"
+            )
+        found[point.name] = _from_module(point.name, _loaded(point))
     return found
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fffbench.implementations import reference as exact
 from fffbench.measure import tolerance as model
+from fffbench.plan.counts import ROUTER_ROW
 from fffbench.plan.workload import Shape, Workload
 
 Array = npt.NDArray[np.float64]
@@ -38,7 +39,7 @@ class Reference:
     y: Array
     scale: Array  # size of y, the denominator of every error
     std: Array  # standard deviation of the error norm that the dtype predicts
-    distinct_rows: float  # distinct neurons a batch visits, mean over the batches
+    distinct_rows: float  # distinct neurons a batch visits, mean over the batches; routers as plan.counts says
     alternatives: dict[int, Array] = field(default_factory=dict)
 
 
@@ -57,13 +58,14 @@ class Verdict:
 def make_reference(workload: Workload, x: Array, w1: Array, w2: Array, *, conditional: bool) -> Reference:
     """The reference for inputs ``x (tokens, d)`` and weights ``(n, d)``, all float64 and already rounded to the dtype.
 
-    ``conditional`` asks for the tree FFF, otherwise the dense layer with all n neurons.
+    ``conditional`` asks for the tree or leaf FFF, otherwise the dense layer with all n neurons.
     """
     return (_tree_reference if conditional else _dense_reference)(workload, x, w1, w2)
 
 
 def _dense_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Reference:
     """The reference of the dense layer, on a random sample of tokens where all would take too long."""
+    w1 = w1[workload.shape.routers :]
     n, d = w1.shape
     affordable = max(1, int(DENSE_REFERENCE_OPERATIONS / (4 * n * d)))
     index = np.arange(len(x))
@@ -81,21 +83,28 @@ def _dense_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Refe
         outputs.append(y)
         stds.append(std)
         scales.append(scale)
-    return Reference(index, np.concatenate(outputs), np.concatenate(scales), np.concatenate(stds), float(n if len(x) else 0))
+    return Reference(
+        index, np.concatenate(outputs), np.concatenate(scales), np.concatenate(stds), float(n if len(x) else 0)
+    )
 
 
 def _tree_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Reference:
     shape = workload.shape
-    walk = exact.tree(x, w1, w2, shape)
+    walk = exact.walk(x, w1, w2, shape)
     x_norm = np.linalg.norm(x, axis=1)[:, None]
     w1_norm, w2_norm = np.linalg.norm(w1, axis=1), np.linalg.norm(w2, axis=1)
-    z_std = model.logit_std(walk.logits, x_norm, w1_norm[walk.rows], shape.d, workload.dtype)
+    turn_std = model.logit_std(walk.logits, x_norm, w1_norm[walk.rows], shape.d, workload.dtype)
+    z_std = model.logit_std(walk.inputs, x_norm, w1_norm[shape.routers + walk.neurons], shape.d, workload.dtype)
+    y_norm = np.linalg.norm(walk.y, axis=1)
     std, scale = model.output_std(
-        walk.logits, exact.gelu(walk.logits), z_std, w2_norm[walk.rows], np.linalg.norm(walk.y, axis=1), workload.dtype
+        walk.inputs, exact.gelu(walk.inputs), z_std, w2_norm[walk.neurons], y_norm, workload.dtype
     )
-    near = np.flatnonzero((np.abs(walk.logits) <= model.LOGIT_SIGMAS * z_std).any(axis=1))
+    near = np.flatnonzero((np.abs(walk.logits) <= model.LOGIT_SIGMAS * turn_std).any(axis=1))
     alternatives = {int(token): _alternatives(x[token], w1, w2, w1_norm, workload.dtype, shape) for token in near}
-    return Reference(np.arange(len(x)), walk.y, scale, std, _distinct_rows(walk.rows, workload.batch), alternatives)
+    distinct = _distinct_rows(walk.neurons, workload.batch)
+    if shape.routers:
+        distinct += ROUTER_ROW * _distinct_rows(walk.rows, workload.batch)
+    return Reference(np.arange(len(x)), walk.y, scale, std, distinct, alternatives)
 
 
 def _distinct_rows(rows: npt.NDArray[np.int64], batch: int) -> float:
@@ -115,13 +124,24 @@ def _alternatives(x: Array, w1: Array, w2: Array, w1_norm: Array, dtype: str, sh
             for node, y, left in frontier[:MOST_ALTERNATIVES]:
                 row = first + node
                 z = np.asarray(x @ w1[row])
-                added = y + exact.gelu(z) * w2[row]
+                added = y if shape.routers else y + exact.gelu(z) * w2[row]
                 following.append((2 * node + 1 + int(z > 0), added, left))
-                if abs(z) <= model.LOGIT_SIGMAS * model.logit_std(z, x_norm, w1_norm[row], shape.d, dtype):
+                if abs(z) <= model.LOGIT_SIGMAS * model.logit_std(z, np.asarray(x_norm), w1_norm[row], shape.d, dtype):
                     following.append((2 * node + 1 + int(z <= 0), added, True))
             frontier = following
+        if shape.leaf_width:
+            frontier = [
+                (node, _block(x, w1, w2, shape, t, node), left) for node, _, left in frontier[:MOST_ALTERNATIVES]
+            ]
         totals = [(total + y, was or left) for total, was in totals[:MOST_ALTERNATIVES] for _, y, left in frontier]
     return np.array([total for total, left in totals if left]).reshape(-1, len(x))
+
+
+def _block(x: Array, w1: Array, w2: Array, shape: Shape, t: int, node: int) -> Array:
+    """What the leaf block that ``node`` of tree ``t`` leads to makes of one token."""
+    first = int(exact.first_neuron(shape, t, np.asarray(node)))
+    block = slice(first, first + shape.leaf_width)
+    return np.asarray(exact.gelu(w1[shape.routers :][block] @ x) @ w2[block])
 
 
 def compare(reference: Reference, y: Array) -> Verdict:
@@ -131,7 +151,12 @@ def compare(reference: Reference, y: Array) -> Verdict:
     if unwritten:
         where = int(np.argwhere(~np.isfinite(y))[0][0])
         return Verdict(
-            np.inf, 0.0, tokens, 0, cap, f"{unwritten} elements are not finite or were never written, first at token {where}"
+            np.inf,
+            0.0,
+            tokens,
+            0,
+            cap,
+            f"{unwritten} elements are not finite or were never written, first at token {where}",
         )
     if tokens == 0:
         return Verdict(0.0, 0.0, 0, 0, 0)

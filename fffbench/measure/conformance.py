@@ -2,7 +2,7 @@
 
 The same check as before every timing, on small workloads: batch 0, 1, odd and
 not a multiple of any block; d not a multiple of a vector; one level, twenty
-levels; several trees; every token on one path.
+levels; several trees; leaf blocks; every token on one path; few leaves for most tokens.
 """
 
 from __future__ import annotations
@@ -29,14 +29,21 @@ TREES = (
     Shape.tree(768, 1, 12),
     Shape.tree(128, 40, 1),
 )
+LEAVES = (
+    Shape.leaf(16, 1, 0, 3),
+    Shape.leaf(1, 1, 2, 1),
+    Shape.leaf(33, 3, 2, 5),
+    Shape.leaf(100, 1, 5, 17),
+    Shape.leaf(768, 1, 7, 32),
+)
 DEEP = Shape.tree(8, 1, 20)  # a million neurons of 8 weights: for conditional families only, the others drown in it
 DENSE = (Shape.dense(1, 1), Shape.dense(5, 3), Shape.dense(100, 129), Shape.dense(768, 4095))
 CASES_KEPT = 400  # of at most 26 MB each, mostly far smaller; all cases of four dtypes
 
 
 def workloads(dtype: str, device: str, family: str, threads: int = 2) -> Iterator[Workload]:
-    """Every edge workload of a dtype and device for a family; dense layers see plain shapes and one tree's neurons."""
-    shapes = (*DENSE, Shape.tree(33, 1, 5)) if family == "dense" else TREES
+    """Every edge workload of a dtype and device for a family; dense layers see plain shapes, and a tree's neurons."""
+    shapes = (*DENSE, Shape.tree(33, 1, 5), Shape.leaf(33, 3, 2, 5)) if family == "dense" else (*TREES, *LEAVES)
     for shape, batch in product(shapes, BATCHES):
         yield Workload(shape, batch, dtype, threads=threads, device=device)
     if family == "dense":
@@ -45,7 +52,8 @@ def workloads(dtype: str, device: str, family: str, threads: int = 2) -> Iterato
     for batch in (1, 65):
         if family == "fff":
             yield Workload(DEEP, batch, dtype, threads=threads, device=device)
-        yield Workload(Shape.tree(768, 1, 12), 4 * batch, dtype, "single-path", threads=threads, device=device)
+        for routing_kind, shape in product(("single-path", "zipf"), (Shape.tree(768, 1, 12), LEAVES[-1])):
+            yield Workload(shape, 4 * batch, dtype, routing_kind, threads=threads, device=device)
     yield Workload(Shape.tree(100, 2, 7), 1500, dtype, threads=threads, device=device)
     yield Workload(Shape.tree(100, 2, 7), 1500, dtype, threads=1, device=device)
 

@@ -12,18 +12,19 @@ from fffbench.units import size
 # reference float64 versions of both matrices (2) with their rounding (1).
 WEIGHT_COPIES = 6
 TOKEN_COPIES = 6  # x drawn, x, y, the kept copy, float64 output and reference (2 each, shared pages counted once)
-HIDDEN_COPIES = 3  # logits, activations and a mask or product of an untiled dense layer
+HIDDEN_COPIES = 3  # logits, activations and a mask or product of an untiled dense layer; or rows of W1 and W2 a token
 MARGIN = 0.9  # of what is available: the rest of the system needs some
 
 
 def bytes_needed(cell: Cell) -> int:
     """An upper estimate of the memory a cell's process and its reference take."""
     shape = cell.workload.shape
-    weights = 2 * shape.n * shape.d * 4
+    weights = (2 * shape.n + shape.routers) * shape.d * 4
     tokens = data_tokens(cell) * shape.d * 4
     hidden = 0
     if cell.implementation.startswith(("dense", "cmm")) and cell.workload.device == "cpu":
-        hidden = cell.workload.batch * shape.n * DTYPE_BYTES[cell.workload.dtype]
+        gathered = 2 * shape.active * shape.d // HIDDEN_COPIES if cell.implementation.startswith("cmm") else 0
+        hidden = cell.workload.batch * max(shape.n, gathered) * DTYPE_BYTES[cell.workload.dtype]
     return WEIGHT_COPIES * weights + TOKEN_COPIES * tokens + HIDDEN_COPIES * hidden
 
 

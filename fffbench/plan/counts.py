@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from fffbench.plan.workload import DTYPE_BYTES, Shape, Workload
 
+# A neuron has a row in W1 and one in W2; a router of the leaf form has the first only, and counts as half a row.
+ROUTER_ROW = 0.5
 FLOP_PER_NEURON_ELEMENT = 4  # a multiply and an add for x . W1[k], the same for a * W2[k]
 
 
@@ -28,7 +30,8 @@ def useful_operations(workload: Workload, *, conditional: bool) -> int:
 def expected_distinct_rows(shape: Shape, batch: int) -> float:
     """Expected number of distinct neurons that ``batch`` tokens visit when each turn is an even coin.
 
-    At a level of m nodes, m * (1 - (1 - 1/m)**batch); the exact count of a run is in its record.
+    At a level of m nodes, m * (1 - (1 - 1/m)**batch); the exact count of a run is in its record. A router of the
+    leaf form counts as ROUTER_ROW.
     """
     if not shape.is_tree:
         return float(shape.n if batch else 0)
@@ -38,15 +41,15 @@ def expected_distinct_rows(shape: Shape, batch: int) -> float:
         rows += nodes * (1 - (1 - 1 / nodes) ** batch)
     if shape.leaf_width:
         leaves = float(shape.leaves)
-        rows += leaves * (1 - (1 - 1 / leaves) ** batch) * shape.leaf_width
+        rows = ROUTER_ROW * rows + leaves * (1 - (1 - 1 / leaves) ** batch) * shape.leaf_width
     return shape.trees * rows
 
 
 def compulsory_bytes(workload: Workload, distinct_rows: float | None = None, *, conditional: bool) -> float:
     """Bytes that must move: x read once, y written once, each distinct row of W1 and of W2 read once.
 
-    ``distinct_rows`` is what the run visited (from its record); without it the expectation for uniform routing.
-    Dense work visits every row. Bytes, at the workload's dtype.
+    ``distinct_rows`` is what the run visited (from its record); without it the expectation for uniform routing,
+    which is too much for ``zipf``. Dense work visits every row. Bytes, at the workload's dtype.
     """
     shape = workload.shape
     if not (conditional and shape.is_tree):
@@ -54,7 +57,7 @@ def compulsory_bytes(workload: Workload, distinct_rows: float | None = None, *, 
     elif distinct_rows is not None:
         rows = distinct_rows
     elif workload.routing == "single-path":
-        rows = float(shape.active if workload.batch else 0)
+        rows = expected_distinct_rows(shape, min(workload.batch, 1))
     else:
         rows = expected_distinct_rows(shape, workload.batch)
     return DTYPE_BYTES[workload.dtype] * shape.d * (2 * workload.batch + 2 * rows)

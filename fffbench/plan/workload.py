@@ -16,7 +16,7 @@ from fffbench.errors import UserError, one_of
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
 DTYPE_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
 DEVICES = ("cpu", "cuda")
-ROUTINGS = ("uniform", "single-path")
+ROUTINGS = ("uniform", "single-path", "zipf")
 CACHES = ("cold", "warm", "hot")
 CALLS = ("kernel", "torch", "graph")
 
@@ -71,6 +71,16 @@ class Shape:
         return self.trees > 0
 
     @property
+    def routers(self) -> int:
+        """Inner nodes of the leaf form, which only route; 0 in every other form, whose nodes are neurons."""
+        return int(self.trees * (2**self.levels - 1)) if self.leaf_width else 0
+
+    @property
+    def turns(self) -> int:
+        """Turns that decide a token's path through one tree; below the last level of the tree form lies nothing."""
+        return self.levels if self.leaf_width else max(0, self.levels - 1)
+
+    @property
     def active(self) -> int:
         """Neurons that one token evaluates: the path of every tree, or the routers and the leaf block."""
         if not self.is_tree:
@@ -80,9 +90,7 @@ class Shape:
     @property
     def leaves(self) -> int:
         """Paths through one tree."""
-        if not self.is_tree:
-            return 1
-        return int(2**self.levels) if self.leaf_width else int(2 ** (self.levels - 1))
+        return int(2**self.turns)
 
     @property
     def ceiling(self) -> float:
@@ -124,13 +132,16 @@ class Workload:
                 f"workload batch={self.batch}, threads={self.threads}, seed={self.seed}: "
                 "batch and seed must be at least 0 and threads at least 1"
             )
+        if self.routing == "zipf" and self.shape.turns > self.shape.d:
+            raise UserError(
+                f"routing zipf on {self.shape.id}: {self.shape.turns} turns need at least as many inputs, "
+                f"d={self.shape.d} has too few; use uniform or single-path"
+            )
 
     @property
     def id(self) -> str:
         """``d768-n4095-t1x12-b16384-fp32-uniform-cpu-2th-s0``."""
-        return (
-            f"{self.shape.id}-b{self.batch}-{self.dtype}-{self.routing}-{self.device}-{self.threads}th-s{self.seed}"
-        )
+        return f"{self.shape.id}-b{self.batch}-{self.dtype}-{self.routing}-{self.device}-{self.threads}th-s{self.seed}"
 
 
 @dataclass(frozen=True, order=True)
@@ -179,7 +190,8 @@ def parse_cell(text: str) -> Cell:
     match = _CELL.fullmatch(text) if len(text) <= _LONGEST_ID else None
     if match is None:
         raise UserError(
-            f"not a cell id: {text[:80]!r}; one looks like fff_cpu@d768-n4095-t1x12-b1-fp32-uniform-cpu-1th-s0@cold-kernel"
+            f"not a cell id: {text[:80]!r}; "
+            "one looks like fff_cpu@d768-n4095-t1x12-b1-fp32-uniform-cpu-1th-s0@cold-kernel"
         )
     part = match.groupdict()
     d, n = int(part["d"]), int(part["n"])
