@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -124,3 +125,29 @@ def to_svg(figure: Drawing, name: str, description: Sequence[str]) -> Markup:
     desc = f'<desc id="{name}-desc">{escape(" ".join(description))}</desc>'
     start = text.index(">") + 1
     return Markup(text[:start] + desc + text[start:])  # noqa: S704 - matplotlib escapes its text, escape() the rest
+
+
+def to_file(svg: Markup) -> str:
+    """An inline drawing as an SVG file of its own: the page's colours, its font and a background come with it."""
+    light, dark = _variables()
+    style = (
+        f'svg{{{light}background:var(--paper);font-family:system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif}}'
+        f"@media (prefers-color-scheme:dark){{svg{{{dark}}}}}"
+    )
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert box is not None
+    width, height = (float(number) for number in box.groups())
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
+        f'width="{width:g}" height="{height:g}" {box[0]}>\n<style>{style}</style>\n'
+        f'<rect width="100%" height="100%" fill="var(--paper)" rx="6"/>\n'
+    )
+    body = str(svg)[svg.index(">") + 1 :]
+    return head + body.rstrip() + "\n"
+
+
+def _variables() -> tuple[str, str]:
+    """The colour variables of the style sheet, for light and for dark."""
+    css = (Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8")
+    light, dark = re.findall(r":root\{(.*?)\}", css, re.DOTALL)[:2]
+    return tuple(";".join(re.findall(r"--[\w-]+:#\w+", part)) + ";" for part in (light, dark))  # type: ignore[return-value]
