@@ -1,10 +1,9 @@
-"""Every way this project is used, as a session: ``nox -s reproduce``, ``tests``, ``report``, ``bench``, ``lint``, ``asv``.
+"""Every way this project is used, as a session: ``nox -s reproduce``, ``tests``, ``report``, ``bench``, ``lint``.
 
 Only sessions that measure or check kernels install torch; the report renders from ``results/`` without it.
 """
 
 from __future__ import annotations
-
 
 import nox
 

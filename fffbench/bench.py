@@ -14,7 +14,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ from fffbench.measure.session import Plan, Progress, Session
 from fffbench.plan.matrix import Axes, Names, cells, preset
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.results.journal import Journal
-from fffbench.units import duration
 from fffbench.results.record import FORMAT, CellInfo, Check, Machine, RunInfo, Skipped
+from fffbench.units import duration
 
 JOURNAL_SUFFIX = ".journal"
 SOURCES = {".py", ".cpp", ".hpp", ".cu", ".cuh"}
@@ -39,7 +39,7 @@ class Options:
     """What the user asked for; ``None`` leaves the preset's own value."""
 
     preset: str = "quick"
-    axes: Axes = Axes()
+    axes: Axes = field(default_factory=Axes)
     processes: int | None = None
     sample_seconds: float | None = None
     budget_seconds: float | None = None
@@ -264,7 +264,10 @@ def sources_digest() -> str:
     root = Path(__file__).parent
     digest = hashlib.sha256()
     files = sorted(
-        path for room in ("plan", "implementations", "measure") for path in (root / room).rglob("*") if path.suffix in SOURCES
+        path
+        for room in ("plan", "implementations", "measure")
+        for path in (root / room).rglob("*")
+        if path.suffix in SOURCES
     )
     from fffbench import _cpu
 

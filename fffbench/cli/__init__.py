@@ -30,7 +30,7 @@ measuring.add_to(app)
 reading.add_to(app)
 
 # Typer carries its own copy of click and exports only the leaves of its errors: this is their common base.
-_ClickError = typer.BadParameter.__mro__[2]
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ def list_implementations(as_json: Json = False) -> None:
     from fffbench.implementations.registry import implementations
     from fffbench.plan.workload import Shape, Workload
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for item in implementations().values():
         reasons = [
             item.unsupported(Workload(Shape.tree(768, 1, 12), batch, item.dtypes[0], device=device))
@@ -52,7 +52,9 @@ def list_implementations(as_json: Json = False) -> None:
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
-        print(f"{row['name']:<20} {row['family']:<10} {row['device']:<10} {' '.join(row['dtypes']):<20} {row['summary']}")
+        print(
+            f"{row['name']:<20} {row['family']:<10} {row['device']:<10} {' '.join(map(str, row['dtypes'])):<20} {row['summary']}"
+        )
         if row["unsupported"]:
             print(f"{'':<20} not here: {row['unsupported']}")
 
@@ -114,9 +116,11 @@ def _check_one(name: str, dtype: str, device: str) -> dict[str, Any]:
     }
 
 
-def run(  # noqa: PLR0913  (one option an axis)
+def run(
     preset: Annotated[str, typer.Option(help="which cells: see the README's list of presets")] = "quick",
-    budget: Annotated[str | None, typer.Option(help="time budget, such as 30m; costly cells lose processes first")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="time budget, such as 30m; costly cells lose processes first")
+    ] = None,
     results: ResultsDir = Path("results"),
     implementations: Listed = None,
     d: Listed = None,
@@ -158,7 +162,8 @@ def run(  # noqa: PLR0913  (one option an axis)
         raise UserError(f"--results {str(results)!r} is not a folder")
     planned = bench.prepare(wanted, results, lambda text: print(text, file=sys.stderr, flush=True))
     print(
-        f"{len(planned.plan.cells)} cells in {planned.plan.processes} fresh processes each on {planned.run.machine.id}: "
+        f"{len(planned.plan.cells)} cells in {planned.plan.processes} fresh processes each on "
+        f"{planned.run.machine.id}: "
         f"about {duration(planned.seconds)}"
         + (f"; {len(planned.run.skipped)} cells cannot run here, reasons in the report" if planned.run.skipped else ""),
         file=sys.stderr,

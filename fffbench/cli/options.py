@@ -20,11 +20,13 @@ def parse_duration(text: str) -> float:
     """Seconds of ``90``, ``90s``, ``30m`` or ``1.5h``."""
     match = _DURATION.fullmatch(text.strip())
     if match is None or float(match[1]) <= 0:
-        raise UserError(f"--budget {text!r}: write a positive number of seconds, or a number with s, m or h, such as 30m")
+        raise UserError(
+            f"--budget {text!r}: write a positive number of seconds, or a number with s, m or h, such as 30m"
+        )
     return float(match[1]) * _SECONDS[match[2]]
 
 
-def axes(  # noqa: PLR0913  (one argument an axis)
+def axes(
     *,
     implementations: str | None = None,
     d: str | None = None,

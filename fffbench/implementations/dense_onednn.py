@@ -22,7 +22,7 @@ def unsupported(workload: Workload) -> str | None:
     """The operator is part of torch's CPU builds with oneDNN, but private: its absence is a reason, not a crash."""
     import torch
 
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return "this torch was built without oneDNN"
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return "this torch has no mkldnn::_linear_pointwise operator"
@@ -35,7 +35,7 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     """Pad the neurons; oneDNN wants both weights as (out, in)."""
     import torch
 
-    linear = torch.ops.mkldnn._linear_pointwise
+    linear = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001  (torch has no public way to this matmul)
     rows = round_up(weights.w1.shape[0], NEURON_MULTIPLE)
     w1, output_weight = pad_rows(weights.w1, rows), pad_rows(weights.w2, rows).t().contiguous()
     tile = tile_tokens("cpu", workload.batch)

@@ -1,1 +1,1 @@
-"""How it is measured: data on the device, the check, the clock, fresh processes, the machine's fingerprint and ceilings."""
+"""How it is measured: data, the check, the clock, fresh processes, the machine's fingerprint and ceilings."""

@@ -20,7 +20,7 @@ SECONDS = 0.05  # of one repeat: long against a timer tick, short against drifts
 CACHE_BYTES = 512 * 1024  # half of the smallest private L2 among today's server cores (1 MiB)
 
 
-def measure(threads: Iterable[int], cuda: bool) -> Ceilings:
+def measure(threads: Iterable[int], *, cuda: bool) -> Ceilings:
     """All ceilings at the given thread counts, and the accelerator's when ``cuda``."""
     from fffbench import _cpu
 

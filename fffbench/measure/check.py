@@ -114,7 +114,7 @@ def _distinct_rows(rows: npt.NDArray[np.int64], batch: int) -> float:
 
 def _alternatives(x: Array, w1: Array, w2: Array, w1_norm: Array, dtype: str, shape: Shape) -> Array:
     """Outputs of one token along every admissible path but the reference's own: (paths, d)."""
-    x_norm = np.linalg.norm(x)
+    x_norm = np.asarray(np.linalg.norm(x))
     totals = [(np.zeros_like(x), False)]  # an output, and whether it left the reference's path
     for t in range(shape.trees):
         first = t * (2**shape.levels - 1)

@@ -82,7 +82,11 @@ def machine_id(facts: dict[str, str]) -> str:
 
 def observed() -> dict[str, str]:
     """What this run saw: versions, governor, load. Read before and after a run."""
-    facts = {"python": platform.python_version(), "kernel": platform.release().split("-")[0], "libc": " ".join(platform.libc_ver())}
+    facts = {
+        "python": platform.python_version(),
+        "kernel": platform.release().split("-")[0],
+        "libc": " ".join(platform.libc_ver()),
+    }
     for package in PACKAGES:
         try:
             facts[package] = version(package)

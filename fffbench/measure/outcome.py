@@ -44,4 +44,3 @@ def outcome_from_json(entry: dict[str, Any]) -> Outcome:
 def failed(cell: Cell, process: int, reason: str, wall: float = 0.0) -> Outcome:
     """The outcome of a cell that could not be measured."""
     return Outcome(cell.id, process, failure=reason, wall=wall)
-

@@ -52,7 +52,9 @@ class Round:
         """Enter a with block; leaving it ends the worker."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End the worker and whatever child it has."""
         self.close()
 

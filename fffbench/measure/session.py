@@ -55,7 +55,9 @@ def allot(costs: dict[Cell, float], processes: int, seconds: float) -> dict[Cell
     allotted = dict.fromkeys(costs, processes)
     total = sum(cost * processes for cost in costs.values())
     while total > seconds:
-        heaviest = max((cell for cell in costs if allotted[cell] > 1), key=lambda c: costs[c] * allotted[c], default=None)
+        heaviest = max(
+            (cell for cell in costs if allotted[cell] > 1), key=lambda c: costs[c] * allotted[c], default=None
+        )
         if heaviest is None:
             break
         allotted[heaviest] -= 1
@@ -103,14 +105,16 @@ class Session:
             for cell in self._plan.cells
             if cell.id not in self._broken and (cell.id, index) not in self._done and index < allotted[cell]
         ]
-        random.Random(f"{self._seed}/{index}").shuffle(cells)
+        random.Random(f"{self._seed}/{index}").shuffle(cells)  # noqa: S311  (an order, not a secret)
         return cells
 
     def _allotment(self) -> dict[Cell, int]:
         costs = {cell: self._cost[cell] for cell in self._plan.cells if cell.id not in self._broken}
         if self._plan.budget_seconds is None:
             return dict.fromkeys(costs, self._plan.processes)
-        spent = sum(self._cost[cell] for cell in costs for i in range(self._plan.processes) if (cell.id, i) in self._done)
+        spent = sum(
+            self._cost[cell] for cell in costs for i in range(self._plan.processes) if (cell.id, i) in self._done
+        )
         elapsed = time.monotonic() - self._start
         return allot(costs, self._plan.processes, max(0.0, self._plan.budget_seconds - elapsed) + spent)
 

@@ -72,7 +72,9 @@ def gelu_slope(z: Array) -> Array:
     return np.asarray(ndtr(z) + z * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
 
 
-def output_std(z: Array, activation: Array, z_std: Array, w2_norm: Array, y_norm: Array, dtype: str) -> tuple[Array, Array]:
+def output_std(
+    z: Array, activation: Array, z_std: Array, w2_norm: Array, y_norm: Array, dtype: str
+) -> tuple[Array, Array]:
     """Standard deviation of a token's error norm, and the token's scale.
 
     ``z``, ``activation`` and ``z_std`` are (tokens, k) over the k neurons that contribute, ``w2_norm`` broadcasts

@@ -63,7 +63,7 @@ def main() -> None:
     os.dup2(2, 1)
     import torch  # noqa: F401  (the point of this process: children start with it imported)
 
-    from fffbench.measure import cellrun  # noqa: F401
+    from fffbench.measure import cellrun
 
     data = DataCache()
     gc.collect()
@@ -104,7 +104,7 @@ def _do(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
     from fffbench.measure import ceilings, cellrun, check
 
     if job["task"] == "ceilings":
-        _emit(events, {"event": "ceilings", "values": ceilings.measure(job["threads"], job["cuda"])})
+        _emit(events, {"event": "ceilings", "values": ceilings.measure(job["threads"], cuda=job["cuda"])})
         return
     for position, cell in enumerate(map(parse_cell, job["cells"])):
         drawn = data.get(cell.workload, cellrun.data_tokens(cell))

@@ -35,7 +35,7 @@ NAIVE = ("cmm_gather_bmm", "cmm_masked")
 
 @dataclass(frozen=True)
 class Block:
-    """A product of axes. ``threads`` holds counts or ``"all"``; ``implementations`` names, or families by ``family:``."""
+    """A product of axes. ``threads`` are counts or ``"all"``; ``implementations`` names, or families as ``family:fff``."""
 
     implementations: tuple[str, ...]
     shapes: tuple[Shape, ...] = (PUBLISHED,)
@@ -133,7 +133,7 @@ PAPER = Preset(
 
 WIDTH = Preset(
     "width",
-    "255 to 131071 neurons (8 to 17 levels) at batch 1024, all threads; on a GPU to 2**20 neurons and at batch 16384 too",
+    "255 to 131071 neurons (8 to 17 levels) at batch 1024; on a GPU to 2**20 neurons, at batch 16384 too",
     (
         Block(
             (*DENSE, "family:fff"),

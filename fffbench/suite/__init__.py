@@ -71,8 +71,8 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], o
     output_json["fffbench"] = finished(config).run.model_dump()
 
 
-def replay(benchmark: Any, info: CellInfo) -> None:  # noqa: ANN401  (pytest-benchmark's fixture has no public type)
-    """Give ``benchmark`` the samples of ``info``: one round a sample, its clock reading 0 before and the sample after."""
+def replay(benchmark: Any, info: CellInfo) -> None:
+    """Give ``benchmark`` the samples of ``info``: a round for each, its clock reading 0 before and the sample after."""
     benchmark.extra_info["fffbench"] = info.model_dump()
     benchmark.group = info.cell.split("@", 1)[1]
     samples = [sample for process in info.processes for sample in process]

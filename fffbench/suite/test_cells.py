@@ -11,7 +11,7 @@ from fffbench.suite import replay, replayed_clock
 
 
 @pytest.mark.benchmark(timer=replayed_clock)
-def test_cell(benchmark: Any, measured: CellInfo) -> None:  # noqa: ANN401  (pytest-benchmark's fixture)
+def test_cell(benchmark: Any, measured: CellInfo) -> None:
     """The output was right in every process, and these are the samples."""
     assert measured.check.error <= measured.check.tolerance
     replay(benchmark, measured)

@@ -1,4 +1,4 @@
-"""Runs on bad days: kernels that crash, hang, lie or eat all memory, and disks that fill up, cost their own cells only."""
+"""Runs on bad days: kernels that crash, lie or eat all memory, and disks that fill up, cost their own cells only."""
 
 import json
 import os
@@ -60,7 +60,11 @@ def run(results, environment, *more):
         *("--seconds", "0.02", "--processes", "2", "--cache", "hot", "--call", "kernel", "--routing", "uniform"),
     )
     return subprocess.run(
-        [sys.executable, "-m", "fffbench", *arguments, *more], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-m", "fffbench", *arguments, *more],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
 
 
@@ -118,7 +122,9 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_what_was_measured_stays_readable(small_disk):
-    done = run(small_disk / "results", dict(os.environ), "--implementations", "fff_cpu,dense_linear", "--processes", "8")
+    done = run(
+        small_disk / "results", dict(os.environ), "--implementations", "fff_cpu,dense_linear", "--processes", "8"
+    )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]

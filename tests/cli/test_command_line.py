@@ -149,7 +149,9 @@ def test_after_sigkill_the_same_command_continues_and_measures_nothing_twice(tmp
     results = tmp_path / "results"
     command = [sys.executable, "-m", "fffbench", *quick_run(results, "--processes", "5")]
     for wanted in (4, 11, 17):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         wait_for_outcomes(results, wanted)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -158,7 +160,10 @@ def test_after_sigkill_the_same_command_continues_and_measures_nothing_twice(tmp
     assert done.returncode == 0, done.stderr
     assert "continuing" in done.stderr
     [path] = results.glob("matrix/*/*.json")
-    cells = {b["extra_info"]["fffbench"]["cell"]: b["extra_info"]["fffbench"] for b in json.loads(path.read_text())["benchmarks"]}
+    cells = {
+        b["extra_info"]["fffbench"]["cell"]: b["extra_info"]["fffbench"]
+        for b in json.loads(path.read_text())["benchmarks"]
+    }
     assert len(cells) == 6
     assert all(len(info["processes"]) == 5 for info in cells.values())
     for outcome in before:

@@ -10,8 +10,7 @@ from fffbench.plan.workload import Shape, Workload
 
 def rows_of(workload, tokens):
     data = routing.make(workload, tokens)
-    walk = tree(*(array.astype(np.float64) for array in (data.x, data.w1, data.w2)), workload.shape)
-    return walk
+    return tree(*(array.astype(np.float64) for array in (data.x, data.w1, data.w2)), workload.shape)
 
 
 @pytest.mark.parametrize("shape", [Shape.tree(768, 1, 12), Shape.tree(64, 5, 4), Shape.tree(100, 40, 1)])
