@@ -52,9 +52,8 @@ def list_implementations(as_json: Json = False) -> None:
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
-        print(
-            f"{row['name']:<20} {row['family']:<10} {row['device']:<10} {' '.join(map(str, row['dtypes'])):<20} {row['summary']}"
-        )
+        dtypes = " ".join(row["dtypes"])
+        print(f"{row['name']:<20} {row['family']:<10} {row['device']:<10} {dtypes:<20} {row['summary']}")
         if row["unsupported"]:
             print(f"{'':<20} not here: {row['unsupported']}")
 
