@@ -35,7 +35,7 @@ NAIVE = ("cmm_gather_bmm", "cmm_masked")
 
 @dataclass(frozen=True)
 class Block:
-    """A product of axes; ``threads`` are counts or ``"all"``, ``implementations`` names or families (``family:fff``)."""
+    """A product of axes; ``threads`` are counts or ``"all"``, ``implementations`` names or ``family:fff``."""
 
     implementations: tuple[str, ...]
     shapes: tuple[Shape, ...] = (PUBLISHED,)
