@@ -63,12 +63,12 @@ class Answer:
     device: str
     rows: tuple[Speedup, ...]
 
-    @property
-    def phrase(self) -> str:
-        """``116x [112, 121] faster at batch 16384 in fp32 on Test CPU``."""
+    def phrase(self, said_batch: int | None = None) -> str:
+        """``116x [112, 121] faster at batch 16384 in fp32 on Test CPU``, without the batch that was just said."""
         parts: list[str] = []
         for row in self.rows:
-            at = f" at batch {row.batch}" if not parts or row.batch != self.rows[0].batch else ""
+            at = f" at batch {row.batch}" if row.batch != said_batch else ""
+            said_batch = row.batch
             thin = " (provisional)" if row.provisional else ""
             parts.append(f"{_gain(row)}{at} in {row.dtype}{thin}")
         return f"{_and(parts)} on {self.name}"
@@ -111,7 +111,8 @@ def answers(results: Results, rows: Sequence[Speedup]) -> list[Answer]:
 def _sentence(found: Sequence[Answer]) -> str:
     """The answers that share a layer, as one sentence."""
     row = found[0].rows[0]
-    phrases = "; ".join(answer.phrase for answer in found)
+    batches = [None, *(answer.rows[-1].batch for answer in found)]
+    phrases = "; ".join(answer.phrase(batch) for answer, batch in zip(found, batches, strict=False))
     return f"Against the best dense layer, the FFF layer ({row.d} to {row.n}, {row.trees}x{row.levels}) is {phrases}."
 
 

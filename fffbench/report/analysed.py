@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fffbench.analysis.attribution import Attribution, attributions
 from fffbench.analysis.breakeven import BreakEven, break_even
 from fffbench.analysis.claims import ClaimRow, judge_all
+from fffbench.analysis.devices import Saving, savings
 from fffbench.analysis.headline import Answer, answers
 from fffbench.analysis.history import Series, history
 from fffbench.analysis.roofline import Bound, DenseStrength, bound_of, dense_strength
@@ -27,6 +28,7 @@ class Analysis:
     bounds: dict[str, Bound | None]
     shares: dict[str, float | None]
     crossings: list[BreakEven]
+    savings: list[Saving]
     strength: list[DenseStrength]
     answers: list[Answer]
     attributions: list[Attribution]
@@ -53,6 +55,7 @@ def analyse(results: Results) -> Analysis:
         bounds=bounds,
         shares=shares,
         crossings=break_even(rows),
+        savings=savings(found),
         strength=dense_strength(results),
         answers=found,
         attributions=attributions(results, found, rows),

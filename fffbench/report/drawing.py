@@ -83,7 +83,7 @@ def times_label(value: float, _: int | None = None) -> str:
 
 def count_label(value: float, _: int | None = None) -> str:
     """``16384`` for an axis."""
-    return f"{value:g}" if value < 1e5 else f"{value:.0e}"
+    return f"{value:g}" if value < 1e5 else f"{value / 1e3:.0f}k"
 
 
 def seconds_label(value: float, _: int | None = None) -> str:

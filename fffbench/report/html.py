@@ -11,6 +11,7 @@ from markupsafe import Markup
 from fffbench.analysis import headline as answer
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.claims import ClaimRow
+from fffbench.analysis.devices import Saving
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import process_medians
@@ -60,6 +61,7 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
         ("speedup.csv", Speedup, analysis.rows),
         ("claims.csv", ClaimRow, analysis.claims),
         ("breakeven.csv", BreakEven, analysis.crossings),
+        ("savings.csv", Saving, analysis.savings),
     ):
         columns = [field.name for field in fields(kind)]
         write_csv(out / name, (vars(row) for row in rows), columns)

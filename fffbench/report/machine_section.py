@@ -19,8 +19,11 @@ def machine_views(analysis: Analysis) -> list[MachineView]:
         name = machine_name(results.machines[machine], device)
         main = [row for row in rows if row.main]
         other = [row for row in rows if not row.main]
+        in_graph = any(row.call == "graph" for row in main)
+        called = "bare kernel inside a CUDA graph" if in_graph else "bare kernel"
         drawn = (
             curves.against_batch(rows, f"batch{index}", name),
+            curves.against_width(rows, f"width{index}", name),
             roofs.against_roofline(_points(analysis, machine, device), f"roof{index}", name),
         )
         weak = [item for item in analysis.strength if (item.machine, item.device) == (machine, device)]
@@ -35,12 +38,13 @@ def machine_views(analysis: Analysis) -> list[MachineView]:
                     main,
                     analysis.anchors,
                     f"main{index}",
-                    "Cold caches, bare kernel, uniform routing. A speed-up stands with its 95 % interval and, smaller, "
+                    f"Cold caches, {called}, uniform routing. A speed-up stands with its 95 % interval and, smaller, "
                     "the baseline it is over; a time with its error and its share of the roofline. Numbers link "
                     "to samples.",
                     protocols=False,
                 ),
                 other=tables.speedup_table(other, analysis.anchors, f"other{index}", "", protocols=True),
+                calls=tables.calls_table(rows, analysis.anchors, f"calls{index}"),
                 strength=tuple(item.sentence for item in weak if not item.strong),
             )
         )

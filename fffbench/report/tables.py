@@ -6,6 +6,7 @@ import csv
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
@@ -120,6 +121,57 @@ def speedup_table(
     head = left + tuple(BASELINE_HEAD[COLUMNS.index(column)] for column in columns)
     numeric = (False, False, False, True, True, True) + (False,) * (len(left) - len(HEAD)) + (True,) * len(columns)
     return Table(table_id, head, numeric, body, "speedup.csv", caption, filterable=True)
+
+
+CALL_HEAD = {
+    "kernel": "bare kernel, launched",
+    "torch": "torch call",
+    "graph": "inside a CUDA graph",
+}
+
+
+def calls_table(rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: str) -> Table | None:
+    """What the call costs: a line per cell measured through several calls, a column per call; cold, uniform."""
+    lines: dict[tuple[object, ...], dict[str, Speedup]] = defaultdict(dict)
+    for row in rows:
+        fits = (row.cache, row.routing, row.baseline, row.baseline_threads) == ("cold", "uniform", *COLUMNS[1])
+        if fits and row.time is not None:
+            key = (*_line_key(replace(row, call="kernel")),)
+            lines[key][row.call] = row
+    lines = {key: line for key, line in lines.items() if len(line) > 1}
+    if not lines:
+        return None
+    calls = [call for call in CALLS if any(call in line for line in lines.values())]
+    body = []
+    for _, line in sorted(lines.items()):
+        row = next(iter(line.values()))
+        body.append(
+            (
+                Cell(row.implementation, row.family),
+                Cell(layer(row)),
+                Cell(row.dtype),
+                Cell(str(row.batch)),
+                Cell(str(row.threads)),
+                *(_call_cell(line.get(call), anchors) for call in calls),
+            )
+        )
+    return Table(
+        table_id,
+        (*HEAD[:5], *(CALL_HEAD[call] for call in calls)),
+        (False, False, False, True, True, *(True for _ in calls)),
+        tuple(body),
+        "speedup.csv",
+        "The same cell through different calls, cold caches, uniform routing: its time and, smaller, the speed-up over "
+        "the best dense layer through the same call at the same thread count.",
+        filterable=True,
+    )
+
+
+def _call_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
+    if row is None or row.time is None:
+        return Cell("not measured", words=True)
+    small = ratio(row.speedup, row.low, row.high) if row.speedup is not None else row.reason or ""
+    return Cell(seconds(row.time), small, anchors.get(row.record or "", ""), f"{row.time:.6g}")
 
 
 def _line_key(row: Speedup) -> tuple[object, ...]:

@@ -82,6 +82,7 @@ class MachineView:
     figures: tuple[Figure, ...] = ()
     main: Table | None = None
     other: Table | None = None
+    calls: Table | None = None
     strength: tuple[str, ...] = ()
 
 
@@ -121,7 +122,8 @@ class Page:
     claims: tuple[ClaimView, ...]
     machines: tuple[MachineView, ...]
     why: tuple[Figure, ...]
-    break_even: Table | None
+    break_even: tuple[Table, ...]
+    savings: Table | None
     maps: tuple[Figure, ...]
     history: tuple[Figure, ...]
     history_table: Table | None

@@ -92,8 +92,8 @@ def test_break_even_is_interpolated_between_batches_and_never_beyond(tmp_path):
         cells |= {cell_id("dense_linear", batch=batch): [1.0] * 6, cell_id("fff_cpu", batch=batch): [1 / gain] * 6}
     write_run(tmp_path, cells=cells)
     one, many, ceiling = break_even(speedups(load(tmp_path)))
-    assert one.batch == pytest.approx(2)
+    assert one.first == pytest.approx(2)
     assert one.interpolated
     assert one.sure_from == 4
-    assert (many.batch, ceiling.batch) == (None, None)
-    assert (many.best, many.best_batch) == (8.0, 16)
+    assert (many.first, ceiling.first) == (None, None)
+    assert (many.best, many.best_at) == (8.0, 16)

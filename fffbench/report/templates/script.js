@@ -9,6 +9,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
     let up = false;
     button.onclick = () => {
       up = !up;
+      for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
       const key = row => { const cell = row.cells[column]; return cell.dataset.s ?? cell.textContent; };
       const rows = [...body.rows].sort((a, b) => {
         const x = key(a), y = key(b), p = parseFloat(x), q = parseFloat(y);
