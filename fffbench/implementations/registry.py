@@ -8,6 +8,7 @@ group ``fffbench.implementations``) with
     DTYPES   the dtypes it computes in (inputs and outputs are stored in that dtype, tf32 in fp32)
     unsupported(workload) -> str | None    a sentence if it cannot run that workload here, else None
     prepare(weights, workload) -> Layer    untimed; sees weights and shapes, never inputs
+    SLOW_TO_PREPARE (optional)  True where prepare takes a second or more: conformance then tries two batches only
 
 and a first docstring line that says what it is. Its ``unsupported`` must not
 raise; importing the module must not import torch, triton or CUDA (imports

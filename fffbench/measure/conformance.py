@@ -18,6 +18,7 @@ from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 BATCHES = (0, 1, 3, 64, 257)
+FEW_BATCHES = (1, 257)  # for what is slow to prepare
 TREES = (
     Shape.tree(16, 1, 1),
     Shape.tree(1, 1, 3),
@@ -73,6 +74,8 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
     reason = chosen.unsupported(workload)
     if reason is not None:
         return reason
+    if getattr(chosen.module, "SLOW_TO_PREPARE", False) and workload.batch not in FEW_BATCHES:
+        return f"{name} is slow to prepare: only batches {' and '.join(map(str, FEW_BATCHES))} are tried"
     cell = Cell(name, workload, Protocol("hot", "kernel"))
     cellrun.set_threads(workload.threads)
     if workload.device == "cuda":
