@@ -75,6 +75,7 @@ class ClaimRow:
     note: str
     chart: bool
     decides: bool  # whether the verdict rests on it; others are shown beside it
+    command: str  # measures its cells; empty where no command line can name them
     difference: str  # what makes the two sets of conditions differ, factor by factor
 
     def to_json(self) -> dict[str, Any]:
@@ -335,7 +336,36 @@ def _row(
         note=claim.note,
         chart=claim.chart,
         decides=decides,
+        command=_command(claim),
         difference=difference,
+    )
+
+
+def _command(claim: Claim) -> str:
+    """The command that measures the cells of a claim about a tree."""
+    want = claim.workload
+    if claim.kind != "ratio" or want is None or not want.trees or want.leaf_width:
+        return ""
+    names: list[str] = []
+    for conditions in claim.conditions.values():
+        subject = conditions.subject or claim.subject
+        assert subject is not None
+        names += subject.implementations or (f"family:{subject.family}",)
+    axes: dict[str, Sequence[object]] = {
+        "d": [want.d],
+        "levels": [want.levels],
+        "trees": [want.trees],
+        "batches": [want.batch],
+        "dtypes": [want.dtype],
+        "devices": want.devices,
+        "implementations": ["family:dense", *names],
+        "routing": [conditions.routing for conditions in claim.conditions.values()],
+        "cache": [conditions.cache for conditions in claim.conditions.values()],
+        "call": [call for conditions in claim.conditions.values() for call in conditions.call],
+        "threads": ["1", "all"],
+    }
+    return "fffbench run " + " ".join(
+        f"--{axis} {','.join(map(str, dict.fromkeys(values)))}" for axis, values in axes.items()
     )
 
 

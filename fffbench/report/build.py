@@ -7,7 +7,7 @@ from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.headline import headline, machine_name
 from fffbench.report import forest, history_section
 from fffbench.report.analysed import Analysis
-from fffbench.report.claim_section import claim_views
+from fffbench.report.claim_section import claim_views, claims_table
 from fffbench.report.machine_section import fingerprints, machine_views
 from fffbench.report.maps import width_by_batch
 from fffbench.report.samples import medians_text, strip
@@ -35,12 +35,14 @@ FILES = (
 def build(analysis: Analysis) -> Page:
     """The page of an analysis."""
     results = analysis.results
+    views = claim_views(analysis)
     return Page(
         title=TITLE,
         headline=headline(results, analysis.rows),
         summary=_summary(analysis),
         hero=forest.forest(analysis.claims, CEILING, places(analysis)),
-        claims=tuple(claim_views(analysis)),
+        claims=tuple(views),
+        claims_table=claims_table(views),
         machines=tuple(machine_views(analysis)),
         why=_why(analysis),
         break_even=tuple(table for axis in ("batch", "neurons") if (table := _break_even(analysis, axis)) is not None),

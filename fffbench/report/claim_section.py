@@ -9,7 +9,7 @@ from fffbench.analysis import claims as verdicts
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.headline import machine_name
 from fffbench.report.analysed import Analysis
-from fffbench.report.view import Cell, ClaimView, Finding
+from fffbench.report.view import Cell, ClaimView, Finding, Table
 from fffbench.results.store import Results
 from fffbench.units import number, ratio
 
@@ -58,10 +58,36 @@ def claim_views(analysis: Analysis) -> list[ClaimView]:
                 first.source,
                 CONFIDENCE[first.confidence],
                 first.note,
+                first.command,
                 tuple(findings),
             )
         )
     return found
+
+
+def claims_table(views: Sequence[ClaimView]) -> Table | None:
+    """The ledger at a glance: a line per claim and machine, to sort and to filter; details follow it."""
+    rows = []
+    for view in views:
+        for finding in view.findings:
+            reason = "" if finding.fair or finding.published else finding.reason
+            rows.append(
+                (
+                    Cell(view.shown, link=f"claim-{view.id}"),
+                    Cell(view.statement, view.confidence),
+                    Cell(f"{finding.icon} {finding.verdict}", finding.machine, badge=finding.verdict),
+                    Cell(reason, words=True) if reason else _first(finding.published),
+                    _first(finding.fair),
+                )
+            )
+    if not rows:
+        return None
+    head = ("Published", "Claim", "Verdict", "Published conditions", "Fair conditions")
+    return Table("claims-table", head, (True, False, False, True, True), tuple(rows), "claims.csv", filterable=True)
+
+
+def _first(values: Sequence[Cell]) -> Cell:
+    return Cell(values[0].main, values[0].small, values[0].link) if values else Cell()
 
 
 def _reason(rows: Sequence[ClaimRow]) -> str:

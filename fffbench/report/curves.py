@@ -88,6 +88,7 @@ def _chart(
         figure, (axes,) = drawing.new(6.4, 3.9)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        _levels(axes, bounds)
         ends: list[tuple[float, float, str, str]] = []
         for index, line in enumerate(sorted(lines, reverse=True)):
             best = _best([row for row in rows if key(row) == line], axis)
@@ -100,7 +101,6 @@ def _chart(
                 + ", ".join(f"{axis} {getattr(row, axis)} {ratio(row.speedup or 0, row.low, row.high)}" for row in best)
                 + "."
             )
-        _levels(axes, bounds)
         _end_labels(axes, ends)
         axes.set_xlabel("batch, tokens" if axis == "batch" else "neurons")
         axes.set_ylabel("times faster than best dense")

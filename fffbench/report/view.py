@@ -31,6 +31,7 @@ class Cell:
     link: str = ""
     sort: str = ""
     words: bool = False
+    badge: str = ""  # the verdict whose colour it has
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class Table:
     csv: str
     caption: str = ""
     filterable: bool = False
+
+    @property
+    def labels(self) -> str:
+        """The heads as CSS variables, which label the cells on a phone; only characters that CSS takes as they are."""
+        words = ("".join(c for c in head if c.isalnum() or c in " ,/-")[:40] for head in self.head)
+        return ";".join(f"--h{index}:'{text}'" for index, text in enumerate(words, start=1))
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,13 @@ class ClaimView:
     source: str
     confidence: str
     note: str
+    command: str
     findings: tuple[Finding, ...]
+
+    @property
+    def verdicts(self) -> tuple[tuple[str, str], ...]:
+        """Verdict and icon of each finding, each once."""
+        return tuple(dict.fromkeys((finding.verdict, finding.icon) for finding in self.findings))
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,7 @@ class Page:
     summary: str
     hero: Figure | None
     claims: tuple[ClaimView, ...]
+    claims_table: Table | None
     machines: tuple[MachineView, ...]
     why: tuple[Figure, ...]
     break_even: tuple[Table, ...]

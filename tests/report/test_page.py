@@ -11,7 +11,7 @@ import time
 from html.parser import HTMLParser
 
 import pytest
-from synthetic import STABLE, cell_id, quick_cells, run_json, write_run
+from synthetic import CONTROL, OPTIMISED, STABLE, cell_id, quick_cells, run_json, write_history, write_run
 
 from fffbench.errors import UserError
 from fffbench.plan.workload import Shape
@@ -173,6 +173,74 @@ def test_other_shapes_and_devices_render(tmp_path):
     )
     text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
     assert "on Some GPU" in text
+
+
+def test_a_stepped_kernel_stands_on_the_page_with_its_commit(tmp_path):
+    pytest.importorskip("asv")
+    values = [[1e-3, 1e-2]] * 6 + [[1.8e-3, 1e-2]] * 6
+    write_history(tmp_path / "results", {OPTIMISED: values, CONTROL: [[1, 1]] * 12})
+    text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
+    assert "1.80x slower from 07ababab on" in text
+    assert "Over the commits of this project" in text
+    with (tmp_path / "out" / "history.csv").open() as file:
+        steps = [row["commit"][:2] for row in csv.DictReader(file) if row["step"]]
+    assert steps == ["07"]
+
+
+def test_hostile_names_in_the_history_are_text(tmp_path):
+    write_history(tmp_path / "results", {OPTIMISED: [[1, 1]] * 3})
+    for path in (tmp_path / "results" / "asv").rglob("*.json"):
+        value = json.loads(path.read_text())
+        if "results" in value:
+            value["env_name"] = ATTACK[:90]
+            value["results"] = {ATTACK[:60]: value["results"][OPTIMISED]}
+            value["results"][ATTACK[:60]][1][0] = [ATTACK[:90]]
+            path.write_text(json.dumps(value))
+    tags = parsed(render(load(tmp_path / "results"), tmp_path / "out"))
+    assert tags.tags.count("script") == 1
+    assert not any(name.startswith("on") for name in tags.attributes)
+
+
+def test_cpu_and_gpu_of_one_machine_are_answers_of_their_own_and_a_gpus_call_is_the_graph(tmp_path):
+    cells = {}
+    for device, name in (("cpu", "fff_cpu"), ("cuda", "fff_cuda")):
+        for call in ("kernel", "torch", *(("graph",) if device == "cuda" else ())):
+            axes = {"device": device, "call": call}
+            gain = {"kernel": 10, "torch": 5, "graph": 20}[call]
+            cells |= {cell_id("dense_linear", **axes): [1.0] * 6, cell_id(name, **axes): [1 / gain] * 6}
+    write_run(tmp_path / "results", cells=cells, stable={"cpu": "Some CPU", "gpu": "Some GPU"})
+    results = load(tmp_path / "results")
+    said = headline(results)
+    assert "10.0x [10.0, 10.0] faster at batch 16384 in fp32 on Some CPU" in said
+    assert "20.0x [20.0, 20.0] faster in fp32 on Some GPU" in said
+    text = render(results, tmp_path / "out").read_text(encoding="utf-8")
+    assert 'id="on-0"' in text
+    assert 'id="on-1"' in text
+    assert "inside a CUDA graph" in text
+
+
+def test_speed_up_against_width_has_its_crossings(tmp_path):
+    cells = {}
+    for levels, gain in ((8, 20), (12, 100), (16, 700)):
+        axes = {"shape": Shape.tree(768, 1, levels), "batch": 1024}
+        cells |= {cell_id("dense_linear", **axes): [1.0] * 6, cell_id("fff_cpu", **axes): [1 / gain] * 6}
+    write_run(tmp_path / "results", cells=cells)
+    text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
+    assert "Speed-up against width" in text
+    assert "interpolated" in text
+    with (tmp_path / "out" / "breakeven.csv").open() as file:
+        rows = {(row["axis"], float(row["target"])): row for row in csv.DictReader(file) if row["axis"] == "neurons"}
+    assert float(rows["neurons", 78]["first"]) == pytest.approx(255 * (4095 / 255) ** 0.8456, rel=0.01)
+    assert rows["neurons", 1]["interpolated"] == "False"
+
+
+def test_fewer_devices_follow_from_the_measured_speed_up(results, tmp_path):
+    render(results, tmp_path / "out")
+    with (tmp_path / "out" / "savings.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["fewer"]) == pytest.approx(
+        1 - 1 / (float(row["fff_tokens"]) / float(row["dense_tokens"])), rel=1e-3
+    )
 
 
 def test_five_thousand_cells_render_in_ten_seconds_and_five_megabytes(tmp_path):
