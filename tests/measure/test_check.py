@@ -140,3 +140,78 @@ def test_a_dense_reference_over_too_many_tokens_checks_a_random_sample():
         check.DENSE_REFERENCE_OPERATIONS = original
     assert len(reference.index) == 10
     assert np.allclose(reference.y, exact.dense(x, w1, w2)[reference.index])
+
+
+def leaf_layer(shape, logit=None):
+    """A leaf layer on one token, whose logit at the root of the first tree is ``logit`` if given."""
+    work = Workload(shape, 1)
+    x = RNG.standard_normal((1, shape.d))
+    w1 = RNG.standard_normal((shape.routers + shape.n, shape.d)) / shape.d**0.5
+    w2 = RNG.standard_normal((shape.n, shape.d)) / (shape.trees * shape.leaf_width) ** 0.5
+    if logit is not None:
+        w1[0] -= x[0] * (x[0] @ w1[0] - logit) / (x[0] @ x[0])
+    return work, x, w1, w2
+
+
+def leaf_other_way(shape, x, w1, w2):
+    """The output where the first root sends the token the other way: a router adds nothing of its own."""
+    flipped = w1.copy()
+    flipped[0] = -w1[0]
+    return exact.leaf(x, flipped, w2, shape).y
+
+
+@pytest.mark.parametrize(("logit", "accepted"), [(1e-8, True), (1e-3, False)])
+def test_a_router_may_turn_either_way_at_a_near_tie_and_nowhere_else(logit, accepted):
+    shape = Shape.leaf(64, 2, 3, 5)
+    work, x, w1, w2 = leaf_layer(shape, logit)
+    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    verdict = check.compare(reference, leaf_other_way(shape, x, w1, w2))
+    assert (verdict.failure is None) is accepted
+    assert verdict.diverged == verdict.diverged_cap == int(accepted)
+
+
+def test_a_leaf_neuron_near_zero_is_no_near_tie():
+    shape = Shape.leaf(64, 1, 2, 5)
+    work, x, w1, w2 = leaf_layer(shape)
+    neuron = int(exact.leaf(x, w1, w2, shape).neurons[0, 2])
+    w1[shape.routers + neuron] -= x[0] * (x[0] @ w1[shape.routers + neuron]) / (x[0] @ x[0])
+    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    assert not reference.alternatives
+
+
+def test_the_leaf_reference_is_the_routed_block_computed_by_hand():
+    shape = Shape.leaf(2, 1, 1, 2)  # one router, two leaves of two neurons
+    w1 = np.array([[1.0, 0], [0, 1], [0, 2], [0, 3], [0, 4]])
+    w2 = np.array([[1.0, 0], [0, 1], [10, 0], [0, 10]])
+    x = np.array([[-1.0, 1], [1, 1]])
+    left, right = exact.leaf(x, w1, w2, shape).y
+    gelu = [exact.gelu(np.array(float(z))) for z in (1, 2, 3, 4)]
+    assert np.allclose(left, [gelu[0], gelu[1]])
+    assert np.allclose(right, [10 * gelu[2], 10 * gelu[3]])
+
+
+@pytest.mark.parametrize("fault", ["block of the neighbour", "one neuron missing", "turns mirrored"])
+def test_a_wrong_leaf_is_seen(fault):
+    shape = Shape.leaf(64, 1, 3, 32)
+    work = Workload(shape, 40)
+    x = RNG.standard_normal((40, 64))
+    w1 = RNG.standard_normal((shape.routers + shape.n, 64)) / 8
+    w2 = RNG.standard_normal((shape.n, 64)) / 32**0.5
+    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    if fault == "block of the neighbour":
+        y = exact.leaf(x, w1, np.roll(w2, 32, axis=0), shape).y
+    elif fault == "one neuron missing":
+        without = w2.copy()
+        without[31::32] = 0
+        y = exact.leaf(x, w1, without, shape).y
+    else:
+        mirrored = w1.copy()
+        mirrored[: shape.routers] *= -1
+        y = exact.leaf(x, mirrored, w2, shape).y
+    assert check.compare(reference, y).failure is not None
+
+
+def test_distinct_rows_count_a_router_as_half():
+    shape = Shape.leaf(64, 2, 3, 5)
+    work, x, w1, w2 = leaf_layer(shape)
+    assert check.make_reference(work, x, w1, w2, conditional=True).distinct_rows == 2 * (3 / 2 + 5)

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from fffbench.implementations.reference import tree
+from fffbench.errors import UserError
+from fffbench.implementations import reference
 from fffbench.plan import routing
 from fffbench.plan.workload import Shape, Workload
 
 
 def rows_of(workload, tokens):
     data = routing.make(workload, tokens)
-    return tree(*(array.astype(np.float64) for array in (data.x, data.w1, data.w2)), workload.shape)
+    return reference.walk(*(array.astype(np.float64) for array in (data.x, data.w1, data.w2)), workload.shape)
 
 
 @pytest.mark.parametrize("shape", [Shape.tree(768, 1, 12), Shape.tree(64, 5, 4), Shape.tree(100, 40, 1)])
@@ -46,3 +47,89 @@ def test_a_pool_holds_at_least_as_many_tokens_as_leaves_in_whole_batches():
     assert routing.tokens_needed(Workload(shape, 1)) == 2048
     assert routing.tokens_needed(Workload(shape, 1000)) == 3000
     assert routing.tokens_needed(Workload(shape, 16384)) == 16384
+
+
+ZIPF_SHAPES = [
+    Shape.tree(768, 1, 12),
+    Shape.tree(64, 5, 4),  # trees that choose for themselves
+    Shape.tree(16, 9, 4),  # more trees than the inputs can carry: some repeat a choice
+    Shape.tree(5, 2, 6),  # as many turns as inputs
+    Shape.leaf(100, 3, 5, 4),
+    Shape.tree(8, 40, 1),  # no turns at all
+]
+
+
+def leaves_of(walk, shape):
+    """The leaf each token reaches, ``(tokens, trees)``: the turns as the digits of a number."""
+    right = walk.logits.reshape(-1, shape.trees, shape.levels)[:, :, : shape.turns] > 0
+    return right @ (2 ** np.arange(shape.turns - 1, -1, -1, dtype=np.int64))
+
+
+@pytest.mark.parametrize("shape", ZIPF_SHAPES, ids=lambda shape: shape.id)
+def test_zipf_sends_tokens_to_leaves_as_often_as_the_law_says_in_every_tree(shape):
+    tokens = 20000
+    leaves = leaves_of(rows_of(Workload(shape, tokens, routing="zipf"), tokens), shape)
+    expected = routing.zipf_probabilities(shape.leaves) * tokens
+    for tree in range(shape.trees):
+        counts = np.sort(np.bincount(leaves[:, tree], minlength=shape.leaves))[::-1]
+        popular = expected > 200
+        assert np.abs(counts - expected)[popular].max() < 6 * np.sqrt(expected.max())
+        assert counts.sum() == tokens
+
+
+def test_zipf_follows_the_law_leaf_by_leaf_and_not_only_in_sorted_order():
+    """Two draws of tokens agree on which leaves are popular: the order belongs to the weights."""
+    shape = Shape.tree(64, 1, 7)
+    one, two = (
+        np.bincount(leaves_of(rows_of(Workload(shape, n, routing="zipf"), n), shape)[:, 0], minlength=64) / n
+        for n in (20000, 30000)
+    )
+    assert np.abs(one - two).max() < 0.02
+    assert np.argmax(one) == np.argmax(two)
+
+
+@pytest.mark.parametrize("shape", [ZIPF_SHAPES[0], ZIPF_SHAPES[4]], ids=lambda shape: shape.id)
+def test_zipf_turns_are_decided_far_from_zero_and_in_both_directions(shape):
+    walk = rows_of(Workload(shape, 5000, routing="zipf"), 5000)
+    turning = walk.logits.reshape(-1, shape.trees, shape.levels)[:, :, : shape.turns]
+    assert np.abs(turning).min() > 0.3
+    assert 0.1 < (turning > 0).mean() < 0.9
+
+
+def test_zipf_trees_choose_independently_where_the_inputs_can_carry_it():
+    shape = Shape.tree(768, 8, 6)
+    leaves = leaves_of(rows_of(Workload(shape, 20000, routing="zipf"), 20000), shape)
+    top = [leaves[:, tree] == np.bincount(leaves[:, tree]).argmax() for tree in (0, 1)]
+    assert (top[0] & top[1]).mean() == pytest.approx(top[0].mean() * top[1].mean(), abs=0.01)
+
+
+def test_zipf_visits_fewer_distinct_neurons_than_uniform():
+    shape = Shape.tree(128, 1, 10)
+    distinct = [len(np.unique(rows_of(Workload(shape, 512, routing=kind), 512).rows)) for kind in ("zipf", "uniform")]
+    assert distinct[0] < 0.8 * distinct[1]
+
+
+def test_zipf_with_more_turns_than_inputs_is_refused_in_one_line():
+    with pytest.raises(UserError, match="d=3 has too few; use uniform"):
+        Workload(Shape.tree(3, 1, 5), 1, routing="zipf")
+
+
+def test_in_the_leaf_form_routers_have_a_row_in_w1_and_none_in_w2():
+    shape = Shape.leaf(16, 3, 2, 5)
+    data = routing.make(Workload(shape, 7), 7)
+    assert shape.routers == 3 * 3
+    assert data.w1.shape == (9 + 60, 16)
+    assert data.w2.shape == (60, 16)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "zipf", "single-path"])
+def test_outputs_of_the_leaf_form_have_unit_scale(kind):
+    shape = Shape.leaf(256, 2, 3, 16)
+    walk = rows_of(Workload(shape, 300, routing=kind), 300)
+    assert 0.3 < walk.y.std() < 1.5
+
+
+def test_single_path_of_the_leaf_form_ends_in_one_leaf_a_tree():
+    shape = Shape.leaf(128, 2, 4, 3)
+    walk = rows_of(Workload(shape, 200, routing="single-path"), 200)
+    assert len(np.unique(walk.neurons, axis=0)) == 1

@@ -13,11 +13,18 @@ SHAPES = st.one_of(
     st.builds(w.Shape.tree, st.integers(1, 5000), st.integers(1, 3072), st.integers(1, 20)),
     st.builds(w.Shape.leaf, st.integers(1, 5000), st.integers(1, 9), st.integers(0, 15), st.integers(1, 64)),
 )
+
+
+def possible(shape, batch, dtype, routing, *rest):
+    """A workload; uniform where the shape has more turns than zipf could force."""
+    return w.Workload(shape, batch, dtype, routing if shape.turns <= shape.d else "uniform", *rest)
+
+
 CELLS = st.builds(
     w.Cell,
     st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True),
     st.builds(
-        w.Workload,
+        possible,
         SHAPES,
         st.integers(0, 65536),
         st.sampled_from(w.DTYPES),
@@ -57,6 +64,29 @@ def test_one_token_reads_its_path_and_a_large_batch_reads_nearly_every_row():
 def test_measured_distinct_rows_replace_the_expectation():
     work = w.Workload(w.Shape.tree(8, 1, 3), 5)
     assert compulsory_bytes(work, 4, conditional=True) == 4 * 8 * (10 + 8)
+
+
+def test_a_router_of_the_leaf_form_moves_one_row_and_a_leaf_neuron_two():
+    shape = w.Shape.leaf(8, 2, 3, 4)  # two trees of 7 routers and 8 leaves of 4
+    one = w.Workload(shape, 1)
+    rows = 2 * (3 + 2 * 4)
+    assert compulsory_bytes(one, conditional=True) == 4 * 8 * (2 + rows)
+    assert compulsory_bytes(w.Workload(shape, 50, routing="single-path"), conditional=True) == 4 * 8 * (100 + rows)
+    everything = 2 * (7 + 2 * 32)
+    assert compulsory_bytes(w.Workload(shape, 10**6), conditional=True) == pytest.approx(
+        4 * 8 * (2 * 10**6 + everything)
+    )
+
+
+def test_the_dense_layer_of_a_leaf_shape_has_its_neurons_and_no_routers():
+    shape = w.Shape.leaf(8, 2, 3, 4)
+    assert compulsory_bytes(w.Workload(shape, 1), conditional=False) == 4 * 8 * (2 + 2 * 64)
+    assert useful_operations(w.Workload(shape, 1), conditional=False) == 4 * 8 * 64
+
+
+def test_a_router_costs_half_the_operations_of_a_neuron():
+    shape = w.Shape.leaf(8, 2, 3, 4)
+    assert useful_operations(w.Workload(shape, 5), conditional=True) == 5 * 8 * 2 * (2 * 3 + 4 * 4)
 
 
 def test_an_empty_batch_needs_nothing():

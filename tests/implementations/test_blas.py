@@ -1,0 +1,115 @@
+"""BLAS layers: which library they found, that it runs at the threads asked for, and what they say without one."""
+
+import ctypes
+
+import pytest
+
+from fffbench.implementations import blaslib
+from fffbench.implementations.registry import implementation
+from fffbench.measure.conformance import conform
+from fffbench.plan.workload import Shape, Workload
+
+torch = pytest.importorskip("torch")
+NAMES = ["dense_blas1", "dense_blas2", "dense_blas3", "cmm_blas1", "cmm_blas2"]
+WORK = Workload(Shape.tree(100, 2, 5), 65)
+
+
+@pytest.fixture
+def blas():
+    if blaslib.find() is None:
+        pytest.skip("no BLAS here")
+    return blaslib.find()
+
+
+@pytest.fixture
+def another_blas(monkeypatch):
+    """Pretend that a different library is the one found."""
+
+    def use(library):
+        monkeypatch.setattr(blaslib, "find", lambda: library)
+
+    return use
+
+
+def layer_of(name, work=WORK):
+    from fffbench.measure import inputs
+    from fffbench.plan import routing
+
+    return implementation(name).prepare(inputs.make_weights(work, routing.make(work, work.batch)), work)
+
+
+def test_the_blas_is_named_with_version_and_kernels(blas):
+    product, version, kernels = blas.name.split(" ", 2)
+    assert product in {"MKL", "OpenBLAS", "BLIS"} or ".so" in product
+    assert version[0].isdigit()
+    assert kernels.startswith("(")
+
+
+def test_its_functions_are_called_with_integers_of_the_right_width(blas):
+    integer = ctypes.c_int64 if blas.wide else ctypes.c_int32
+    dot = ctypes.CFUNCTYPE(ctypes.c_float, integer, *(ctypes.c_void_p, integer) * 2)(blas.address("sdot"))
+    x = torch.arange(5, dtype=torch.float32)
+    assert dot(5, x.data_ptr(), 1, x.data_ptr(), 1) == 30
+
+
+def test_a_function_that_the_blas_lacks_has_no_address(blas):
+    assert blas.address("sgemv_of_the_future") == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_it_is_set_to_the_threads_of_the_workload(blas, threads):
+    from threadpoolctl import threadpool_info
+
+    blaslib.use(threads)
+    assert {item["num_threads"] for item in threadpool_info() if item["user_api"] == "blas"} == {threads}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_record_names_the_blas_and_its_threads(blas, name):
+    assert blas.note(1) in layer_of(name).notes
+
+
+def test_level_2_says_whether_the_blas_has_batched_calls(blas):
+    batched = blas.address("sgemv_batch") and blas.address("saxpy_batch")
+    [how] = [note for note in layer_of("cmm_blas2").notes if "gemv" in note]
+    assert ("one by one" not in how) == bool(batched)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numpys_own_blas_computes_the_same_where_mkl_is_found_first(another_blas, name):
+    found = blaslib._of_numpy()
+    if found is None:
+        pytest.skip("numpy here carries no BLAS")
+    another_blas(found)
+    assert conform(name, WORK).failure is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_blas_the_reason_is_a_sentence(another_blas, name):
+    another_blas(None)
+    assert "no CBLAS here" in implementation(name).unsupported(WORK)
+
+
+def test_the_loops_work_with_32_bit_integers_too():
+    """Spelled as in a library with 32-bit counts: callbacks in this test stand in for one."""
+    from fffbench import _cpu
+
+    seen = []
+
+    def dot(n, x, _x_step, y, _y_step):
+        seen.append(n)
+        return sum(x[i] * y[i] for i in range(n))
+
+    def axpy(n, alpha, x, _x_step, y, _y_step):
+        for i in range(n):
+            y[i] += alpha * x[i]
+
+    integer, vector = ctypes.c_int32, ctypes.POINTER(ctypes.c_float)
+    dot_at = ctypes.CFUNCTYPE(ctypes.c_float, integer, vector, integer, vector, integer)(dot)
+    axpy_at = ctypes.CFUNCTYPE(None, integer, ctypes.c_float, vector, integer, vector, integer)(axpy)
+    x, w1, w2 = torch.ones(1, 3), torch.tensor([[1.0, 0, 0], [9, 9, 9], [0, 0, -1]]), torch.eye(3)
+    y = torch.full((1, 3), float("nan"))
+    at = [ctypes.cast(function, ctypes.c_void_p).value for function in (dot_at, axpy_at)]
+    _cpu.blas_tree1(False, *at, *(t.data_ptr() for t in (x, w1, w2, y)), batch=1, d=3, trees=1, levels=2)
+    assert seen == [3, 3]
+    assert torch.allclose(y, torch.nn.functional.gelu(torch.tensor([[1.0, 0, -1]])))
