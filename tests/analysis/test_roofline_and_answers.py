@@ -86,6 +86,13 @@ def test_headline_takes_the_largest_batch_not_the_best(tmp_path):
     assert "50.0x [50.0, 50.0] faster at batch 1024" in say(tmp_path, cells)
 
 
+def test_headline_takes_the_published_batch_where_it_was_measured(tmp_path):
+    cells = {}
+    for batch, gain in ((128, 300), (16384, 120), (65536, 200)):
+        cells |= {cell_id("dense_linear", batch=batch): [1.0] * 6, cell_id("fff_cpu", batch=batch): [1 / gain] * 6}
+    assert "120x [120, 120] faster at batch 16384" in say(tmp_path, cells)
+
+
 def test_break_even_is_interpolated_between_batches_and_never_beyond(tmp_path):
     cells = {}
     for batch, gain in ((1, 0.5), (4, 2.0), (16, 8.0)):

@@ -33,6 +33,29 @@ def test_values_intervals_samples_and_parameters_come_back_plain(tmp_path):
     assert point.samples == pytest.approx((1e-3, 1.001e-3))
 
 
+def test_what_asv_itself_writes_is_read(tmp_path):
+    results, runner = pytest.importorskip("asv.results"), pytest.importorskip("asv.runner")
+    written = results.Results({"machine": MACHINE}, {}, "0f" * 20, 1767225600000, "3.11", "virtualenv-py3.11", {})
+    benchmark = {"name": OPTIMISED, "version": "v", "params": [["'fff_cpu'"], ["1", "128", "16384"]]}
+    samples = [0.5 + index / 1000 for index in range(20)]
+    result = runner.BenchmarkResult(
+        result=[0.5, NAN, None],
+        samples=[samples, None, None],
+        number=[1, None, None],
+        errcode=0,
+        stderr="",
+        profile=None,
+    )
+    written.add_result(benchmark, result, record_samples=True)
+    written.save(str(tmp_path / "asv"))
+    loaded = load(tmp_path)
+    assert loaded.refused == ()
+    assert [point.state for point in loaded.history] == ["measured", "skipped", "failed"]
+    point = loaded.history[0]
+    assert point.low < point.value < point.high
+    assert point.samples == tuple(samples)
+
+
 def test_nan_is_a_skipped_benchmark_and_null_a_failed_one(tmp_path):
     write_history(tmp_path, {OPTIMISED: [[NAN, None]]})
     assert [(p.state, p.value) for p in load(tmp_path).history] == [("skipped", None), ("failed", None)]
