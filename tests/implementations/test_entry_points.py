@@ -1,0 +1,111 @@
+"""Open to others: a package with an entry point is listed, checked, timed and tabled without a change here."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fffbench.errors import UserError
+from fffbench.implementations import registry
+
+PACKAGE = Path(__file__).parents[1] / "example_package"
+NAME = "example_einsum"
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The example package, installed beside this environment: no network, nothing left behind."""
+    pytest.importorskip("setuptools", reason="building the example package needs setuptools")
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
+    for path in PACKAGE.iterdir():  # a build writes into its source tree
+        if path.is_file():
+            (source / path.name).write_bytes(path.read_bytes())
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
+    options = ["--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
+    done = subprocess.run([*pip, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture
+def fffbench(installed, tmp_path):
+    """The command line with the example package on its path, run in an empty folder."""
+    path = os.pathsep.join(filter(None, (str(installed), os.environ.get("PYTHONPATH"))))
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "fffbench", *arguments]
+        environment = {**os.environ, "PYTHONPATH": path}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_it_is_listed_with_its_own_words(fffbench):
+    [row] = [row for row in json.loads(fffbench("list", "--json")) if row["name"] == NAME]
+    assert row["family"] == "fff"
+    assert row["summary"].startswith("An example of somebody else's kernel")
+
+
+def test_it_is_checked(fffbench):
+    rows = json.loads(fffbench("check", "--implementations", NAME, "--json"))
+    assert rows
+    assert all(row["failure"] is None for row in rows)
+
+
+def test_it_is_timed_and_tabled_against_the_dense_layers(fffbench, tmp_path):
+    axes = ["--batches", "16", "--d", "64", "--levels", "5", "--threads", "1", "--cache", "hot", "--call", "kernel"]
+    effort = ["--seconds", "0.02", "--processes", "2", "--routing", "uniform", "--results", str(tmp_path / "results")]
+    fffbench("run", "--implementations", f"{NAME},dense_linear", *axes, *effort)
+    rows = json.loads(fffbench("speedup", "--results", str(tmp_path / "results"), "--json"))
+    own = [row for row in rows if row["implementation"] == NAME]
+    assert {"published", "best-dense"} <= {row["baseline"] for row in own if row["speedup"]}
+    assert all(row["time"] > 0 for row in own)
+
+
+def test_a_preset_that_asks_for_the_family_measures_it_too(fffbench):
+    assert NAME in fffbench("run", "--plan", "--batches", "1", "--levels", "3")
+
+
+class FakePoint:
+    """An entry point as ``importlib.metadata`` gives it."""
+
+    def __init__(self, name, load, value="their_package.kernel"):
+        self.name, self.load, self.value = name, load, value
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    """Register a faked entry point and give what the registry makes of it."""
+
+    def register(name, load):
+        monkeypatch.setattr(registry, "entry_points", lambda group: [FakePoint(name, load)])
+        return registry.implementations.__wrapped__()
+
+    return register
+
+
+def broken():
+    raise ImportError("libtheirs.so.1:\n cannot open shared object file")
+
+
+@pytest.mark.parametrize(
+    ("name", "load", "said"),
+    [
+        ("their_kernel", broken, "libtheirs.so.1: cannot open"),
+        ("their_kernel", lambda: "no module", "must name a module"),
+        ("their_kernel", lambda: json, "lacks FAMILY"),
+        ("Their Kernel!", lambda: json, "lower-case"),
+        ("fff_cpu", lambda: json, "exists already"),
+    ],
+)
+def test_an_entry_point_that_does_not_keep_the_contract_is_refused_by_name_in_one_line(registered, name, load, said):
+    with pytest.raises(UserError) as refused:
+        registered(name, load)
+    assert name in str(refused.value)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
