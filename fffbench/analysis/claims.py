@@ -104,8 +104,9 @@ def judge(claim: Claim, rows: Sequence[Speedup], results: Results) -> list[Claim
     for machine, device in machines:
         here = [row for row in matching if (row.machine, row.device) == (machine, device)]
         found += _on_machine(claim, here)
-    if found:
-        return found
+    answered = [row for row in found if row.verdict != NOT_MEASURED]
+    if answered:
+        return answered
     reason = _why_not_measured(claim, results)
     return [_row(claim, name, None, NOT_MEASURED, reason) for name in ("published", "fair") if name in claim.conditions]
 
@@ -385,4 +386,6 @@ def _why_not_measured(claim: Claim, results: Results) -> str:
     if not devices.intersection(want.devices):
         needed = " or ".join({"cpu": "CPU", "cuda": "CUDA"}[device] for device in want.devices)
         return f"Not measured: there are no {needed} results yet."
-    return "Not measured: no result has this shape, batch and dtype for both sides."
+    assert claim.subject is not None
+    names = " or ".join(claim.subject.implementations) or f"an implementation of family {claim.subject.family}"
+    return f"Not measured: no result has {names} beside its baseline at this shape, batch and dtype."
