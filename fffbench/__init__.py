@@ -17,7 +17,7 @@ __all__ = ["__version__", "fff", "path"]
 
 def __getattr__(name: str) -> Any:
     if name in ("fff", "path"):
-        from fffbench import ops  # noqa: PLC0415 - numpy comes with it
+        from fffbench import ops
 
         return getattr(ops, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

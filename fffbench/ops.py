@@ -109,7 +109,7 @@ def _call(batch: int, d: int, trees: int, levels: int, threads: int, dtype: str)
 
 def _kernels() -> ModuleType:
     try:
-        from fffbench import _cpu  # noqa: PLC0415 - a report-only install has none
+        from fffbench import _cpu
     except ImportError as error:
         raise ValueError("the C++ kernels are not built in this installation (FFFBENCH_KERNELS=OFF)") from error
     return _cpu
@@ -228,8 +228,8 @@ def _through_registry(
     threads: int | None,
 ) -> torch.Tensor:
     """Any registered implementation, by name; on another device than the CPU ours there."""
-    from fffbench.implementations.registry import Weights  # noqa: PLC0415 - imports every implementation
-    from fffbench.implementations.registry import implementation as registered  # noqa: PLC0415
+    from fffbench.implementations.registry import Weights
+    from fffbench.implementations.registry import implementation as registered
 
     names = {th.float32: "fp32", th.bfloat16: "bf16", th.float16: "fp16"}
     if x.dtype not in names:

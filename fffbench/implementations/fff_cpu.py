@@ -19,7 +19,7 @@ DTYPES = ("fp32", "bf16")
 def unsupported(workload: Workload) -> str | None:
     """The kernels must be built, and know the tree form only."""
     try:
-        import fffbench._cpu  # noqa: F401, PLC0415 - a report-only install has none
+        import fffbench._cpu  # noqa: F401 - a report-only install has none
     except ImportError:
         return "the C++ kernels are not built in this installation (FFFBENCH_KERNELS=OFF)"
     if workload.shape.leaf_width:
@@ -29,9 +29,9 @@ def unsupported(workload: Workload) -> str | None:
 
 def prepare(weights: Weights, workload: Workload) -> Layer:
     """Plan the call; the weights are used as they are."""
-    import torch  # noqa: PLC0415 - only where it is measured
+    import torch
 
-    from fffbench import _cpu  # noqa: PLC0415 - absent from a report-only install
+    from fffbench import _cpu
 
     shape, batch = workload.shape, workload.batch
     w1, w2 = weights.w1, weights.w2

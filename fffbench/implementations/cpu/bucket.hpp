@@ -11,27 +11,6 @@ using fffbench::CHUNK;
 using fffbench::Errands;
 using fffbench::GROUP;
 using fffbench::LIST_STRIDE;
-using fffbench::LOGIT_PAD;
-
-constexpr int OUTPUT_TOKENS = 16;  // tokens whose activations are held at once while columns of W2 pass by
-
-template <class T>
-struct Descent {
-    const Job& job;
-    const Scratch& scratch;
-    std::int64_t base;        // row of the tree's root
-    int stop;                 // level at which to record the node instead of going on, or job.levels
-    std::int64_t first_token; // of the work item: where scratch.row begins
-    bool add;                 // to what earlier trees left
-
-    const T* x(std::int64_t token) const { return static_cast<const T*>(job.x) + token * job.d; }
-    const T* w1(std::int64_t node) const { return static_cast<const T*>(job.w1) + (base + node) * job.d; }
-
-    const T* w2(std::int64_t node) const { return static_cast<const T*>(job.w2) + (base + node) * job.d; }
-
-    // Does the tree's sum go to fp32 scratch rather than to y?
-    bool wide() const { return !same<T, float> && job.trees > 1; }
-};
 
 // From this many tokens at a node on, all its descendants of the next pass will be wanted.
 constexpr int CROWD = 16;
@@ -122,38 +101,15 @@ inline void node_logits(const Descent<T>& c, std::int64_t node, int level, const
     }
 }
 
-// Tokens that share the path to `leaf`: activations, then the output rows.
 template <class T>
-inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32_t* tokens, int count) {
-    const Job& job = c.job;
-    const T* rows[MAX_LEVELS];
-    for (int k = job.levels - 1; k >= 0; --k, leaf = (leaf - 1) / 2)
-        rows[k] = static_cast<const T*>(job.w2) + output_row(job, c.base + leaf, k) * job.d;
-    const int stride = job.logit_stride;
-    alignas(64) float act[OUTPUT_TOKENS * 2 * LOGIT_PAD];
-    T* y[OUTPUT_TOKENS];
-    float* sums[OUTPUT_TOKENS];
-    for (int i = 0; i < count;) {
-        int n = 0;
-        for (; n < OUTPUT_TOKENS && i < count; ++i) {
-            const std::int64_t token = tokens[i];
-            if (forgets(job, token)) continue;
-            y[n] = static_cast<T*>(job.y) + token * job.d;
-            sums[n] = c.scratch.row + (token - c.first_token) * job.d;
-            activate(job, job.logits + token * stride, act + n * stride, stride);
-            ++n;
-        }
-        if (c.wide())
-            output<T, float>(sums, rows, act, stride, n, job.levels, job.d, c.add, false);
-        else
-            output<T, T>(y, rows, act, stride, n, job.levels, job.d, c.add, job.stream);
-    }
-}
-
-template <class T>
-void descend(const Descent<T>& c, std::int64_t node, int level, const std::int32_t* tokens, int count, int pass = 0) {
+void descend(const Descent<T>& c, Stragglers<T>& stragglers, std::int64_t node, int level, const std::int32_t* tokens,
+             int count, int pass = 0) {
     if (level == c.stop) {
         for (int i = 0; i < count; ++i) c.job.subtree[tokens[i]] = static_cast<std::int32_t>(node);
+        return;
+    }
+    if (count <= FEW && c.stop == c.job.levels) {
+        leave_behind(c, stragglers, node, level, tokens, count);
         return;
     }
     const bool pair = c.stop - level >= 2;
@@ -174,7 +130,7 @@ void descend(const Descent<T>& c, std::int64_t node, int level, const std::int32
         if (next == c.job.levels)
             leaf_output(c, 2 * node + 1 + w / 2, part, ways.size[w]);
         else
-            descend(c, pair ? 4 * node + 3 + w : 2 * node + 1 + w, next, part, ways.size[w], pass + 1);
+            descend(c, stragglers, pair ? 4 * node + 3 + w : 2 * node + 1 + w, next, part, ways.size[w], pass + 1);
     }
 }
 
@@ -184,15 +140,17 @@ void top(const Job& job, const Scratch& scratch, std::int64_t begin, std::int64_
     const Descent<T> c{job, scratch, 0, job.top_levels, begin, false};
     const int count = static_cast<int>(end - begin);
     for (int i = 0; i < count; ++i) scratch.tokens[i] = static_cast<std::int32_t>(begin + i);
-    descend(c, 0, 0, scratch.tokens, count);
+    Stragglers<T> none;
+    descend(c, none, 0, 0, scratch.tokens, count);
 }
 
 // Second phase: from `node` to the leaves and the output, for tokens that are all there.
 template <class T>
 void bottom(const Job& job, const Scratch& scratch, std::int32_t node, const std::int32_t* tokens, int count) {
     const Descent<T> c{job, scratch, 0, job.levels, 0, false};
-    __builtin_memcpy(scratch.tokens, tokens, sizeof(std::int32_t) * static_cast<unsigned>(count));
-    descend(c, node, job.top_levels, scratch.tokens, count);
+    Stragglers<T> stragglers;
+    descend(c, stragglers, node, job.top_levels, tokens, count);
+    flush_all(c, stragglers);
     overrun<T>(job);
     if (job.stream) Simd::stream_end();
 }
@@ -203,10 +161,12 @@ void forest(const Job& job, const Scratch& scratch, std::int64_t begin, std::int
     Job plain = job;
     plain.stream = false;  // y is read again by the next tree
     const int count = static_cast<int>(end - begin);
+    Stragglers<T> stragglers;
     for (std::int64_t tree = 0; tree < job.trees; ++tree) {
         const Descent<T> c{plain, scratch, tree * job.nodes, job.levels, begin, tree > 0};
         for (int i = 0; i < count; ++i) scratch.tokens[i] = static_cast<std::int32_t>(begin + i);
-        descend(c, 0, 0, scratch.tokens, count);
+        descend(c, stragglers, 0, 0, scratch.tokens, count);
+        flush_all(c, stragglers);
     }
     if (!same<T, float>)
         for (std::int64_t token = begin; token < end; ++token)

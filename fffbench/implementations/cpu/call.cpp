@@ -107,7 +107,7 @@ void FffCall::for_items(std::int64_t count, F work) {
             work(i, next < count ? next : -1, scratch);
         }
     };
-    run_parallel(static_cast<int>(std::min<std::int64_t>(plan_.workers, count)), body);
+    run_parallel(static_cast<int>(std::min<std::int64_t>(plan_.workers, count)), false, body);
 }
 
 void FffCall::run_on(Address x, Address w1, Address w2, Address y) {
@@ -200,11 +200,10 @@ void visited_path(Address x, Address w1, const FffShape& shape, const std::strin
     set_tensors(job, x, w1, w1, out);
     job.path = reinterpret_cast<std::int32_t*>(out);
     const std::int64_t items = std::min<std::int64_t>(shape.threads, shape.batch);
-    auto body = [&](int worker) {
-        const WalkItem item{job.batch * worker / items, job.batch * (worker + 1) / items, 0, job.trees, nullptr};
+    for_each_item(shape.threads, items, [&](std::int64_t i) {
+        const WalkItem item{job.batch * i / items, job.batch * (i + 1) / items, 0, job.trees, nullptr};
         kernels.walk(job, Scratch{}, item);
-    };
-    if (items > 0) run_parallel(static_cast<int>(items), body);
+    });
 }
 
 }  // namespace fffbench

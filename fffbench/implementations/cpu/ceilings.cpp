@@ -51,7 +51,7 @@ double best_rate(int threads, double seconds, F step) {
             } while (elapsed < seconds / WINDOWS);
             rate[static_cast<std::size_t>(worker)] = amount / elapsed;
         };
-        run_parallel(threads, body);
+        run_parallel(threads, true, body);
         double sum = 0;
         for (const double part : rate) sum += part;
         best = std::max(best, sum);
@@ -78,7 +78,7 @@ std::vector<Buffer> buffers(std::size_t bytes_each, int threads) {
         float* p = made[static_cast<std::size_t>(worker)].get();
         std::fill(p, p + size / sizeof(float), 1.0f);
     };
-    run_parallel(threads, fill);
+    run_parallel(threads, true, fill);
     return made;
 }
 

@@ -48,11 +48,11 @@ inline void dots(const T* const* x, const T* const* w, std::int64_t d, float (*o
     }
 }
 
-// One dot product for each of LANES pairs of rows; at least four chains, to cover the latency of the multiply-add.
-template <class T, int LANES>
+// One dot product for each of LANES pairs of rows. Lanes x chains of 4 cover the latency of the multiply-add; with
+// one chain the result has the same bits as that of dots().
+template <class T, int LANES, int CHAINS>
 inline void dots_each(const T* const* x, const T* const* w, std::int64_t d, float* out) {
     using D = Dot<T>;
-    constexpr int CHAINS = LANES == 1 ? 4 : LANES <= 3 ? 2 : 1;
     Simd::V sum[LANES][CHAINS];
     UNROLL for (int l = 0; l < LANES; ++l)
         UNROLL for (int c = 0; c < CHAINS; ++c) sum[l][c] = Simd::zero();

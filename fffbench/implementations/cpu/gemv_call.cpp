@@ -29,10 +29,9 @@ void GemvCall::run_on(Address x, Address w1, Address w2, Address y) {
     if (x == 0 || w1 == 0 || w2 == 0 || y == 0) throw std::invalid_argument("x, w1, w2 and y must not be null");
     const GemvJob job{reinterpret_cast<const void*>(x), reinterpret_cast<const void*>(w1),
                       reinterpret_cast<const void*>(w2), reinterpret_cast<void*>(y), batch_, d_, n_};
-    auto body = [&](int worker) {
-        kernels_->gemv(job, n_ * worker / threads_, n_ * (worker + 1) / threads_, partials_ + worker * stride_);
-    };
-    run_parallel(threads_, body);
+    for_each_item(threads_, threads_, [&](std::int64_t part) {
+        kernels_->gemv(job, n_ * part / threads_, n_ * (part + 1) / threads_, partials_ + part * stride_);
+    });
     kernels_->sum_partials(job.y, partials_, threads_, stride_, batch_ * d_);
 }
 

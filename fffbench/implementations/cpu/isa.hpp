@@ -5,6 +5,8 @@
 #include "dot.hpp"
 #include "tree.hpp"
 #include "walk.hpp"
+#include "descent.hpp"
+#include "stragglers.hpp"
 #include "bucket.hpp"
 #include "gemv.hpp"
 #include "probes.hpp"

@@ -17,8 +17,15 @@ constexpr std::int64_t WALK_BYTES_PER_WORKER = 512 * 1024;
 // y beyond this is written past the caches: it would push out the weights, and no reader finds it there anyway.
 constexpr std::int64_t STREAM_BYTES = 4 << 20;
 
-// Tokens from which the bucket strategy wins over the walk, in tokens a worker.
-constexpr std::int64_t BUCKET_TOKENS = 16;
+// Tokens from which the bucket strategy wins over the walk, for one worker: below it too few tokens meet at a node.
+// With one tree of 12 levels they are level from 64 to 128, cold and hot; shallow trees bring tokens together sooner.
+constexpr std::int64_t BUCKET_TOKENS = 96;
+constexpr std::int64_t BUCKET_TOKENS_SHALLOW = 16;
+
+std::int64_t bucket_tokens(int levels) {
+    const std::int64_t leaves = std::int64_t{1} << (levels - 1);
+    return std::clamp(leaves / 16, BUCKET_TOKENS_SHALLOW, BUCKET_TOKENS);
+}
 
 std::int64_t l2_bytes() {
 #ifdef _SC_LEVEL2_CACHE_SIZE
@@ -49,7 +56,7 @@ Plan make_plan(std::int64_t batch, std::int64_t d, std::int64_t trees, int level
     else if (strategy == "bucket")
         plan.strategy = Strategy::bucket;
     else if (strategy == "auto")
-        plan.strategy = batch >= BUCKET_TOKENS * threads ? Strategy::bucket : Strategy::walk;
+        plan.strategy = batch >= bucket_tokens(levels) * threads ? Strategy::bucket : Strategy::walk;
     else
         throw std::invalid_argument("strategy '" + strategy + "' is unknown; allowed: auto, walk, bucket");
 

@@ -40,8 +40,10 @@ int await_change(const std::atomic<int>& value, int old) {
     return value.load(std::memory_order_acquire);
 }
 
+enum State : int { IDLE, OFFERED, RUNNING };
+
 struct alignas(64) Ticket {
-    std::atomic<int> number{0};  // changes when there is work for this worker
+    std::atomic<int> state{IDLE};
 };
 
 struct Pool {
@@ -49,7 +51,6 @@ struct Pool {
     std::vector<std::unique_ptr<Ticket>> tickets;  // of workers 1, 2, ...
     Work work = nullptr;
     void* context = nullptr;
-    alignas(64) std::atomic<int> pending{0};
 
     void grow(int threads) {
         while (static_cast<int>(tickets.size()) + 1 < threads) {
@@ -62,26 +63,33 @@ struct Pool {
     }
 
     void serve(Ticket& ticket, int worker) {
-        for (int seen = 0;;) {
-            seen = await_change(ticket.number, seen);
+        for (;;) {
+            await_change(ticket.state, IDLE);
+            int offered = OFFERED;
+            if (!ticket.state.compare_exchange_strong(offered, RUNNING, std::memory_order_acq_rel)) continue;
             work(context, worker);
-            if (pending.fetch_sub(1, std::memory_order_acq_rel) == 1) pending.notify_one();
+            ticket.state.store(IDLE, std::memory_order_release);
+            ticket.state.notify_one();
         }
     }
 
-    void run(int threads, Work what, void* with) {
+    void run(int threads, bool all, Work what, void* with) {
         const std::lock_guard lock(busy);
         grow(threads);
         work = what;
         context = with;
-        pending.store(threads - 1, std::memory_order_relaxed);
-        for (int w = 0; w < threads - 1; ++w) {
-            auto& number = tickets[static_cast<std::size_t>(w)]->number;
-            number.fetch_add(1, std::memory_order_release);
-            number.notify_one();
+        const auto others = static_cast<std::size_t>(threads - 1);
+        for (std::size_t w = 0; w < others; ++w) {
+            tickets[w]->state.store(OFFERED, std::memory_order_release);
+            tickets[w]->state.notify_one();
         }
         what(with, 0);
-        for (int left = pending.load(std::memory_order_acquire); left != 0;) left = await_change(pending, left);
+        for (std::size_t w = 0; w < others; ++w) {
+            auto& state = tickets[w]->state;
+            int seen = OFFERED;
+            if (!all && state.compare_exchange_strong(seen, IDLE, std::memory_order_acq_rel)) continue;
+            for (seen = state.load(std::memory_order_acquire); seen != IDLE;) seen = await_change(state, seen);
+        }
     }
 };
 
@@ -109,6 +117,6 @@ void reserve_threads(int threads) {
     p.grow(threads);
 }
 
-void run_parallel(int threads, Work work, void* context) { pool().run(threads, work, context); }
+void run_parallel(int threads, bool all, Work work, void* context) { pool().run(threads, all, work, context); }
 
 }  // namespace fffbench

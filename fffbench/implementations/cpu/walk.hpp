@@ -10,8 +10,9 @@ using fffbench::WalkItem;
 
 constexpr int LANES = 4;
 
-// Bytes of each child's W1 row that are fetched before it is known which child is next.
-constexpr int CHILD_BYTES = 1024;
+// Bytes of each child's W1 row that are fetched before it is known which child is next: enough to have the address
+// translated and the hardware prefetcher started; more costs bandwidth on the side not taken (docs/kernels.md).
+constexpr int CHILD_BYTES = 256;
 
 template <class T>
 struct Lanes {
@@ -23,8 +24,7 @@ struct Lanes {
 };
 
 template <class T>
-inline void fetch_ahead(const Job& job, const T* w1, const T* w2, std::int64_t base, std::int64_t node, int level) {
-    if (w2 != nullptr) fetch_row(w2 + (base + node) * job.d, job.d);
+inline void fetch_children(const Job& job, const T* w1, std::int64_t base, std::int64_t node, int level) {
     if (level + 1 >= job.levels) return;
     const auto bytes = job.d * static_cast<std::int64_t>(sizeof(T));
     for (int side = 1; side <= 2; ++side) {
@@ -44,9 +44,12 @@ inline void go_down(const Job& job, Lanes<T>& lanes) {
         for (int l = 0; l < N; ++l) {
             const auto base = lanes.tree[l] * job.nodes;
             row[l] = w1 + (base + lanes.node[l]) * job.d;
-            fetch_ahead(job, w1, w2, base, lanes.node[l], level);
+            fetch_children(job, w1, base, lanes.node[l], level);
         }
-        dots_each<T, N>(lanes.x, row, job.d, logit);
+        dots_each<T, N, (N == 1 ? 4 : N <= 3 ? 2 : 1)>(lanes.x, row, job.d, logit);
+        // after the loads of W1, which the next turn waits for; the output is not needed before the end
+        if (w2 != nullptr)
+            for (int l = 0; l < N; ++l) fetch_row(w2 + (lanes.tree[l] * job.nodes + lanes.node[l]) * job.d, job.d);
         for (int l = 0; l < N; ++l) {
             const int at = l * job.levels + level;
             lanes.rows[at] = lanes.tree[l] * job.nodes + lanes.node[l];
