@@ -10,6 +10,7 @@ address; so no BLAS and no compiler is needed to install this package.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ctypes import _NamedFuncPointer as Function
 
-ROW_MAJOR, NO_TRANS = 101, 111  # CBLAS_LAYOUT and CBLAS_TRANSPOSE
+ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112  # CBLAS_LAYOUT and CBLAS_TRANSPOSE
 
 # How a CBLAS function may be spelled, and whether its integers then have 64 bits (None: the library says).
 MKL_SPELLINGS = (("", "_64", True), ("", "", False))
@@ -45,15 +46,29 @@ class Blas:
         """What a record says about it."""
         return f"{self.name}, {threads} threads"
 
-    def sgemm(self) -> Function:
-        """``cblas_sgemm``, to be called with addresses and numbers."""
+    def product(self, rows: int, inner: int, columns: int) -> Callable[[int, int, int], object]:
+        """A function of three addresses: ``c (rows, columns) = a (rows, inner) @ b (inner, columns)``, all row-major.
+
+        One row is a matrix-vector product, as numpy and torch have it too: sgemm takes three times as long there.
+        """
         integer = ctypes.c_int64 if self.wide else ctypes.c_int32
         matrix = (ctypes.c_void_p, integer)
-        found = _symbol(self.library, f"{self.prefix}cblas_sgemm{self.suffix}")
+        if rows == 1:
+            gemv = self._function("sgemv")
+            gemv.argtypes = (ctypes.c_int, ctypes.c_int, integer, integer, ctypes.c_float, *matrix, *matrix,
+                             ctypes.c_float, *matrix)  # fmt: skip
+            sizes = (inner, columns)
+            return lambda a, b, c: gemv(ROW_MAJOR, TRANS, *sizes, 1.0, b, columns, a, 1, 0.0, c, 1)
+        gemm = self._function("sgemm")
+        gemm.argtypes = (*(ctypes.c_int,) * 3, *(integer,) * 3, ctypes.c_float, *matrix, *matrix,
+                         ctypes.c_float, *matrix)  # fmt: skip
+        plain = (ROW_MAJOR, NO_TRANS, NO_TRANS, rows, columns, inner)
+        return lambda a, b, c: gemm(*plain, 1.0, a, inner, b, columns, 0.0, c, columns)
+
+    def _function(self, name: str) -> Function:
+        found = _symbol(self.library, f"{self.prefix}cblas_{name}{self.suffix}")
         assert found is not None  # _opened refuses a library without it
         found.restype = None
-        enums = (ctypes.c_int,) * 3
-        found.argtypes = (*enums, *(integer,) * 3, ctypes.c_float, *matrix, *matrix, ctypes.c_float, *matrix)
         return found
 
 
@@ -69,7 +84,7 @@ def missing(*, loops: bool = False) -> str | None:
         return "no CBLAS here: the mkl wheel is not installed, and numpy carries no BLAS of its own"
     if loops:
         try:
-            from fffbench import _cpu  # noqa: F401, PLC0415 - a report-only install has none
+            from fffbench import _cpu  # noqa: F401 - a report-only install has none
         except ImportError:
             return "the C++ kernels are not built in this installation (FFFBENCH_KERNELS=OFF)"
     return None
@@ -136,7 +151,9 @@ def _name(library: ctypes.CDLL, path: Path) -> str:
     """Product, version and the architecture whose kernels it chose."""
     from threadpoolctl import threadpool_info
 
-    info: dict[str, Any] = next((item for item in threadpool_info() if Path(item["filepath"]).resolve() == path.resolve()), {})
+    info: dict[str, Any] = next(
+        (item for item in threadpool_info() if Path(item["filepath"]).resolve() == path.resolve()), {}
+    )
     product = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}.get(info.get("internal_api", ""), path.name)
     kernels = info.get("architecture") or _mkl_kernels(library)
     return f"{product} {info.get('version') or 'of unknown version'} ({kernels or 'unknown kernels'})"

@@ -1,4 +1,7 @@
-"""Dense FF over tiles of the batch by BLAS level 3: two sgemm of whatever BLAS is found, GELU by torch."""
+"""Dense FF over tiles of the batch by BLAS level 3: two sgemm of whatever BLAS is found, GELU by torch.
+
+A tile of one token is two sgemv.
+"""
 
 from __future__ import annotations
 
@@ -30,22 +33,26 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     import torch
 
     blas = blaslib.use(workload.threads)
-    sgemm = blas.sgemm()
     d, rows = workload.shape.d, round_up(weights.w1.shape[0], NEURON_MULTIPLE)
     w1_t, w2 = pad_rows(weights.w1, rows).t().contiguous(), pad_rows(weights.w2, rows)
     w1_at, w2_at = w1_t.data_ptr(), w2.data_ptr()
     tile = tile_tokens("cpu", workload.batch)
     hidden = w2.new_empty((tile, rows))
     hidden_at = hidden.data_ptr()
-    mode = (blaslib.ROW_MAJOR, blaslib.NO_TRANS, blaslib.NO_TRANS)
+    products = {
+        tokens: (blas.product(tokens, d, rows), blas.product(tokens, rows, d))
+        for tokens in {min(tile, workload.batch), workload.batch % tile}
+        if tokens
+    }
 
     def fill(x: torch.Tensor, y: torch.Tensor) -> None:
         x_at, y_at, batch = x.data_ptr(), y.data_ptr(), x.shape[0]
         for start in range(0, batch, tile):
             tokens, offset = min(tile, batch - start), start * d * x.element_size()
-            sgemm(*mode, tokens, rows, d, 1.0, x_at + offset, d, w1_at, rows, 0.0, hidden_at, rows)
+            first, second = products[tokens]
+            first(x_at + offset, w1_at, hidden_at)
             gelu_in_place(hidden[:tokens])
-            sgemm(*mode, tokens, d, rows, 1.0, hidden_at, rows, w2_at, d, 0.0, y_at + offset, d)
+            second(hidden_at, w2_at, y_at + offset)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         y = torch.empty_like(x)

@@ -52,6 +52,14 @@ def test_its_functions_are_called_with_integers_of_the_right_width(blas):
     assert dot(5, x.data_ptr(), 1, x.data_ptr(), 1) == 30
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_product_is_row_major(blas, rows):
+    a, b = torch.randn(rows, 3), torch.randn(3, 4)
+    c = torch.full((rows, 4), float("nan"))
+    blas.product(rows, 3, 4)(a.data_ptr(), b.data_ptr(), c.data_ptr())
+    assert torch.allclose(c, a @ b, atol=1e-6)
+
+
 def test_a_function_that_the_blas_lacks_has_no_address(blas):
     assert blas.address("sgemv_of_the_future") == 0
 
@@ -110,6 +118,7 @@ def test_the_loops_work_with_32_bit_integers_too():
     x, w1, w2 = torch.ones(1, 3), torch.tensor([[1.0, 0, 0], [9, 9, 9], [0, 0, -1]]), torch.eye(3)
     y = torch.full((1, 3), float("nan"))
     at = [ctypes.cast(function, ctypes.c_void_p).value for function in (dot_at, axpy_at)]
-    _cpu.blas_tree1(False, *at, *(t.data_ptr() for t in (x, w1, w2, y)), batch=1, d=3, trees=1, levels=2)
+    addresses = {name: tensor.data_ptr() for name, tensor in {"x": x, "w1": w1, "w2": w2, "y": y}.items()}
+    _cpu.blas_tree1(wide=False, dot=at[0], axpy=at[1], **addresses, batch=1, d=3, trees=1, levels=2)
     assert seen == [3, 3]
     assert torch.allclose(y, torch.nn.functional.gelu(torch.tensor([[1.0, 0, -1]])))
