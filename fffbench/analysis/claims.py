@@ -98,7 +98,7 @@ def judge(claim: Claim, rows: Sequence[Speedup], results: Results) -> list[Claim
         return [_count(claim)]
     if claim.kind == "untestable":
         return [_row(claim, "published", None, NOT_TESTABLE, claim.untestable)]
-    matching = [row for row in rows if _same_work(claim, row)]
+    matching = _of_the_work(claim, rows)
     machines = sorted({(row.machine, row.device) for row in matching if row.speedup is not None})
     found: list[ClaimRow] = []
     for machine, device in machines:
@@ -126,17 +126,19 @@ def _count(claim: Claim) -> ClaimRow:
     return ClaimRow(**{**asdict(row), "measured": value, "low": value, "high": value})
 
 
-def _same_work(claim: Claim, row: Speedup) -> bool:
+def _of_the_work(claim: Claim, rows: Iterable[Speedup]) -> list[Speedup]:
+    """The rows about the claim's layer, batch, dtype and devices."""
     want = claim.workload
     assert want is not None
     shape = want.shape
-    return (
-        (shape.d, shape.n, shape.trees, shape.levels, shape.leaf_width)
-        == (row.d, row.n, row.trees, row.levels, row.leaf_width)
-        and want.batch == row.batch
-        and want.dtype == row.dtype
+    key = (shape.n, want.batch, want.dtype, shape.d, shape.trees, shape.levels, shape.leaf_width)
+    return [
+        row
+        for row in rows
+        if row.n == shape.n
+        and (row.n, row.batch, row.dtype, row.d, row.trees, row.levels, row.leaf_width) == key
         and row.device in want.devices
-    )
+    ]
 
 
 def _chosen(claim: Claim, conditions: Conditions, rows: Iterable[Speedup]) -> list[Speedup]:

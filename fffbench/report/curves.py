@@ -88,6 +88,8 @@ def _chart(
         figure, (axes,) = drawing.new(6.4, 3.9)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
+        log_ticks(axes.xaxis, count_label)  # before the lines: seaborn would make every minor tick and its label
+        log_ticks(axes.yaxis, times_label)
         _levels(axes, bounds)
         ends: list[tuple[float, float, str, str]] = []
         for index, line in enumerate(sorted(lines, reverse=True)):
@@ -106,8 +108,6 @@ def _chart(
         axes.set_ylabel("times faster than best dense")
         places = sorted({getattr(row, axis) for row in rows})
         axes.set_xticks(places if len(places) <= MAX_TICKS else [places[0], places[len(places) // 2], places[-1]])
-        log_ticks(axes.xaxis, count_label)
-        log_ticks(axes.yaxis, times_label)
         axes.set_title(label(title))
         return drawing.to_svg(figure, name, said)
 

@@ -33,6 +33,8 @@ def against_roofline(points: Sequence[Point], name: str, title: str) -> Figure |
         figure, (axes,) = drawing.new(6.4, 3.9)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):  # before seaborn, which would make every minor tick and its label
+            log_ticks(axis, seconds_label)
         low, high = frame["bound"].min() / 2, max(frame["bound"].max(), frame["bound"].min()) * 2
         top = max(frame["time"].max(), high) * 3
         for share, text in ((1.0, "100 %"), (0.1, "10 %"), (0.01, "1 %")):
@@ -76,8 +78,6 @@ def against_roofline(points: Sequence[Point], name: str, title: str) -> Figure |
         axes.legend(frameon=False, title=None, loc="lower right", labelcolor=INK)
         axes.set_xlabel("least time the machine allows")
         axes.set_ylabel("time measured")
-        for axis in (axes.xaxis, axes.yaxis):
-            log_ticks(axis, seconds_label)
         axes.set_title(label(title))
         svg = drawing.to_svg(figure, name, said)
     return Figure(
