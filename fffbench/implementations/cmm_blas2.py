@@ -3,7 +3,7 @@
 The published routine calls ``cblas_sgemv_batch`` and ``cblas_saxpy_batch``. Where the BLAS has both (MKL), so does
 this one, the gemvs as one group; elsewhere (OpenBLAS) a batch is a loop over ``sgemv`` and ``saxpy`` on one thread,
 which costs a call for each token and level. The notes of a record say which. Activations are computed one by one
-with ``erfc``, not by a vector library: about 4 % of the time at 768 inputs.
+with ``erfc``, not by a vector library: 2 to 3 % of the time at 768 inputs.
 """
 
 from __future__ import annotations
