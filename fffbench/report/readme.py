@@ -35,6 +35,10 @@ def block(analysis: Analysis) -> str:
     parts = [f"**{_inline(said)}**"]
     if any(row.measured for row in analysis.claims if row.kind == "ratio"):
         parts.append(f"![Published figures and what was measured]({SVG.as_posix()})")
+        parts.append(
+            "Diamond: published. Grey: measured under the published conditions. Blue: under fair ones. Dashed: the bound "
+            "from counting operations."
+        )
     lines = _table(analysis)
     if lines:
         parts.append("\n".join(lines))
