@@ -36,8 +36,8 @@ def block(analysis: Analysis) -> str:
     if any(row.measured for row in analysis.claims if row.kind == "ratio"):
         parts.append(f"![Published figures and what was measured]({SVG.as_posix()})")
         parts.append(
-            "Diamond: published. Grey: measured under the published conditions. Blue: under fair ones. Dashed: the bound "
-            "from counting operations."
+            "Diamond: published. Grey: measured under the published conditions. Blue: under fair ones. Dashed: the "
+            "bound from counting operations."
         )
     lines = _table(analysis)
     if lines:
