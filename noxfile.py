@@ -61,6 +61,20 @@ def report(session: nox.Session) -> None:
 
 
 @nox.session
+def readme(session: nox.Session) -> None:
+    """Write README's first screen from results/; ``nox -s readme -- --check`` says whether it is stale."""
+    install_reading(session)
+    session.run("python", "-m", "fffbench.report.readme", *session.posargs)
+
+
+@nox.session
+def asv(session: nox.Session) -> None:
+    """Airspeed Velocity with what its machine plugin needs: ``nox -s asv -- run HEAD~2..HEAD``, ``-- publish``."""
+    session.install(CONSTRAINTS, "asv", "asv-runner", "virtualenv", "psutil", "py-cpuinfo2", "numpy", "nvidia-ml-py")
+    session.run("asv", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure: ``nox -s bench -- --preset paper --budget 30m``. Resumable."""
     install_measuring(session)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,9 +36,10 @@ def list_implementations(as_json: Json = False) -> None:
     rows: list[dict[str, Any]] = []
     for item in implementations().values():
         reasons = [
-            item.unsupported(Workload(Shape.tree(768, 1, 12), batch, item.dtypes[0], device=device))
+            item.unsupported(Workload(shape, batch, item.dtypes[0], device=device))
             for device in item.devices
-            for batch in (1, 16384)  # some are for small batches only, some for large ones
+            # some are for small batches only, some for large ones, some for leaf blocks only
+            for shape, batch in product((Shape.tree(768, 1, 12), Shape.leaf(768, 1, 7, 32)), (1, 16384))
         ]
         row = {
             "name": item.name,
@@ -52,7 +54,7 @@ def list_implementations(as_json: Json = False) -> None:
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
-        dtypes = " ".join(row["dtypes"])
+        dtypes = " ".join(map(str, row["dtypes"] or ()))
         print(f"{row['name']:<20} {row['family']:<10} {row['device']:<10} {dtypes:<20} {row['summary']}")
         if row["unsupported"]:
             print(f"{'':<20} not here: {row['unsupported']}")

@@ -28,9 +28,12 @@ DENSE = (
     "dense_tiled",
     "dense_onednn",
     "dense_blas3",
+    "dense_fused",
+    "dense_compiled",
     "dense_gemv",
 )  # candidates for best-dense; a block keeps those that run on its device
 NAIVE = ("cmm_gather_bmm", "cmm_masked")
+BLAS = ("dense_blas1", "dense_blas2", "dense_blas3", "cmm_blas1", "cmm_blas2")  # the published levels, computed rightly
 
 
 @dataclass(frozen=True)
@@ -112,21 +115,28 @@ PAPER = Preset(
             caches=("hot",),
             calls=("kernel", "torch"),
         ),
+        Block(BLAS, batches=(16384,), routings=PUBLISHED_ROUTING, caches=("hot",), threads=(1,)),
         Block(("family:fff",), batches=(16384,), routings=("uniform", "single-path"), caches=("warm", "cold")),
         Block((*DENSE, "family:fff"), batches=(1,), caches=("cold", "warm"), calls=("kernel", "torch")),
         Block(
             ("dense_linear", "dense_padded", "dense_bmm", "family:cmm", "family:fff"),
             batches=(16384,),
-            dtypes=("fp32",),
             devices=("cuda",),
             caches=("cold", "hot"),
         ),
         Block(
-            ("dense_linear", "dense_padded"),
+            ("dense_linear", "dense_padded", "dense_bmm"),
             shapes=(BERT,),
             batches=(16384,),
             devices=("cuda",),
             caches=("cold", "hot"),
+        ),
+        Block(
+            ("family:cmm", "family:fff"),
+            batches=(16384,),
+            routings=PUBLISHED_ROUTING,
+            devices=("cuda",),
+            caches=("hot",),
         ),
     ),
 )
@@ -168,13 +178,27 @@ BATCH = Preset(
     ),
 )
 
-FULL = Preset(
-    "full",
-    "headline, paper, width and batch together",
-    tuple(block for part in (HEADLINE, PAPER, WIDTH, BATCH) for block in part.blocks),
+LEAF = Preset(
+    "leaf",
+    "the 2023 form: 1x7 routers above leaf blocks of 32, 4096 neurons; uniform and Zipf routing",
+    (
+        Block(
+            (*DENSE, "cmm_leaf_gather"),
+            shapes=(Shape.leaf(D, 1, 7, 32),),
+            batches=(1, 128, 1024),
+            routings=("uniform", "zipf"),
+            threads=("all",),
+        ),
+    ),
 )
 
-PRESETS = {preset.name: preset for preset in (QUICK, HEADLINE, PAPER, WIDTH, BATCH, FULL)}
+FULL = Preset(
+    "full",
+    "headline, paper, width, batch and leaf together",
+    tuple(block for part in (HEADLINE, PAPER, WIDTH, BATCH, LEAF) for block in part.blocks),
+)
+
+PRESETS = {preset.name: preset for preset in (QUICK, HEADLINE, PAPER, WIDTH, BATCH, LEAF, FULL)}
 
 
 @dataclass(frozen=True)
@@ -262,7 +286,8 @@ def _shapes(shapes: Iterable[Shape], axes: Axes) -> Iterable[Shape]:
                 yield Shape.dense(d, shape.n)
                 continue
             for trees, levels in product(axes.trees or (shape.trees,), axes.levels or (shape.levels,)):
-                yield Shape.tree(d, trees, levels)
+                width = shape.leaf_width
+                yield Shape.leaf(d, trees, levels, width) if width else Shape.tree(d, trees, levels)
 
 
 def _block_cells(block: Block, names: Names, all_threads: int) -> Iterable[Cell]:
