@@ -52,7 +52,9 @@ def test_a_reading_room_names_no_implementation_and_nothing_that_measures(room):
         assert not {"implementations", "measure", "ops", "_cpu"} & set(imported_rooms(path)), path
 
 
-@pytest.mark.parametrize("module", ["fffbench", "fffbench.plan.matrix", "fffbench.results.store", "fffbench.report", "fffbench.cli"])
+@pytest.mark.parametrize(
+    "module", ["fffbench", "fffbench.plan.matrix", "fffbench.results.store", "fffbench.report", "fffbench.cli"]
+)
 def test_importing_it_loads_no_torch(module):
     code = f"import sys, {module}; print(sorted({{'torch', 'triton', 'cuda'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

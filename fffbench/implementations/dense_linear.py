@@ -31,9 +31,7 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     output_weight = weights.w2.t().contiguous()
 
     def forward(x: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.linear(
-            torch.nn.functional.gelu(torch.nn.functional.linear(x, w1)), output_weight
-        )
+        return torch.nn.functional.linear(torch.nn.functional.gelu(torch.nn.functional.linear(x, w1)), output_weight)
 
     def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
         hidden = x.new_empty((x.shape[0], w1.shape[0]))

@@ -6,13 +6,19 @@ from fffbench.implementations.registry import implementation, implementations
 from fffbench.measure.conformance import conform, workloads
 
 CPU = [
-    (name, dtype) for name, item in implementations().items() if "cpu" in item.devices for dtype in item.dtypes if dtype != "tf32"
+    (name, dtype)
+    for name, item in implementations().items()
+    if "cpu" in item.devices
+    for dtype in item.dtypes
+    if dtype != "tf32"
 ]
 
 
 @pytest.mark.parametrize(("name", "dtype"), CPU, ids=[f"{name}-{dtype}" for name, dtype in CPU])
 def test_it_computes_its_function_on_every_edge_shape(name, dtype):
-    results = {workload.id: conform(name, workload) for workload in workloads(dtype, "cpu", implementation(name).family)}
+    results = {
+        workload.id: conform(name, workload) for workload in workloads(dtype, "cpu", implementation(name).family)
+    }
     wrong = {at: verdict.failure for at, verdict in results.items() if not isinstance(verdict, str) and verdict.failure}
     assert not wrong
     if all(isinstance(verdict, str) for verdict in results.values()):
