@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import subprocess
 import time
@@ -31,6 +32,7 @@ from fffbench.results.record import FORMAT, CellInfo, Check, Machine, RunInfo, S
 from fffbench.units import duration
 
 JOURNAL_SUFFIX = ".journal"
+DIGITS = 6  # a sample of a second keeps its microseconds; the clock's own grain is coarser on short ones
 SOURCES = {".py", ".cpp", ".hpp", ".cu", ".cuh"}
 
 
@@ -173,11 +175,25 @@ def export(planned_journal: Path) -> Path:
     if code != pytest.ExitCode.OK or not draft.exists():
         draft.unlink(missing_ok=True)
         raise UserError(f"{planned_journal}: no measured cell to export; it is kept. {told.getvalue()[-300:]}")
-    with draft.open("rb") as file:
+    with draft.open("r+", encoding="utf-8") as file:
+        stored = json.load(file)
+        file.seek(0)
+        json.dump(_rounded(stored), file, separators=(",", ":"))
+        file.truncate()
+        file.flush()
         os.fsync(file.fileno())
     draft.replace(target)
     planned_journal.unlink()
     return target
+
+
+def _rounded(value: Any) -> Any:
+    """``value`` with every float at ``DIGITS`` significant digits: pytest-benchmark's file at a quarter of its size."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)

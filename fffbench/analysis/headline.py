@@ -21,7 +21,7 @@ from fffbench.units import number, ratio
 
 PUBLISHED_SHAPE = (768, 1, 12, 0)  # d, trees, levels, leaf width of the paper's table
 PUBLISHED_BATCH = 16384
-NAME_KEYS = {"cuda": ("gpu", "gpu_model", "gpu_name"), "cpu": ("cpu", "cpu_model", "cpu_name", "cpu_brand")}
+NAME_KEYS = {"cuda": ("gpu 0", "gpu"), "cpu": ("cpu", "cpu_model", "cpu_name", "cpu_brand")}
 
 
 def machine_name(machine: Machine, device: str) -> str:

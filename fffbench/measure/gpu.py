@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fffbench.measure.clock import Call, Effort
+from fffbench.measure.clock import MOST_SAMPLES, Call, Effort
 from fffbench.plan.workload import Protocol, Workload
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def time_calls(calls: Sequence[Call], protocol: Protocol, effort: Effort) -> tup
     samples: list[float] = []
     discarded = 0
     end = time.perf_counter() + effort.seconds
-    while not samples or time.perf_counter() < end:
+    while not samples or (time.perf_counter() < end and len(samples) < MOST_SAMPLES):
         taken = measure_round()
         if telemetry.slowed_down() and discarded < MOST_ROUNDS_DISCARDED:
             discarded += 1
