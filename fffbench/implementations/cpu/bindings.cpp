@@ -5,6 +5,7 @@
 
 #include "call.hpp"
 #include "ceilings.hpp"
+#include "elementwise.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -99,6 +100,8 @@ NB_MODULE(FFFBENCH_MODULE, m) {
           },
           Release(), "x"_a, "w1"_a, "batch"_a, "d"_a, "trees"_a, "levels"_a, "threads"_a, "isa"_a, "dtype"_a, "out"_a,
           "Rows of W1 visited, int32 (batch, trees * levels), written to `out`.");
+    m.def("gelu", gelu_in_place, Release(), "ptr"_a, "count"_a, "threads"_a = 1, "isa"_a = "auto",
+          "Exact GELU over `count` floats, in place.");
     m.def("evict", evict, Release(), "ptr"_a, "nbytes"_a,
           "Flush every cache line of the range; False where the processor cannot.");
     m.def("use_huge_pages", use_huge_pages, Release(), "ptr"_a, "nbytes"_a,

@@ -49,4 +49,13 @@ inline void gelu_all(float* values, int count) {
     for (int i = 0; i < count; i += Simd::width) Simd::store(values + i, gelu(Simd::load(values + i)));
 }
 
+// In place over any number of floats.
+void gelu_floats(float* values, std::size_t count) {
+    constexpr std::size_t W = Simd::width;
+    std::size_t i = 0;
+    for (; i + W <= count; i += W) Simd::store(values + i, gelu(Simd::load(values + i)));
+    const int rest = static_cast<int>(count - i);
+    if (rest > 0) Simd::store(values + i, gelu(Simd::load(values + i, rest)), rest);
+}
+
 }  // namespace

@@ -19,7 +19,7 @@ constexpr fffbench::Kernels kernels() {
 }
 
 constexpr fffbench::Isa make_isa(const char* name) {
-    return {name, kernels<float>(), kernels<bf16>(), read_floats, copy_floats};
+    return {name, kernels<float>(), kernels<bf16>(), read_floats, copy_floats, gelu_floats};
 }
 
 }  // namespace

@@ -99,6 +99,7 @@ struct Isa {
     Kernels fp32, bf16;
     float (*read)(const float* from, std::size_t count);                  // sum, so that nothing is optimised away
     void (*copy)(float* to, const float* from, std::size_t count);        // streaming stores where there are any
+    void (*gelu)(float* values, std::size_t count);                       // in place
 };
 
 }  // namespace fffbench
