@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from fffbench.errors import UserError
 from fffbench.measure.outcome import Outcome, failed, outcome_from_json
 from fffbench.measure.worker import ENVIRONMENT
 from fffbench.plan.workload import Cell, parse_cell
@@ -28,7 +29,7 @@ START_SECONDS = 120.0  # importing torch from a cold disk
 SIGNALS = {signal.SIGKILL: "killed (out of memory?)", signal.SIGSEGV: "crashed (segmentation fault)"}
 
 
-class WorkerDiedError(RuntimeError):
+class WorkerDiedError(UserError):
     """The worker itself, not one of its children, went away."""
 
 
@@ -38,7 +39,8 @@ class Round:
     def __init__(self) -> None:
         """Start the worker and wait until it has imported torch."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fffbench.measure.worker"],
+            # -P: from a checkout, the current folder holds the sources without the compiled kernels
+            [sys.executable, "-P", "-m", "fffbench.measure.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("FFFBENCH_WORKER_STDERR") else subprocess.DEVNULL,
