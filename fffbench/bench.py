@@ -82,6 +82,7 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
         options.processes or chosen.processes,
         options.sample_seconds or chosen.sample_seconds,
         options.budget_seconds or chosen.budget_seconds,
+        frozenset(cell for cell, keep in wanted.items() if keep),
     )
     return plan, [(cell, reason) for cell, reason in reasons.items() if reason is not None]
 

@@ -53,8 +53,8 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
             tokens, offset = min(tile, batch - start), start * d * x.element_size()
             first, second = products[tokens]
             first(x_at + offset, w1_at, hidden_at)
-            # torch's OpenMP threads spin on after a GELU of theirs and keep the cores from the BLAS: with them batch 128
-            # took 22 ms on 2 threads and 19 ms on 1
+            # torch's OpenMP threads spin on after a GELU of theirs and keep the cores from the BLAS: with them
+            # batch 128 took 22 ms on 2 threads and 19 ms on 1
             _cpu.gelu(hidden_at, tokens * rows, workload.threads)
             second(hidden_at, w2_at, y_at + offset)
 

@@ -35,6 +35,7 @@ class Plan:
     processes: int
     sample_seconds: float
     budget_seconds: float | None = None
+    keep: frozenset[Cell] = frozenset()  # a short budget takes processes from all others first
 
 
 @dataclass
@@ -47,21 +48,24 @@ class Progress:
     seconds_left: float
 
 
-def allot(costs: dict[Cell, float], processes: int, seconds: float) -> dict[Cell, int]:
+def allot(
+    costs: dict[Cell, float], processes: int, seconds: float, keep: frozenset[Cell] = frozenset()
+) -> dict[Cell, int]:
     """Processes for each cell, given the cost of one, such that all fit into ``seconds``: the costliest lose first.
 
-    Every cell keeps at least one.
+    Cells to ``keep`` lose only when all others are down to one; every cell keeps at least one.
     """
     allotted = dict.fromkeys(costs, processes)
     total = sum(cost * processes for cost in costs.values())
-    while total > seconds:
-        heaviest = max(
-            (cell for cell in costs if allotted[cell] > 1), key=lambda c: costs[c] * allotted[c], default=None
-        )
-        if heaviest is None:
-            break
-        allotted[heaviest] -= 1
-        total -= costs[heaviest]
+    for group in ([cell for cell in costs if cell not in keep], [cell for cell in costs if cell in keep]):
+        while total > seconds:
+            heaviest = max(
+                (cell for cell in group if allotted[cell] > 1), key=lambda c: costs[c] * allotted[c], default=None
+            )
+            if heaviest is None:
+                break
+            allotted[heaviest] -= 1
+            total -= costs[heaviest]
     return allotted
 
 
@@ -116,7 +120,8 @@ class Session:
             self._cost[cell] for cell in costs for i in range(self._plan.processes) if (cell.id, i) in self._done
         )
         elapsed = time.monotonic() - self._start
-        return allot(costs, self._plan.processes, max(0.0, self._plan.budget_seconds - elapsed) + spent)
+        seconds = max(0.0, self._plan.budget_seconds - elapsed) + spent
+        return allot(costs, self._plan.processes, seconds, self._plan.keep)
 
     def _round(self, index: int, cells: list[Cell]) -> Iterator[Outcome]:
         worker = Round()

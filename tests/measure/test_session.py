@@ -32,6 +32,12 @@ def test_the_costliest_cells_lose_processes_first_and_none_loses_all():
     assert allot({a: 10.0, b: 1.0}, 6, 0) == {a: 1, b: 1}
 
 
+def test_cells_that_carry_the_headline_keep_their_processes_while_others_have_some_to_lose():
+    a, b = CELLS[:2]
+    assert allot({a: 10.0, b: 1.0}, 6, 61, keep=frozenset({a})) == {a: 6, b: 1}
+    assert allot({a: 10.0, b: 1.0}, 6, 41, keep=frozenset({a})) == {a: 4, b: 1}
+
+
 def test_every_cell_is_measured_in_every_process_with_its_check():
     outcomes = list(session(CELLS).outcomes())
     assert {(o.cell, o.process) for o in outcomes} == {(c.id, i) for c in CELLS for i in range(2)}
