@@ -128,10 +128,10 @@ class Session:
         try:
             position = 0
             while position < len(cells):
-                if self._over_budget(index):
-                    return
                 group = self._group(cells, position)
                 position += len(group)
+                if self._over_budget(index) and not self._plan.keep.intersection(group):
+                    continue
                 self._show(self._progress(group[0]))
                 try:
                     yield from self._group_outcomes(worker, index, group)
@@ -190,7 +190,7 @@ class Session:
                 self._cost[cell] = outcome.wall + 0.1  # forking and loading data, outside the outcome's own clock
 
     def _over_budget(self, index: int) -> bool:
-        """Past the budget nothing is begun; the first process of every cell is, so that each has one."""
+        """Past the budget only the first process of a cell is begun, so that each has one, and cells to keep."""
         budget = self._plan.budget_seconds
         return budget is not None and index > 0 and time.monotonic() - self._start > budget
 
