@@ -1,10 +1,5 @@
 """Sessions: the budget is kept by the costliest cells, and what died costs itself only."""
 
-import os
-import signal
-import threading
-import time
-
 import pytest
 
 from fffbench.measure.outcome import Outcome
@@ -58,40 +53,6 @@ def test_a_cell_that_failed_is_not_tried_again():
     done = [Outcome(CELLS[0].id, 0, failure="crashed")]
     outcomes = list(session(CELLS[:2], done=done, processes=1).outcomes())
     assert [o.cell for o in outcomes] == [CELLS[1].id]
-
-
-def test_a_child_that_is_killed_costs_its_cell_and_the_run_goes_on():
-    def kill_first_child():
-        import psutil
-
-        me = psutil.Process()
-        while True:
-            for child in me.children(recursive=True):
-                if child.ppid() != me.pid:  # a measuring process, the worker's child
-                    os.kill(child.pid, signal.SIGKILL)
-                    return
-            time.sleep(0.001)
-
-    slow = Cell("dense_linear", Workload(Shape.dense(256, 1024), 64), Protocol("hot"))
-    plan = Plan((slow, CELLS[0]), 1, 1.0)
-    killer = threading.Thread(target=kill_first_child)
-    running = Session(plan, (), dict.fromkeys(plan.cells, 1.0), lambda _: None, seed=1)
-    outcomes = {}
-    started = False
-    for outcome in _starting(running.outcomes(), killer):
-        outcomes[outcome.cell] = outcome
-        started = True
-    killer.join()
-    assert started
-    failures = [o.failure for o in outcomes.values() if o.failure]
-    assert len(outcomes) == 2
-    assert len(failures) == 1
-    assert "kill" in failures[0] or "reference" in failures[0]
-
-
-def _starting(outcomes, thread):
-    thread.start()
-    yield from outcomes
 
 
 def test_a_cell_that_does_not_fit_into_memory_is_skipped_with_the_figures(monkeypatch):
