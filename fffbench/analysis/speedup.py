@@ -9,7 +9,8 @@ with each side at its own fastest thread count (``fastest``).
 Both sides come from one run, batch, dtype, device, cache protocol and call.
 Dense times do not depend on routing: dense records, measured with uniform
 routing on the tree's shape, serve every routing. Where several runs hold a
-cell, the newest run with both sides counts and the others are superseded.
+cell, the run with the most fresh processes on both sides counts (six is full),
+among equals the newest; the others are superseded.
 Choosing the fastest of several measured baselines favours the baseline
 slightly, which is the direction a sceptic asks for.
 """
@@ -22,7 +23,7 @@ from dataclasses import replace
 
 from fffbench.analysis.rows import Speedup, Timed, measured_row, skipped_row
 from fffbench.plan.workload import Cell
-from fffbench.results.record import Record
+from fffbench.results.record import FULL_PROCESSES, Record
 from fffbench.results.store import Results
 
 BASELINES = ("published", "same-primitive", "bert", "best-dense")
@@ -161,7 +162,7 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
     for baseline in BASELINES:
         if baseline == "same-primitive" and group[0].record.cell.implementation not in SAME_PRIMITIVE:
             continue
-        found: tuple[Timed, Timed] | None = None
+        pairs: list[tuple[Timed, Timed]] = []
         for items in newest_first:
             subject = min(items, key=lambda item: item.time.value)
             record = subject.record
@@ -170,15 +171,20 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
                 threads = record.cell.workload.threads
                 others = [other for other in others if other.record.cell.workload.threads == threads]
             if others:
-                found = subject, min(others, key=lambda item: item.time.value)
-                break
-        if found:
-            rows.append(measured_row(found[0], found[1], baseline, mode, results, None))
+                pairs.append((subject, min(others, key=lambda item: item.time.value)))
+        if pairs:
+            chosen = max(pairs, key=_thoroughness)  # the first of equals: the newest
+            rows.append(measured_row(chosen[0], chosen[1], baseline, mode, results, None))
         else:
             subject = min(newest_first[0], key=lambda item: item.time.value)
             reason = _missing(subject.record, baseline, results)
             rows.append(measured_row(subject, None, baseline, mode, results, reason))
     return rows
+
+
+def _thoroughness(pair: tuple[Timed, Timed]) -> int:
+    """Fresh processes behind a ratio, up to those of a full record: a budget-cut run does not displace a full one."""
+    return min(FULL_PROCESSES, *(len(side.record.info.processes) for side in pair))
 
 
 def _missing(record: Record, baseline: str, results: Results) -> str:
