@@ -42,12 +42,10 @@ def size(value: float) -> str:
 
 
 def ratio(value: float, low: float | None = None, high: float | None = None) -> str:
-    """A speed-up with its interval: ``116x [112, 121]``; a single process on each side has none, and that is said."""
+    """A speed-up with its interval: ``116x [112, 121]``."""
     text = f"{number(value)}x"
     if low is None or high is None:
         return text
-    if low == high:
-        return f"{text} [one process: no interval]"
     return f"{text} [{number(low)}, {'no upper bound' if math.isinf(high) else number(high)}]"
 
 
