@@ -60,14 +60,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Keep what describes the hardware; the host's name goes."""
+    """Keep what describes the hardware; the host's name goes, and of the kernel's release its builder's suffix."""
     machine_info.pop("node", None)
+    machine_info["release"] = str(machine_info.get("release", "")).split("-")[0]
     machine_info["fffbench"] = finished(config).run.machine.id
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
     """Add the run: machine, ceilings, skipped cells."""
     del benchmarks
+    for entry in output_json["benchmarks"]:
+        entry["params"] = {}  # pytest-benchmark would print the whole CellInfo again; it is in extra_info
     output_json["fffbench"] = finished(config).run.model_dump()
 
 
