@@ -123,7 +123,7 @@ def ceiling_sentence(found: Sequence[Answer]) -> str:
     rows = [row for answer in found for row in answer.rows]
     ceiling = max(row.n / (row.trees * (row.levels + row.leaf_width)) for row in rows)
     reached = "was reached" if max(row.low or 0 for row in rows) >= ceiling else "was not reached"
-    return f"{number(ceiling)}x is a count of operations; as a measured speed it {reached}."
+    return f"{number(ceiling)}x is a count of operations; as a measured speed of this layer it {reached}."
 
 
 def headline(results: Results, rows: Sequence[Speedup]) -> str:

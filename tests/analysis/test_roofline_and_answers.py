@@ -62,7 +62,7 @@ def test_headline_names_machine_batch_interval_and_ceiling(tmp_path):
     said = say(tmp_path, quick_cells())
     assert "faster at batch 16384 in fp32 on Test CPU" in said
     assert "[" in said
-    assert "341x is a count of operations; as a measured speed it was not reached" in said
+    assert "341x is a count of operations; as a measured speed of this layer it was not reached" in said
 
 
 def test_headline_is_honest_when_fff_lost(tmp_path):
