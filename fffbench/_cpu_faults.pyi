@@ -33,6 +33,36 @@ class FffCall:
     @property
     def workers(self) -> int: ...
 
+class LeafCall:
+    tensors: object
+    def __init__(
+        self,
+        x: int,
+        w1: int,
+        w2: int,
+        y: int,
+        batch: int,
+        d: int,
+        trees: int,
+        levels: int,
+        leaf_width: int,
+        threads: int = 1,
+        strategy: str = "auto",
+        isa: str = "auto",
+        dtype: str = "fp32",
+        fault: str = "none",
+    ) -> None: ...
+    def run(self) -> None: ...
+    def run_on(self, x: int, w1: int, w2: int, y: int) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def strategy(self) -> str: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def workers(self) -> int: ...
+
 class GemvCall:
     tensors: object
     def __init__(

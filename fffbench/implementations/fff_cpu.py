@@ -1,4 +1,4 @@
-"""Our C++ kernels for the tree FFF: walk (latency) and bucket (throughput), instruction set chosen at run time."""
+"""Our C++ kernels for tree and leaf FFF: walk (latency) and bucket (throughput), instruction set chosen at run time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ DTYPES = ("fp32", "bf16")
 
 
 def unsupported(workload: Workload) -> str | None:
-    """The kernels must be built, and know the tree form only."""
+    """The kernels must be built; they compute every form of every shape."""
     try:
         import fffbench._cpu  # noqa: F401 - a report-only install has none
     except ImportError:
         return "the C++ kernels are not built in this installation (FFFBENCH_KERNELS=OFF)"
-    if workload.shape.leaf_width:
-        return "the C++ kernels compute the tree form, not leaf blocks"
+    del workload
     return None
 
 
@@ -38,10 +37,11 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     w1_at, w2_at = w1.data_ptr(), w2.data_ptr()
     wanted = (batch, shape.d)
 
-    def call(x: int, y: int) -> _cpu.FffCall:
-        return _cpu.FffCall(
-            x, w1_at, w2_at, y, batch, shape.d, shape.trees, shape.levels, workload.threads, dtype=workload.dtype
-        )
+    def call(x: int, y: int) -> _cpu.FffCall | _cpu.LeafCall:
+        places, counts = (x, w1_at, w2_at, y), (batch, shape.d, shape.trees, shape.levels)
+        if shape.leaf_width:
+            return _cpu.LeafCall(*places, *counts, shape.leaf_width, workload.threads, dtype=workload.dtype)
+        return _cpu.FffCall(*places, *counts, workload.threads, dtype=workload.dtype)
 
     planned = call(0, 0)
     planned.tensors = (w1, w2)

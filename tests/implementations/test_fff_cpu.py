@@ -365,10 +365,6 @@ def test_the_layer_gives_the_same_through_forward_and_bind(dtype):
         layer.forward(x[:2])
 
 
-def test_leaf_blocks_are_unsupported_with_a_sentence():
-    assert "leaf blocks" in fff_cpu.unsupported(Workload(Shape.leaf(40, 1, 3, 8), 3))
-
-
 def faulty(case, fault, strategy, threads=2):
     faults = pytest.importorskip("fffbench._cpu_faults", reason="FFFBENCH_FAULTS is off")
     case.buffer[:] = case.poison

@@ -14,7 +14,13 @@ torch = pytest.importorskip("torch")
 faults = pytest.importorskip("fffbench._cpu_faults", reason="built without FFFBENCH_FAULTS")
 
 FAULTS = ["skip_level", "wrong_row", "ignore_activation", "stale_memory", "flip_branch", "write_past_end"]
-SHAPES = [Shape.tree(768, 1, 12), Shape.tree(100, 1, 7), Shape.tree(33, 5, 3)]
+SHAPES = [
+    Shape.tree(768, 1, 12),
+    Shape.tree(100, 1, 7),
+    Shape.tree(33, 5, 3),
+    Shape.leaf(768, 1, 7, 32),
+    Shape.leaf(33, 3, 2, 5),
+]
 
 
 def verdict(fault, dtype, strategy, shape, batch):
@@ -25,20 +31,12 @@ def verdict(fault, dtype, strategy, shape, batch):
     reference = cellrun.build_reference(workload, data, batch, conditional=True)
 
     def bind(x, y):
-        return faults.FffCall(
-            x.data_ptr(),
-            pool.weights.w1.data_ptr(),
-            pool.weights.w2.data_ptr(),
-            y.data_ptr(),
-            batch,
-            shape.d,
-            shape.trees,
-            shape.levels,
-            threads=2,
-            strategy=strategy,
-            dtype=dtype,
-            fault=fault,
-        ).run
+        places = [tensor.data_ptr() for tensor in (x, pool.weights.w1, pool.weights.w2, y)]
+        counts = [batch, shape.d, shape.trees, shape.levels]
+        options = {"threads": 2, "strategy": strategy, "dtype": dtype, "fault": fault}
+        if shape.leaf_width:
+            return faults.LeafCall(*places, *counts, shape.leaf_width, **options).run
+        return faults.FffCall(*places, *counts, **options).run
 
     def forward(x):
         y = inputs.guarded_output(x, batch)

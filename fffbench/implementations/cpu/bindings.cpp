@@ -6,6 +6,7 @@
 #include "call.hpp"
 #include "ceilings.hpp"
 #include "elementwise.hpp"
+#include "leaf_call.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -36,6 +37,13 @@ FffCall* make_fff(FffCall* at, Address x, Address w1, Address w2, Address y, std
                   const std::string& dtype, Fault fault) {
     const FffShape shape{batch, d, trees, levels, threads, dtype_named(dtype)};
     return new (at) FffCall(x, w1, w2, y, shape, strategy, isa, fault);
+}
+
+LeafCall* make_leaf(LeafCall* at, Address x, Address w1, Address w2, Address y, std::int64_t batch, std::int64_t d,
+                    std::int64_t trees, int levels, std::int64_t leaf_width, int threads, const std::string& strategy,
+                    const std::string& isa, const std::string& dtype, Fault fault) {
+    const LeafShape shape{batch, d, trees, levels, leaf_width, threads, dtype_named(dtype)};
+    return new (at) LeafCall(x, w1, w2, y, shape, strategy, isa, fault);
 }
 
 std::vector<std::string> isa_names() {
@@ -78,6 +86,35 @@ NB_MODULE(FFFBENCH_MODULE, m) {
         .def_prop_ro("strategy", &FffCall::strategy)
         .def_prop_ro("isa", &FffCall::isa)
         .def_prop_ro("workers", &FffCall::threads, "Threads that get work; a small call wakes fewer than it may.");
+
+    nb::class_<LeafCall>(m, "LeafCall", nb::dynamic_attr(), "A leaf FFF of one shape, planned, with its workspace.")
+#ifdef FFFBENCH_PLANT_FAULTS
+        .def("__init__",
+             [](LeafCall* at, Address x, Address w1, Address w2, Address y, std::int64_t batch, std::int64_t d,
+                std::int64_t trees, int levels, std::int64_t leaf_width, int threads, const std::string& strategy,
+                const std::string& isa, const std::string& dtype, const std::string& fault) {
+                 make_leaf(at, x, w1, w2, y, batch, d, trees, levels, leaf_width, threads, strategy, isa, dtype,
+                           fault_named(fault));
+             },
+             "x"_a, "w1"_a, "w2"_a, "y"_a, "batch"_a, "d"_a, "trees"_a, "levels"_a, "leaf_width"_a, "threads"_a = 1,
+             "strategy"_a = "auto", "isa"_a = "auto", "dtype"_a = "fp32", "fault"_a = "none")
+#else
+        .def("__init__",
+             [](LeafCall* at, Address x, Address w1, Address w2, Address y, std::int64_t batch, std::int64_t d,
+                std::int64_t trees, int levels, std::int64_t leaf_width, int threads, const std::string& strategy,
+                const std::string& isa, const std::string& dtype) {
+                 make_leaf(at, x, w1, w2, y, batch, d, trees, levels, leaf_width, threads, strategy, isa, dtype,
+                           Fault::none);
+             },
+             "x"_a, "w1"_a, "w2"_a, "y"_a, "batch"_a, "d"_a, "trees"_a, "levels"_a, "leaf_width"_a, "threads"_a = 1,
+             "strategy"_a = "auto", "isa"_a = "auto", "dtype"_a = "fp32")
+#endif
+        .def("run", &LeafCall::run, Release(), "Compute y from x, at the addresses given to the constructor.")
+        .def("run_on", &LeafCall::run_on, Release(), "x"_a, "w1"_a, "w2"_a, "y"_a, "The same with other tensors.")
+        .def_prop_ro("workspace_bytes", &LeafCall::workspace_bytes)
+        .def_prop_ro("strategy", &LeafCall::strategy)
+        .def_prop_ro("isa", &LeafCall::isa)
+        .def_prop_ro("workers", &LeafCall::threads, "Threads that get work; a small call wakes fewer than it may.");
 
     nb::class_<GemvCall>(m, "GemvCall", nb::dynamic_attr(), "A dense layer on at most 16 tokens, with its workspace.")
         .def("__init__",

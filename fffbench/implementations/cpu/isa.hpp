@@ -9,13 +9,14 @@
 #include "stragglers.hpp"
 #include "bucket.hpp"
 #include "gemv.hpp"
+#include "leaf.hpp"
 #include "probes.hpp"
 
 namespace {
 
 template <class T>
 constexpr fffbench::Kernels kernels() {
-    return {walk<T>, top<T>, bottom<T>, forest<T>, gemv<T>, sum_partials<T>, fma_burst<T>};
+    return {walk<T>, top<T>, bottom<T>, forest<T>, gemv<T>, sum_partials<T>, fma_burst<T>, &leaf_kernels<T>};
 }
 
 constexpr fffbench::Isa make_isa(const char* name) {

@@ -83,6 +83,8 @@ struct GemvJob {
     std::int64_t batch, d, n;
 };
 
+struct LeafKernels;  // leaf_job.hpp
+
 // The functions of one instruction set for one dtype.
 struct Kernels {
     void (*walk)(const Job&, const Scratch&, const WalkItem&);
@@ -92,6 +94,7 @@ struct Kernels {
     void (*gemv)(const GemvJob&, std::int64_t row_begin, std::int64_t row_end, float* partial);
     void (*sum_partials)(void* y, const float* partials, std::int64_t parts, std::int64_t stride, std::int64_t count);
     double (*fma_burst)(std::int64_t rounds);  // floating-point operations done
+    const LeafKernels* leaf;
 };
 
 struct Isa {
