@@ -75,6 +75,14 @@ def asv(session: nox.Session) -> None:
 
 
 @nox.session
+def slowed_commit(session: nox.Session) -> None:
+    """Show that asv and the page notice a commit with a slowed kernel: in a clone, about eight minutes."""
+    install_reading(session)
+    session.install(CONSTRAINTS, "asv-runner", "virtualenv", "psutil", "py-cpuinfo2", "nvidia-ml-py")
+    session.run("python", "benchmarks/slowed_commit.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure: ``nox -s bench -- --preset paper --budget 30m``. Resumable."""
     install_measuring(session)

@@ -21,7 +21,7 @@ from typing import Any
 
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation, implementations
-from fffbench.measure import fingerprint, forecast
+from fffbench.measure import fingerprint, forecast, lock
 from fffbench.measure.outcome import Outcome, outcome_from_json
 from fffbench.measure.processes import Round
 from fffbench.measure.session import Plan, Progress, Session
@@ -33,6 +33,7 @@ from fffbench.units import duration
 
 JOURNAL_SUFFIX = ".journal"
 DIGITS = 6  # a sample of a second keeps its microseconds; the clock's own grain is coarser on short ones
+OUT_OF_BUDGET = "the time budget ended before its first process; cells that carry the preset's comparison came first"
 SOURCES = {".py", ".cpp", ".hpp", ".cu", ".cuh"}
 
 
@@ -56,6 +57,7 @@ class Planned:
     forecast: dict[Cell, float]
     journal: Path
     done: tuple[Outcome, ...] = ()
+    locks: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # closed when measuring has ended
 
     @property
     def seconds(self) -> float:
@@ -110,49 +112,69 @@ def describe(options: Options) -> Iterator[str]:
 
 
 def prepare(options: Options, results_dir: Path, say: Callable[[str], None]) -> Planned:
-    """Fingerprint the machine, measure its ceilings, plan the cells; pick up an interrupted run of the same plan."""
+    """Fingerprint the machine, measure its ceilings, plan the cells; pick up an interrupted run of the same plan.
+
+    Nobody else can measure on this machine or into this folder from here to the end of ``measure``.
+    """
     plan, skipped = _runnable(options)
-    facts = fingerprint.stable()
-    machine = fingerprint.machine_id(facts)
-    key = _plan_key(plan)
-    folder = results_dir / "matrix" / machine
+    with contextlib.ExitStack() as locks:
+        doing = f"fffbench run --preset {options.preset}"
+        locks.enter_context(lock.machine(doing))
+        facts = fingerprint.stable()
+        folder = results_dir / "matrix" / fingerprint.machine_id(facts)
+        locks.enter_context(lock.folder(folder, doing))
+        run, done, journal = _begun(options, plan, skipped, facts, folder, say)
+        return Planned(run, plan, _forecast(plan, run.machine.ceilings), journal, tuple(done), locks.pop_all())
+
+
+def _begun(
+    options: Options,
+    plan: Plan,
+    skipped: list[tuple[Cell, str]],
+    facts: dict[str, str],
+    folder: Path,
+    say: Callable[[str], None],
+) -> tuple[RunInfo, tuple[Outcome, ...], Path]:
+    """The run that was interrupted, with what it measured; else a new one. And its journal."""
+    key, machine = _plan_key(plan), folder.name
     found = _interrupted(folder, key)
     if found is not None:
-        run, done, journal = found
-        say(f"continuing {run.run}: {len(done)} process results are there already")
-    else:
-        say(f"measuring the ceilings of {machine}")
-        threads = sorted({cell.workload.threads for cell in plan.cells if cell.workload.device == "cpu"} or {1})
-        cuda = any(cell.workload.device == "cuda" for cell in plan.cells)
-        with Round() as worker:
-            ceilings = worker.ceilings(threads, cuda=cuda)
-        now = time.gmtime()
-        run = RunInfo(
-            format=FORMAT,
-            run=f"{options.preset}-{time.strftime('%Y%m%d-%H%M%S', now)}",
-            preset=options.preset,
-            started=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
-            commit=commit(),
-            machine=Machine(id=machine, stable=facts, observed=fingerprint.observed(), ceilings=ceilings),
-            skipped=[_skipped(cell, reason) for cell, reason in skipped],
-        )
-        done, journal = (), folder / f"{run.run}{JOURNAL_SUFFIX}"
-        header = {"plan": key, "run": run.model_dump(), "processes": plan.processes}
-        Journal.create(journal, header).close()
-    return Planned(run, plan, _forecast(plan, run.machine.ceilings), journal, tuple(done))
+        say(f"continuing {found[0].run}: {len(found[1])} process results are there already")
+        return found
+    say(f"measuring the ceilings of {machine}")
+    threads = sorted({cell.workload.threads for cell in plan.cells if cell.workload.device == "cpu"} or {1})
+    cuda = any(cell.workload.device == "cuda" for cell in plan.cells)
+    with Round() as worker:
+        ceilings = worker.ceilings(threads, cuda=cuda)
+    now = time.gmtime()
+    run = RunInfo(
+        format=FORMAT,
+        run=f"{options.preset}-{time.strftime('%Y%m%d-%H%M%S', now)}",
+        preset=options.preset,
+        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
+        commit=commit(),
+        machine=Machine(id=machine, stable=facts, observed=fingerprint.observed(), ceilings=ceilings),
+        skipped=[_skipped(cell, reason) for cell, reason in skipped],
+    )
+    journal = folder / f"{run.run}{JOURNAL_SUFFIX}"
+    header = {
+        "plan": key,
+        "run": run.model_dump(),
+        "processes": plan.processes,
+        "cells": [cell.id for cell in plan.cells],
+    }
+    Journal.create(journal, header).close()
+    return run, (), journal
 
 
 def measure(planned: Planned, show: Callable[[Progress], None], told: Callable[[Outcome], None]) -> None:
     """Measure what the journal does not hold yet; every process's result is on the disk before the next begins."""
-    journal = Journal(planned.journal)
-    try:
+    with planned.locks, Journal(planned.journal) as journal:
         session = Session(planned.plan, planned.done, planned.forecast, show, seed=int(_digest(planned.run.run), 16))
         for outcome in session.outcomes():
             journal.append({"outcome": outcome.to_json()})
             told(outcome)
         journal.append({"load after": fingerprint.load()})
-    finally:
-        journal.close()
 
 
 def export(planned_journal: Path) -> Path:
@@ -173,6 +195,9 @@ def export(planned_journal: Path) -> Path:
     told = io.StringIO()
     with contextlib.redirect_stdout(told):  # a run's output is its result file, not pytest's report of the export
         code = pytest.main(arguments)
+    if code == pytest.ExitCode.INTERRUPTED:
+        draft.unlink(missing_ok=True)
+        raise KeyboardInterrupt
     if code != pytest.ExitCode.OK or not draft.exists():
         draft.unlink(missing_ok=True)
         raise UserError(f"{planned_journal}: no measured cell to export; it is kept. {told.getvalue()[-300:]}")
@@ -206,12 +231,16 @@ class Finished:
 
 
 def collect(journal: Path) -> Finished:
-    """Read a journal: group outcomes by cell; a cell with a failure in any process is skipped with that reason."""
+    """Read a journal: group outcomes by cell; a cell with a failure in any process is skipped with that reason.
+
+    So is a planned cell that the budget left without a process.
+    """
     header, entries = Journal.read(journal)
     try:
         run = RunInfo.model_validate(header["run"])
         outcomes = [outcome_from_json(entry["outcome"]) for entry in entries if "outcome" in entry]
         processes = int(header["processes"])
+        planned = [parse_cell(name) for name in header["cells"]]
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{journal}: not a journal of this version: {' '.join(str(error).split())[:200]}") from error
     after = [entry["load after"] for entry in entries if "load after" in entry]
@@ -219,6 +248,7 @@ def collect(journal: Path) -> Finished:
     for outcome in outcomes:
         grouped.setdefault(outcome.cell, []).append(outcome)
     skipped, measured = list(run.skipped), []
+    skipped += [_skipped(cell, OUT_OF_BUDGET) for cell in planned if cell.id not in grouped]
     for name, group in grouped.items():
         failures = [outcome.failure for outcome in group if outcome.failure is not None]
         if failures:
@@ -263,6 +293,9 @@ def _skipped(cell: Cell, reason: str) -> Skipped:
 
 def _interrupted(folder: Path, key: str) -> tuple[RunInfo, tuple[Outcome, ...], Path] | None:
     for path in sorted(folder.glob(f"*{JOURNAL_SUFFIX}"), reverse=True):
+        if b"\n" not in path.read_bytes():
+            path.unlink()  # killed while its header was written: nothing is in it
+            continue
         header, entries = Journal.read(path)
         if header.get("plan") == key:
             outcomes = tuple(outcome_from_json(entry["outcome"]) for entry in entries if "outcome" in entry)

@@ -1,9 +1,15 @@
 """Being here puts this folder on the import path, so that tests in subfolders can import ``synthetic``.
 
 Subprocesses of the tests import the installed package, as the tests do, and not the sources in the current folder,
-which lack the compiled kernels.
+which lack the compiled kernels. They have a temporary folder of their own: the lock that keeps two runs from measuring
+at once lies there, and the runs of two test sessions (or of a test and of a user) do not count their time.
 """
 
+import atexit
 import os
+import tempfile
 
 os.environ["PYTHONSAFEPATH"] = "1"
+_TEMPORARY = tempfile.TemporaryDirectory(prefix="fffbench-tests-")
+atexit.register(_TEMPORARY.cleanup)
+os.environ["TMPDIR"] = _TEMPORARY.name

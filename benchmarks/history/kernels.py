@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from fffbench.implementations.registry import implementation
-from fffbench.measure import cellrun, inputs
-from fffbench.plan import routing
-from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+from pathlib import Path
 
-SHAPE = Shape.tree(768, 1, 12)
 BATCHES = [1, 128, 16384]
 CONTROL_BATCHES = [1, 128]  # 16384 would take a second a call on two cores
+NVIDIA = Path("/dev/nvidiactl")  # looking here skips a CUDA kernel without importing torch, 9 times a commit
 
 
 class _Passes:
@@ -17,21 +14,31 @@ class _Passes:
 
     timeout = 120
     number = 1
-    repeat = (3, 10, 0.5)
+    repeat = (10, 60, 1.0)  # asv's 99 % interval is finite from 8 samples on
     rounds = 2
     warmup_time = 0.1
     most_calls = 2048
+    ready = None
 
     def setup(self, name, batch):
+        if self.ready == (name, batch):
+            return  # asv calls this before every sample: drawing the data anew took ten times as long as the pass
         device = "cuda" if name in ("fff_cuda", "fff_triton") else "cpu"
-        workload = Workload(SHAPE, batch, threads=1, device=device)
+        if device == "cuda" and not NVIDIA.exists():
+            raise NotImplementedError("no NVIDIA device here")  # asv's way to say "skipped here"
+        from fffbench.implementations.registry import implementation
+        from fffbench.measure import cellrun, inputs
+        from fffbench.plan import routing
+        from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+
+        workload = Workload(Shape.tree(768, 1, 12), batch, threads=1, device=device)
         try:
             chosen = implementation(name)
         except Exception as error:  # a commit from before this implementation
             raise NotImplementedError(str(error)) from error
         reason = chosen.unsupported(workload)
         if reason is not None:
-            raise NotImplementedError(reason)  # asv's way to say "skipped here"
+            raise NotImplementedError(reason)
         cell = Cell(name, workload, Protocol("warm"))
         cellrun.set_threads(1)
         self.pool = inputs.make_pool(cell, routing.make(workload, cellrun.data_tokens(cell)))
@@ -42,6 +49,7 @@ class _Passes:
             import torch
 
             self.wait = torch.cuda.synchronize
+        self.ready = (name, batch)
         self.time_pass(name, batch)
 
     def time_pass(self, _name, _batch):
@@ -70,5 +78,5 @@ class Control(_Passes):
     """Dense layers of libraries we do not change: where they move, the machine moved."""
 
     params = (["dense_linear", "dense_padded"], CONTROL_BATCHES)
-    most_calls = 16  # a call reads 25 MB of weights, so a short pass is long enough to time
+    most_calls = 4  # a call reads 25 MB of weights, so a short pass is long enough to time
     param_names = ("implementation", "batch")

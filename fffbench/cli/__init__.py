@@ -1,7 +1,7 @@
 """What does each command do, and how does it fail?
 
 Every mistake of the user's is one line on standard error and exit code 2;
-Ctrl-C is 130. Commands import what they need when they run, so ``--help`` and
+Ctrl-C is 130, ``kill`` 143. Commands import what they need when they run, so ``--help`` and
 the reading commands never load torch.
 """
 
@@ -13,10 +13,10 @@ import sys
 import typer
 
 from fffbench.cli import measuring, reading
+from fffbench.cli.ending import EXIT_INTERRUPTED, EXIT_TERMINATED, Terminated
 from fffbench.errors import UserError
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 app = typer.Typer(
     name="fffbench",
@@ -48,13 +48,15 @@ def run(arguments: list[str]) -> int:
         return _fail(_one_line(error.format_message() if hasattr(error, "format_message") else str(error)))
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
+    except Terminated:
+        code = EXIT_TERMINATED
     except BrokenPipeError:  # the reader of our output has gone: not an error of ours, but nothing can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}; it must be readable, writable and have space left")
-    if code == EXIT_INTERRUPTED:
+    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
         print("interrupted; what was measured is kept, and the same command continues", file=sys.stderr)
     return code if isinstance(code, int) else 0
 

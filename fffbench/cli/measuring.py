@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from fffbench.cli import options
+from fffbench.cli.ending import in_order
 from fffbench.errors import UserError
 from fffbench.units import duration, number
 
@@ -161,17 +162,22 @@ def run(
         return
     if results.exists() and not results.is_dir():
         raise UserError(f"--results {str(results)!r} is not a folder")
-    planned = bench.prepare(wanted, results, lambda text: print(text, file=sys.stderr, flush=True))
-    print(
-        f"{len(planned.plan.cells)} cells in {planned.plan.processes} fresh processes each on "
-        f"{planned.run.machine.id}: "
-        f"about {duration(planned.seconds)}"
-        + (f"; {len(planned.run.skipped)} cells cannot run here, reasons in the report" if planned.run.skipped else ""),
-        file=sys.stderr,
-        flush=True,
-    )
-    from fffbench.cli.display import Display
+    with in_order():
+        planned = bench.prepare(wanted, results, lambda text: print(text, file=sys.stderr, flush=True))
+        print(
+            f"{len(planned.plan.cells)} cells in {planned.plan.processes} fresh processes each on "
+            f"{planned.run.machine.id}: "
+            f"about {duration(planned.seconds)}"
+            + (
+                f"; {len(planned.run.skipped)} cells cannot run here, reasons in the report"
+                if planned.run.skipped
+                else ""
+            ),
+            file=sys.stderr,
+            flush=True,
+        )
+        from fffbench.cli.display import Display
 
-    with Display() as display:
-        bench.measure(planned, display.progress, display.outcome)
+        with Display() as display:
+            bench.measure(planned, display.progress, display.outcome)
     print(bench.export(planned.journal))

@@ -2,22 +2,26 @@
 
 Round by round: every round starts a new worker and goes once through all cells
 in a new random order, so that a drift of the machine meets all of them alike.
-After the first round the cost of every cell is known; where the budget does
-not allow all rounds for all cells, the costliest lose processes first, and
-their records say so.
+Before each round the time that is left is shared out anew, by what the cells
+have cost so far. Where the budget does not allow all processes for all cells,
+a comparison worth quoting comes before completeness: the cells to keep get all
+their processes before others get one, and dense layers that another one left
+behind get no more than they have. Records and skipped cells say so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import random
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fffbench.measure import cellrun, memory
+from fffbench.measure import cellrun, forecast, memory
 from fffbench.measure.outcome import Outcome, failed
 from fffbench.measure.processes import Round, WorkerDiedError
 from fffbench.plan.workload import Cell
@@ -25,6 +29,10 @@ from fffbench.plan.workload import Cell
 CELLS_A_PROCESS = {"cpu": 1, "cuda": 12}  # creating a CUDA context takes about a second: a process does several cells
 CELL_LIMIT_SECONDS = 300.0
 REFERENCE_LIMIT_SECONDS = 600.0
+# A dense layer this many times slower than the fastest one on the same work cannot become the baseline: medians of
+# processes scatter by 7 to 13 % on a small virtual machine.
+OUTPACED = 1.3
+LEAVING_SECONDS = 0.1  # of a process, outside the outcome's own clock: forking, and the worker's next job
 
 
 @dataclass(frozen=True)
@@ -49,24 +57,52 @@ class Progress:
 
 
 def allot(
-    costs: dict[Cell, float], processes: int, seconds: float, keep: frozenset[Cell] = frozenset()
+    costs: dict[Cell, float],
+    processes: int,
+    seconds: float,
+    *,
+    keep: frozenset[Cell] = frozenset(),
+    outpaced: frozenset[Cell] = frozenset(),
+    done: Mapping[Cell, int] | None = None,
 ) -> dict[Cell, int]:
-    """Processes for each cell, given the cost of one, such that all fit into ``seconds``: the costliest lose first.
+    """Processes for each cell, given the cost of one, such that all fit into ``seconds``; ``done`` ones included.
 
-    Cells to ``keep`` lose only when all others are down to one; every cell keeps at least one.
+    What is too much goes in this order, from the costliest down: outpaced cells lose all but one process, then cells
+    not to ``keep`` all but one, then those their last; cells to keep come last and never lose all.
     """
-    allotted = dict.fromkeys(costs, processes)
-    total = sum(cost * processes for cost in costs.values())
-    for group in ([cell for cell in costs if cell not in keep], [cell for cell in costs if cell in keep]):
+    done = done or {}
+    others = frozenset(costs) - keep
+    allotted = {cell: max(processes, done.get(cell, 0)) for cell in costs}
+    total = sum(cost * allotted[cell] for cell, cost in costs.items())
+    for group, least in ((outpaced, 1), (others, 1), (others, 0), (keep, 1)):
+        losing = [cell for cell in costs if cell in group]
         while total > seconds:
-            heaviest = max(
-                (cell for cell in group if allotted[cell] > 1), key=lambda c: costs[c] * allotted[c], default=None
-            )
-            if heaviest is None:
+            able = [cell for cell in losing if allotted[cell] > max(least, done.get(cell, 0))]
+            if not able:
                 break
+            heaviest = max(able, key=lambda cell: costs[cell] * allotted[cell])
             allotted[heaviest] -= 1
             total -= costs[heaviest]
     return allotted
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fresh process of one cell; processes of a cell count from 0."""
+
+    cell: Cell
+    process: int
+
+
+def _group(jobs: Sequence[Job], position: int) -> list[Job]:
+    """The jobs from ``position`` on that one process does: same device, same number."""
+    first = jobs[position]
+    group = [first]
+    for job in jobs[position + 1 : position + CELLS_A_PROCESS[first.cell.workload.device]]:
+        if job.cell.workload.device != first.cell.workload.device or job.process != first.process:
+            break
+        group.append(job)
+    return group
 
 
 class Session:
@@ -76,17 +112,21 @@ class Session:
         self,
         plan: Plan,
         done: Sequence[Outcome],
-        forecast: dict[Cell, float],
+        costs: dict[Cell, float],
         show: Callable[[Progress], None],
         seed: int,
     ) -> None:
-        """``done`` are outcomes of an interrupted run; ``forecast`` is the expected cost of a process by cell."""
+        """``done`` are outcomes of an interrupted run; ``costs`` what a process of each cell is expected to take."""
         self._plan = plan
+        self._cells = {cell.id: cell for cell in plan.cells}
         self._done = {(outcome.cell, outcome.process) for outcome in done if outcome.failure is None}
         self._broken = {outcome.cell for outcome in done if outcome.failure is not None}
-        self._cost = dict(forecast)
+        self._cost = dict(costs)
+        self._time: dict[Cell, float] = {}
         for outcome in done:
             self._learn(outcome)
+        self._round_seconds = forecast.ROUND_SECONDS  # of a round, outside its processes
+        self._rounds = 0
         self._show = show
         self._seed = seed
         self._start = time.monotonic()
@@ -95,63 +135,80 @@ class Session:
         """Measure what is not done yet."""
         with tempfile.TemporaryDirectory(prefix="fffbench-") as scratch:
             self._scratch = Path(scratch)
-            for index in range(self._plan.processes):
-                jobs = self._jobs(index)
-                if not jobs:
-                    continue
-                yield from self._round(index, jobs)
+            while jobs := self._jobs():
+                before = len(self._done) + len(self._broken)
+                yield from self._round(jobs)
+                self._rounds += 1
+                if len(self._done) + len(self._broken) == before:  # the budget ended before the first of them
+                    return
 
-    def _jobs(self, index: int) -> list[Cell]:
-        """The cells that get process ``index``, in this round's order."""
-        allotted = self._allotment()
-        cells = [
-            cell
-            for cell in self._plan.cells
-            if cell.id not in self._broken and (cell.id, index) not in self._done and index < allotted[cell]
+    def _jobs(self) -> list[Job]:
+        """The next process of every cell that gets one more, in this round's order."""
+        jobs = [
+            Job(cell, min(set(range(count)) - self._processes(cell)))
+            for cell, count in self._allotment().items()
+            if len(self._processes(cell)) < count
         ]
-        random.Random(f"{self._seed}/{index}").shuffle(cells)  # noqa: S311  (an order, not a secret)
-        return cells
+        random.Random(f"{self._seed}/{len(self._done)}").shuffle(jobs)  # noqa: S311  (an order, not a secret)
+        return jobs
+
+    def _processes(self, cell: Cell) -> set[int]:
+        """The processes of ``cell`` that are done."""
+        return {index for index in range(self._plan.processes) if (cell.id, index) in self._done}
 
     def _allotment(self) -> dict[Cell, int]:
         costs = {cell: self._cost[cell] for cell in self._plan.cells if cell.id not in self._broken}
         if self._plan.budget_seconds is None:
             return dict.fromkeys(costs, self._plan.processes)
-        spent = sum(
-            self._cost[cell] for cell in costs for i in range(self._plan.processes) if (cell.id, i) in self._done
+        done = {cell: len(self._processes(cell)) for cell in costs}
+        spent = sum(costs[cell] * count for cell, count in done.items())
+        rounds = max(1, self._plan.processes - self._rounds) * self._round_seconds
+        left = self._plan.budget_seconds - (time.monotonic() - self._start) - rounds
+        return allot(
+            costs,
+            self._plan.processes,
+            max(0.0, left) + spent,
+            keep=self._plan.keep,
+            outpaced=self._outpaced(costs),
+            done=done,
         )
-        elapsed = time.monotonic() - self._start
-        seconds = max(0.0, self._plan.budget_seconds - elapsed) + spent
-        return allot(costs, self._plan.processes, seconds, self._plan.keep)
 
-    def _round(self, index: int, cells: list[Cell]) -> Iterator[Outcome]:
+    def _outpaced(self, cells: Iterable[Cell]) -> frozenset[Cell]:
+        """Dense cells of which another one did the same work in far less time, in the processes so far."""
+        rivals: dict[tuple[object, ...], list[Cell]] = {}
+        for cell in cells:
+            if cell in self._time and not cellrun.is_conditional(cell):
+                rivals.setdefault((cell.workload, cell.protocol), []).append(cell)
+        fastest = {work: min(self._time[cell] for cell in group) for work, group in rivals.items()}
+        return frozenset(
+            cell for work, group in rivals.items() for cell in group if self._time[cell] > OUTPACED * fastest[work]
+        )
+
+    def _round(self, jobs: list[Job]) -> Iterator[Outcome]:
+        began, costs, self._reference_seconds = time.monotonic(), 0.0, 0.0
         worker = Round()
         try:
             position = 0
-            while position < len(cells):
-                group = self._group(cells, position)
+            while position < len(jobs):
+                group = _group(jobs, position)
                 position += len(group)
-                if self._over_budget(index) and not self._plan.keep.intersection(group):
+                cells = [job.cell for job in group]
+                if self._over_budget() and not self._plan.keep.intersection(cells):
                     continue
-                self._show(self._progress(group[0]))
+                self._show(self._progress(cells[0]))
+                index = group[0].process
                 try:
-                    yield from self._group_outcomes(worker, index, group)
+                    yield from self._group_outcomes(worker, index, cells)
                 except WorkerDiedError:
                     worker.close()
                     worker = Round()
-                    for cell in group:
+                    for cell in cells:
                         if (cell.id, index) not in self._done and cell.id not in self._broken:
                             yield self._keep(failed(cell, index, "the worker went away while measuring it"))
+                costs += sum(self._cost[cell] for cell in cells)
         finally:
             worker.close()
-
-    def _group(self, cells: list[Cell], position: int) -> list[Cell]:
-        device = cells[position].workload.device
-        group = [cells[position]]
-        for cell in cells[position + 1 : position + CELLS_A_PROCESS[device]]:
-            if cell.workload.device != device:
-                break
-            group.append(cell)
-        return group
+        self._round_seconds = max(0.0, time.monotonic() - began - costs - self._reference_seconds)
 
     def _group_outcomes(self, worker: Round, index: int, group: list[Cell]) -> Iterator[Outcome]:
         ready: list[Cell] = []
@@ -160,7 +217,9 @@ class Session:
             reason = memory.does_not_fit(cell, memory.available())
             path = self._scratch / f"{self._reference_key(cell)}.npz"
             if reason is None and not path.exists():
+                began = time.monotonic()
                 reason = worker.build_reference(cell, path, REFERENCE_LIMIT_SECONDS)
+                self._reference_seconds += time.monotonic() - began
             if reason is not None:
                 yield self._keep(failed(cell, index, reason))
                 continue
@@ -185,20 +244,22 @@ class Session:
         return outcome
 
     def _learn(self, outcome: Outcome) -> None:
-        for cell in self._cost:
-            if cell.id == outcome.cell and outcome.wall > 0:
-                self._cost[cell] = outcome.wall + 0.1  # forking and loading data, outside the outcome's own clock
+        cell = self._cells.get(outcome.cell)
+        if cell is None:
+            return
+        if outcome.wall > 0:
+            self._cost[cell] = outcome.wall + LEAVING_SECONDS
+        if outcome.samples:
+            self._time[cell] = min(statistics.median(outcome.samples), self._time.get(cell, math.inf))
 
-    def _over_budget(self, index: int) -> bool:
-        """Past the budget only the first process of a cell is begun, so that each has one, and cells to keep."""
+    def _over_budget(self) -> bool:
+        """Past the budget only cells to keep are begun: what they were allotted fitted when the round began."""
         budget = self._plan.budget_seconds
-        return budget is not None and index > 0 and time.monotonic() - self._start > budget
+        return budget is not None and time.monotonic() - self._start > budget
 
     def _progress(self, cell: Cell) -> Progress:
         allotted = self._allotment()
-        left = sum(
-            self._cost[c] * sum(1 for i in range(count) if (c.id, i) not in self._done) for c, count in allotted.items()
-        )
+        left = sum(self._cost[c] * (count - len(self._processes(c))) for c, count in allotted.items())
         return Progress(len(self._done), sum(allotted.values()), cell.id, left)
 
     @staticmethod

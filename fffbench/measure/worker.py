@@ -10,9 +10,11 @@ which is closed to everyone else (libraries print to standard error).
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
+import signal
 import sys
 import traceback
 from collections import OrderedDict
@@ -24,6 +26,8 @@ from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Workload, parse_cell
 
 DATA_BYTES = 4 * 2**30  # drawn weights and inputs that the parent keeps for its children; about a sixth of 24 GiB
+
+PR_SET_PDEATHSIG = 1  # prctl's: the signal to get when the parent ends
 
 # Set before the interpreter starts. Freed memory stays with the process, so that a call that allocates its output
 # reuses mapped pages after the warm-up, and torch's large tensors lie on huge pages; both sides alike.
@@ -59,6 +63,7 @@ def _bytes(data: routing.Data) -> int:
 
 def main() -> None:
     """Serve jobs until standard input closes."""
+    _end_with_parent()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     import torch  # noqa: F401  (the point of this process: children start with it imported)
@@ -69,6 +74,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     _emit(events, {"event": "ready"})
+    worker = os.getpid()
     for line in sys.stdin:
         job = json.loads(line)
         if job["task"] != "ceilings":
@@ -76,10 +82,18 @@ def main() -> None:
                 data.get(cell.workload, cellrun.data_tokens(cell))
         child = os.fork()
         if child == 0:
+            _end_with_parent()
+            if os.getppid() != worker:  # it was quicker
+                os._exit(1)
             _child(events, job, data)
         _emit(events, {"event": "started", "pid": child})
         _, status = os.waitpid(child, 0)
         _emit(events, {"event": "ended", "code": os.waitstatus_to_exitcode(status)})
+
+
+def _end_with_parent() -> None:
+    """Be killed when the parent ends, however it ends: nobody is left to read the result, and the next run is due."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _child(events: TextIO, job: dict[str, Any], data: DataCache) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from runs import RUN, outcomes, wait_for_outcomes
 
 COMMANDS = ["list", "check", "run", "report", "claims", "speedup"]
 
@@ -87,17 +88,9 @@ def test_check_exits_0_on_a_right_implementation_and_says_how_far_off_it_was():
     assert 0 < row["error"] < 1e-4
 
 
-def quick_run(results, *more):
-    return [
-        *("run", "--results", str(results), "--implementations", "dense_linear,fff_cpu,cmm_masked"),
-        *("--batches", "1,16", "--levels", "5", "--d", "64", "--threads", "1", "--seconds", "0.02"),
-        *("--processes", "2", "--routing", "uniform", "--cache", "hot", "--call", "kernel", *more),
-    ]
-
-
 def test_a_run_becomes_a_result_file_a_page_and_a_speedup(tmp_path):
     results = tmp_path / "results"
-    done = fffbench(*quick_run(results))
+    done = subprocess.run([*RUN, "--results", str(results)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     [path] = results.glob("matrix/*/quick-*.json")
     assert done.stdout.strip() == str(path)
@@ -117,7 +110,10 @@ def test_a_run_becomes_a_result_file_a_page_and_a_speedup(tmp_path):
 def test_pytest_benchmark_compares_two_exported_files(tmp_path):
     results = tmp_path / "results"
     for _ in range(2):
-        assert fffbench(*quick_run(results)).returncode == 0
+        assert (
+            subprocess.run([*RUN, "--results", str(results)], capture_output=True, text=True, check=False).returncode
+            == 0
+        )
         time.sleep(1.1)  # runs are named by the second
     paths = sorted(str(path) for path in results.glob("matrix/*/*.json"))
     assert len(paths) == 2
@@ -131,7 +127,7 @@ def test_pytest_benchmark_compares_two_exported_files(tmp_path):
 def test_ctrl_c_exits_130_with_one_line_and_keeps_what_was_measured(tmp_path):
     results = tmp_path / "results"
     process = subprocess.Popen(
-        [sys.executable, "-m", "fffbench", *quick_run(results, "--processes", "40")],
+        [*RUN, "--results", str(results), "--processes", "40"],
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -147,7 +143,7 @@ def test_ctrl_c_exits_130_with_one_line_and_keeps_what_was_measured(tmp_path):
 
 def test_after_sigkill_the_same_command_continues_and_measures_nothing_twice(tmp_path):
     results = tmp_path / "results"
-    command = [sys.executable, "-m", "fffbench", *quick_run(results, "--processes", "5")]
+    command = [*RUN, "--results", str(results), "--processes", "5"]
     for wanted in (4, 11, 17):
         process = subprocess.Popen(
             command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
@@ -170,23 +166,3 @@ def test_after_sigkill_the_same_command_continues_and_measures_nothing_twice(tmp
         kept = cells[outcome["cell"]]["processes"][outcome["process"]]
         assert kept == pytest.approx(outcome["samples"], rel=1e-5)  # the file keeps six digits
     assert len({(o["cell"], o["process"]) for o in before}) == len(before)
-
-
-def outcomes(results):
-    lines = [line for path in results.glob("matrix/*/*.journal") for line in path.read_text().splitlines()]
-    found = []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if "outcome" in entry:
-            found.append(entry["outcome"])
-    return found
-
-
-def wait_for_outcomes(results, count):
-    end = time.monotonic() + 90
-    while len(outcomes(results)) < count:
-        assert time.monotonic() < end
-        time.sleep(0.02)

@@ -20,17 +20,54 @@ def session(cells, *, processes=2, done=(), budget=None, cost=1.0):
     return Session(plan, done, dict.fromkeys(cells, cost), lambda _: None, seed=1)
 
 
-def test_the_costliest_cells_lose_processes_first_and_none_loses_all():
+def test_the_costliest_cells_lose_processes_first():
     a, b = CELLS[:2]
     assert allot({a: 10.0, b: 1.0}, 6, 100) == {a: 6, b: 6}
     assert allot({a: 10.0, b: 1.0}, 6, 40) == {a: 3, b: 6}
-    assert allot({a: 10.0, b: 1.0}, 6, 0) == {a: 1, b: 1}
+    assert allot({a: 10.0, b: 1.0}, 6, 11) == {a: 1, b: 1}
 
 
-def test_cells_that_carry_the_headline_keep_their_processes_while_others_have_some_to_lose():
+def test_cells_to_keep_have_all_their_processes_before_another_has_one():
     a, b = CELLS[:2]
-    assert allot({a: 10.0, b: 1.0}, 6, 61, keep=frozenset({a})) == {a: 6, b: 1}
-    assert allot({a: 10.0, b: 1.0}, 6, 41, keep=frozenset({a})) == {a: 4, b: 1}
+    keep = frozenset({a})
+    assert allot({a: 10.0, b: 1.0}, 6, 61, keep=keep) == {a: 6, b: 1}
+    assert allot({a: 10.0, b: 1.0}, 6, 60, keep=keep) == {a: 6, b: 0}
+    assert allot({a: 10.0, b: 1.0}, 6, 41, keep=keep) == {a: 4, b: 0}
+    assert allot({a: 10.0, b: 1.0}, 6, 0, keep=keep) == {a: 1, b: 0}
+
+
+def test_outpaced_cells_lose_before_any_other_even_if_they_are_to_be_kept():
+    a, b = CELLS[:2]
+    assert allot({a: 1.0, b: 10.0}, 6, 61, keep=frozenset({a}), outpaced=frozenset({a})) == {a: 1, b: 6}
+
+
+def test_what_is_done_is_not_taken_away():
+    a, b = CELLS[:2]
+    assert allot({a: 10.0, b: 1.0}, 6, 0, keep=frozenset({b}), done={a: 3}) == {a: 3, b: 1}
+
+
+def test_a_budget_that_is_over_measures_the_cells_to_keep_and_no_other():
+    keep = frozenset(CELLS[:1])
+    plan = Plan(CELLS, 3, 0.01, 1e-9, keep)
+    outcomes = list(Session(plan, [], dict.fromkeys(CELLS, 1.0), lambda _: None, seed=1).outcomes())
+    assert [(outcome.cell, outcome.process) for outcome in outcomes] == [(CELLS[0].id, 0)]
+
+
+def test_a_dense_layer_left_behind_gets_no_more_processes_where_time_is_short():
+    fast, slow, tree = (
+        Cell(name, Workload(SHAPE, 1), Protocol("cold")) for name in ("dense_linear", "dense_padded", "fff_cpu")
+    )
+    done = [
+        Outcome(cell.id, 0, samples=(time, time), wall=0.9)
+        for cell, time in ((fast, 1e-3), (slow, 1.4e-3), (tree, 1e-5))
+    ]
+    costs = dict.fromkeys((fast, slow, tree), 1.0)
+    plan = Plan((fast, slow, tree), 3, 0.01, budget_seconds=13.5)  # 9 of them for three rounds
+    allotted = Session(plan, done, costs, lambda _: None, seed=1)._allotment()
+    assert allotted == {fast: 3, slow: 1, tree: 3}
+    close = [*done[:1], Outcome(slow.id, 0, samples=(1.2e-3,), wall=0.9), done[2]]
+    allotted = Session(plan, close, costs, lambda _: None, seed=1)._allotment()
+    assert allotted != {fast: 3, slow: 1, tree: 3}
 
 
 def test_every_cell_is_measured_in_every_process_with_its_check():
