@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from fffbench.cli import measuring, reading
+from fffbench.cli import measuring, reading, regress
 from fffbench.cli.ending import EXIT_INTERRUPTED, EXIT_TERMINATED, Terminated
 from fffbench.errors import UserError
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 measuring.add_to(app)
 reading.add_to(app)
+regress.add_to(app)
 
 # Typer carries its own copy of click and exports only the leaves of its errors: this is their common base.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]

@@ -1,0 +1,64 @@
+"""The command that compares two revisions: ``regress``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fffbench.cli import options
+from fffbench.errors import UserError
+
+EXIT_REGRESSION = 1
+EXIT_INCONCLUSIVE = 3
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(regress)
+
+
+def regress(
+    base: Annotated[str, typer.Argument(help="the revision to compare with: a commit, tag or branch")],
+    head: Annotated[str | None, typer.Argument(help="the revision to judge; the working tree where not given")] = None,
+    budget: Annotated[str, typer.Option(help="time budget, builds included, such as 10m")] = "10m",
+    only: Annotated[str | None, typer.Option(help="comma-separated words: cases that contain one of them")] = None,
+    margin: Annotated[float, typer.Option(min=0, max=1, help="slow-downs up to this share do not matter")] = 0.03,
+    tolerance: Annotated[float, typer.Option(min=0, max=2, help="`none` excludes a slow-down of this share")] = 0.05,
+    results: Annotated[Path, typer.Option("--results", help="the folder of results")] = Path("results"),
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="append the summary to this file")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the check as JSON")] = False,
+) -> None:
+    """Is HEAD (or the working tree) slower than BASE? Exit 0: none, 1: regression, 3: inconclusive.
+
+    Interrupted, the same command continues with the builds and blocks it has.
+    """
+    from fffbench.analysis import regression
+    from fffbench.regress import check, sources
+    from fffbench.regress.build import BuildError
+    from fffbench.regress.suite import SUITE
+
+    words = [word.strip() for word in only.split(",") if word.strip()] if only is not None else [""]
+    cases = tuple(case for case in SUITE if any(word in case.name for word in words))
+    if not cases:
+        raise UserError(f"--only {only!r}: no case contains that; the cases are: {'; '.join(c.name for c in SUITE)}")
+    try:
+        plan = regression.Plan(margin=margin, tolerance=tolerance)
+    except ValueError as error:
+        raise UserError(f"--margin {margin:g} --tolerance {tolerance:g}: {error}") from error
+    wanted = check.Wanted(base, head, cases, plan, options.parse_duration(budget))
+    try:
+        found = check.check(wanted, sources.repository(), lambda text: print(text, file=sys.stderr, flush=True))
+    except BuildError as error:
+        print("\n".join(error.lines), file=sys.stderr)
+        raise
+    path = check.store(found, results)
+    text = check.markdown(found)
+    check.append_summary(text, markdown)
+    print(json.dumps(found.model_dump(), indent=1) if as_json else text)
+    print(f"{found.answer}: {found.reason} ({path})", file=sys.stderr)
+    code = {regression.NONE: 0, regression.REGRESSION: EXIT_REGRESSION}.get(found.answer, EXIT_INCONCLUSIVE)
+    raise typer.Exit(code)

@@ -1,0 +1,1 @@
+"""Has a change made a kernel slower? Builds two revisions and drives them by fresh, light workers, block by block."""
