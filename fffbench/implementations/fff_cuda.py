@@ -1,4 +1,4 @@
-"""FFF in CUDA C++: read-ahead blocks for small batches, tensor-core or shared-memory subtrees for large ones."""
+"""FFF in CUDA C++: read-ahead blocks for small batches, subtrees or leaves shared by many tokens for large ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from fffbench.implementations.cuda import build
-from fffbench.implementations.cuda.plan import STRATEGIES, VECTOR_BYTES, Gpu, Layout, choose, forced
+from fffbench.implementations.cuda import build, leaf_plan, plan
+from fffbench.implementations.cuda.plan import VECTOR_BYTES, Gpu, Layout, Plan
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.workload import Workload
 
@@ -42,9 +42,9 @@ def compile_reason(dtype: str, d: int) -> str | None:
     """Whether the fallback kernel builds for this device: one compilation, then the disk cache."""
     import torch
 
-    plan = forced("path", Layout(d, 1, 1, dtype, aligned=False), Gpu(), 1)
+    fallback = plan.forced("path", Layout(d, 1, 1, dtype, aligned=False), Gpu(), 1)
     try:
-        for step in plan.steps:
+        for step in fallback.steps:
             build.cubin(step.source, step.macros, build.arch_name(torch.cuda.get_device_capability()))
     except (build.BuildError, OSError, RuntimeError) as error:
         return f"the kernels do not compile here: {error}"
@@ -52,27 +52,27 @@ def compile_reason(dtype: str, d: int) -> str | None:
 
 
 def unsupported(workload: Workload) -> str | None:
-    """Tree form only, on a GPU for which the sources compile."""
-    if workload.shape.leaf_width:
-        return "fff_cuda computes the tree form, not leaf blocks"
+    """A GPU must be here for which the sources compile."""
     return machine_reason() or compile_reason(workload.dtype, 32)
 
 
 def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuning: int) -> Layer:
-    """Nothing is packed: kernels read the weights as they are. ``strategy`` forces one of ``plan.STRATEGIES``."""
-    if strategy != "auto" and strategy not in STRATEGIES:
-        raise ValueError(f"unknown strategy {strategy!r}; allowed: auto, {', '.join(STRATEGIES)}")
+    """Nothing is packed: kernels read the weights as they are.
+
+    ``strategy`` forces one of ``plan.STRATEGIES``, in the leaf form of ``leaf_plan.STRATEGIES``.
+    """
+    known = leaf_plan.STRATEGIES if workload.shape.leaf_width else plan.STRATEGIES
+    if strategy != "auto" and strategy not in known:
+        raise ValueError(f"unknown strategy {strategy!r}; allowed: auto, {', '.join(known)}")
     programs: dict[tuple[int, int, bool], Program] = {}
 
     def program(x: torch.Tensor, y: torch.Tensor, *, aligned: bool) -> Program:
         from fffbench.implementations.cuda.launch import Program, gpu
 
         shape = workload.shape
-        layout = Layout(shape.d, shape.trees, shape.levels, workload.dtype, aligned)
-        here = gpu(x.device.index or 0)
-        batch = x.shape[0]
-        plan = choose(layout, here, batch) if strategy == "auto" else forced(strategy, layout, here, batch, **tuning)
-        return Program(plan, x, weights.w1, weights.w2, y)
+        layout = Layout(shape.d, shape.trees, shape.levels, workload.dtype, aligned, shape.leaf_width)
+        chosen = _planned(layout, gpu(x.device.index or 0), x.shape[0], strategy, tuning)
+        return Program(chosen, x, weights.w1, weights.w2, y)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         import torch
@@ -95,6 +95,14 @@ def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuni
         return program(x, y, aligned=_aligned(weights, x, y)).run
 
     return Layer(forward, bind)
+
+
+def _planned(layout: Layout, here: Gpu, batch: int, strategy: str, tuning: dict[str, int]) -> Plan:
+    """The plan of the form that ``layout`` is."""
+    form = leaf_plan if layout.leaf_width else plan
+    if strategy == "auto":
+        return form.choose(layout, here, batch)
+    return form.forced(strategy, layout, here, batch, **tuning)
 
 
 def _aligned(weights: Weights, *others: torch.Tensor) -> bool:

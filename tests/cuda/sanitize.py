@@ -19,8 +19,19 @@ from tune import data
 from fffbench.implementations import fff_cuda
 from fffbench.plan.workload import Shape, Workload
 
-for dtype, strategy in (("bf16", "tensor"), ("fp32", "shared"), ("bf16", "latency"), ("fp32", "path")):
-    for shape in (Shape.tree(328, 1, 9), Shape.tree(768, 1, 12)):
+TREES = (Shape.tree(328, 1, 9), Shape.tree(768, 1, 12))
+LEAVES = (Shape.leaf(328, 1, 3, 33), Shape.leaf(77, 1, 2, 5), Shape.leaf(768, 1, 7, 32))
+
+for dtype, strategy, shapes in (
+    ("bf16", "tensor", TREES),
+    ("fp32", "shared", TREES),
+    ("bf16", "latency", TREES),
+    ("fp32", "path", TREES),
+    ("fp32", "token", LEAVES),
+    ("fp32", "tile", LEAVES),
+    ("bf16", "tile", LEAVES),
+):
+    for shape in shapes:
         x, weights = data(shape, 333, dtype, 0)
         y = torch.empty_like(x)
         run = fff_cuda.prepare(weights, Workload(shape, 333, dtype, device="cuda"), strategy).bind(x, y)

@@ -33,7 +33,7 @@ def data(shape: Shape, batch: int, dtype: str, seed: int, *, single: bool = Fals
     """Unit logits and outputs, as the project's own data; ``single`` sends every token down one path."""
     g = torch.Generator("cuda").manual_seed(seed)
     x = torch.randn(batch, shape.d, generator=g, device="cuda")
-    w1 = torch.randn(shape.n, shape.d, generator=g, device="cuda") * shape.d**-0.5
+    w1 = torch.randn(shape.routers + shape.n, shape.d, generator=g, device="cuda") * shape.d**-0.5
     w2 = torch.randn(shape.n, shape.d, generator=g, device="cuda") * shape.active**-0.5
     if single:
         x = x[:1].expand(batch, -1).contiguous()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, fff_cuda, fff_triton, reference
+from fffbench.implementations.cuda import leaf_plan
 from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.routing import make
@@ -25,6 +26,13 @@ SHAPES = [
         (768, 1, 12), (768, 1, 11), (768, 1, 8), (768, 1, 6), (768, 1, 1), (768, 1, 13), (1024, 1, 10),
         (72, 1, 7), (328, 1, 12), (264, 1, 9), (264, 1, 4), (77, 1, 5), (1, 1, 3), (64, 5, 4), (77, 3, 2),
         (3000, 1, 4), (4096, 1, 3), (12288, 1, 2), (16, 1, 16),
+    )
+]  # fmt: skip
+LEAVES = [
+    Shape.leaf(d, trees, levels, width)
+    for d, trees, levels, width in (
+        (768, 1, 7, 32), (768, 1, 0, 40), (1024, 1, 3, 31), (328, 1, 5, 33), (77, 1, 2, 5), (1, 1, 1, 1),
+        (64, 3, 4, 8), (77, 5, 2, 17), (4096, 1, 2, 300), (12288, 1, 1, 3), (16, 1, 12, 2),
     )
 ]  # fmt: skip
 BATCHES = (0, 1, 2, 63, 64, 65, 300, 1025)
@@ -47,11 +55,11 @@ def conform(prepare: Callable[[Weights, Workload], Layer], workload: Workload) -
     torch.cuda.synchronize()
     assert torch.equal(first, y), "two runs over the same inputs differ"
     outputs = [y, layer.forward(x)]
-    exact = reference.tree(*(t.double().cpu().numpy() for t in (x, weights.w1, weights.w2)), shape)
+    exact = reference.walk(*(t.double().cpu().numpy() for t in (x, weights.w1, weights.w2)), shape)
     sure = np.abs(exact.logits).min(axis=1, initial=np.inf) > NEAR_TIE if workload.batch else np.zeros(0, dtype=bool)
     # rounding is relative to what is summed, not to what may cancel: the visited rows of W2 at unit activation
-    summed = np.linalg.norm(weights.w2.double().cpu().numpy()[exact.rows], axis=2)
-    scale = (summed * np.maximum(np.abs(reference.gelu(exact.logits)), 0.05)).sum(axis=1)
+    summed = np.linalg.norm(weights.w2.double().cpu().numpy()[exact.neurons], axis=2)
+    scale = (summed * np.maximum(np.abs(reference.gelu(exact.inputs)), 0.05)).sum(axis=1)
     for out in outputs:
         assert out.shape == x.shape
         assert out.dtype == cast
@@ -72,6 +80,25 @@ def test_a_strategy_agrees_with_float64(shape: Shape, dtype: str, strategy: str)
         conform(lambda weights, w: fff_cuda.prepare(weights, w, strategy), workload)
 
 
+@pytest.mark.parametrize("strategy", leaf_plan.STRATEGIES)
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("shape", LEAVES, ids=lambda s: s.id)
+def test_a_leaf_strategy_agrees_with_float64(shape: Shape, dtype: str, strategy: str) -> None:
+    aligned = shape.d * (4 if dtype == "fp32" else 2) % 16 == 0
+    layout = Layout(shape.d, shape.trees, shape.levels, dtype, aligned, shape.leaf_width)
+    if leaf_plan.STRATEGIES[strategy](layout, Gpu(), 64) is None:
+        pytest.skip(f"{strategy} does not take this shape")
+    for batch in BATCHES:
+        workload = Workload(shape, batch, dtype, device="cuda")
+        conform(lambda weights, w: fff_cuda.prepare(weights, w, strategy), workload)
+
+
+@pytest.mark.parametrize("routing", ["uniform", "single-path", "zipf"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+def test_the_leaf_preset_agrees_with_float64(dtype: str, routing: str) -> None:
+    conform(fff_cuda.prepare, Workload(Shape.leaf(768, 1, 7, 32), 4000, dtype, routing, device="cuda"))
+
+
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_auto_takes_one_path_for_all_tokens(dtype: str) -> None:
     conform(fff_cuda.prepare, Workload(Shape.tree(768, 1, 12), 9000, dtype, "single-path", device="cuda"))
@@ -87,10 +114,11 @@ def test_the_other_kernels_agree_with_float64(module: object, shape: Shape) -> N
             conform(module.prepare, Workload(shape, batch, dtype, device="cuda"))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", [*STRATEGIES, *leaf_plan.STRATEGIES])
 def test_a_bound_call_replays_in_a_graph(strategy: str) -> None:
     dtype = "fp32" if strategy == "shared" else "bf16"
-    workload = Workload(Shape.tree(768, 1, 12), 700, dtype, device="cuda")
+    shape = Shape.leaf(768, 1, 7, 32) if strategy in leaf_plan.STRATEGIES else Shape.tree(768, 1, 12)
+    workload = Workload(shape, 700, dtype, device="cuda")
     drawn = make(workload, 700)
     x = torch.from_numpy(drawn.x).to("cuda", DTYPE[dtype])
     weights = Weights(*(torch.from_numpy(w).to("cuda", DTYPE[dtype]) for w in (drawn.w1, drawn.w2)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, fff_cuda, fff_triton
-from fffbench.implementations.cuda import build, compile_all
+from fffbench.implementations.cuda import build, compile_all, leaf_plan
 from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout, choose, forced
 from fffbench.plan.workload import Shape, Workload
 
@@ -64,10 +64,44 @@ def test_a_strategy_that_cannot_run_is_refused_by_name() -> None:
         forced("tensor", Layout(768, 1, 12, "fp32"), H200, 1)
 
 
+@pytest.mark.parametrize("gpu", [H200, SMALL], ids=["large", "small"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("width", [1, 32, 33, 1000, 5000])
+@pytest.mark.parametrize(("d", "trees", "levels"), [(1, 1, 0), (77, 3, 2), (768, 1, 7), (12288, 1, 12), (49152, 2, 1)])
+def test_every_leaf_shape_gets_a_plan_within_the_device(d, trees, levels, width, dtype, gpu) -> None:
+    layout = Layout(d, trees, levels, dtype, d % 8 == 0, width)
+    for batch in (1, 1000, 65536):
+        plans = [leaf_plan.choose(layout, gpu, batch), leaf_plan.tile(layout, gpu, batch)]
+        for plan in (p for p in plans if p is not None):
+            for step in plan.steps:
+                assert step.shared + 3 * 1024 <= gpu.shared_bytes or step.shared == 0
+                assert 1 <= step.grid < 2**31
+                assert step.block % 32 == 0
+                assert step.block <= 1024
+                assert {a for a in step.arguments if isinstance(a, str)} <= {"x", "y", "w1", "w2", *plan.workspace}
+
+
+def test_leaf_tokens_are_sorted_where_enough_of_them_share_a_leaf() -> None:
+    layout = Layout(768, 1, 7, "bf16", leaf_width=32)
+    assert leaf_plan.choose(layout, H200, 1).strategy == "token"
+    assert leaf_plan.choose(layout, H200, 16384).strategy == "tile"
+    assert leaf_plan.choose(Layout(768, 2, 7, "bf16", leaf_width=32), H200, 16384).strategy == "token"
+
+
+def test_a_leaf_strategy_that_cannot_run_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="allowed: auto, token, tile"):
+        leaf_plan.forced("path", Layout(768, 1, 7, "bf16", leaf_width=32), H200, 1)
+    with pytest.raises(ValueError, match="'tile' cannot run"):
+        leaf_plan.forced("tile", Layout(768, 2, 7, "bf16", leaf_width=32), H200, 1)
+    with pytest.raises(ValueError, match="nothing to tune"):
+        leaf_plan.forced("tile", Layout(768, 1, 7, "bf16", leaf_width=32), H200, 1, bottom=3)
+
+
 @pytest.mark.parametrize("module", [fff_cuda, fff_triton, cmm_cuda_naive, cmm_triton_levels], ids=lambda m: m.__name__)
 def test_unsupported_answers_with_a_sentence_or_none(module: object) -> None:
-    leaf = Workload(Shape.leaf(64, 1, 3, 8), 4, device="cuda")
-    assert "leaf" in module.unsupported(leaf)  # type: ignore[attr-defined]
+    if module is not fff_cuda:
+        leaf = Workload(Shape.leaf(64, 1, 3, 8), 4, device="cuda")
+        assert "leaf" in module.unsupported(leaf)  # type: ignore[attr-defined]
     reason = module.unsupported(Workload(Shape.tree(768, 1, 12), 1, device="cuda"))  # type: ignore[attr-defined]
     assert reason is None or (isinstance(reason, str) and "\n" not in reason)
 

@@ -11,25 +11,27 @@ import sys
 from collections.abc import Iterator
 
 from fffbench.implementations import cmm_cuda_naive
+from fffbench.implementations.cuda import leaf_plan
 from fffbench.implementations.cuda.build import BuildError, cubin, missing
 from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout, Step
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 # named shapes, an odd d, long rows, and the ends of the level range
 SHAPES = ((768, 1, 12), (768, 1, 1), (1024, 1, 12), (768, 16, 8), (77, 3, 5), (4096, 1, 12), (12288, 1, 13), (8, 1, 24))
+LEAF_SHAPES = ((768, 1, 7, 32), (77, 1, 2, 5), (77, 3, 2, 5), (12288, 1, 3, 70))  # and neurons of a leaf
 DTYPES = ("fp32", "bf16", "fp16")
 
 
 def steps() -> Iterator[Step]:
     """Every distinct kernel of every strategy over the shapes."""
     seen = set()
-    for d, trees, levels in SHAPES:
+    for d, trees, levels, width in (*((*shape, 0) for shape in SHAPES), *LEAF_SHAPES):
         for dtype in DTYPES:
-            layout = Layout(d, trees, levels, dtype, aligned=d * (4 if dtype == "fp32" else 2) % 16 == 0)
-            for make in STRATEGIES.values():
+            layout = Layout(d, trees, levels, dtype, d * (4 if dtype == "fp32" else 2) % 16 == 0, width)
+            for make in (leaf_plan.STRATEGIES if width else STRATEGIES).values():
                 plan = make(layout, Gpu(), 64)
                 for step in plan.steps if plan else ():
-                    key = (step.source, tuple(sorted(step.macros.items())))
+                    key = (step.source, step.entry, tuple(sorted(step.macros.items())))
                     if key not in seen:
                         seen.add(key)
                         yield step

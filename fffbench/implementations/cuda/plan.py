@@ -45,6 +45,7 @@ class Layout:
     levels: int
     dtype: str
     aligned: bool = True  # rows start on 16-byte boundaries
+    leaf_width: int = 0  # neurons of a leaf block below `levels` levels of routers; 0: the tree form
 
     @property
     def item(self) -> int:

@@ -1,0 +1,82 @@
+"""Which kernels compute a leaf FFF of this shape, and with which macros, grids and workspace?
+
+As ``plan.py`` does for the tree form, whose ``Layout``, ``Gpu``, ``Step`` and ``Plan`` are used. Pure arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fffbench.implementations.cuda.plan import LANE_FLOATS, STATIC_SHARED, WARP, Gpu, Layout, Plan, Step
+
+# As in leaf_sort.cu and leaf_tile.cu.
+ROUTE_BLOCK = 256
+SCAN_BLOCK = 1024
+TILE, TILE_BLOCK, NEURONS, SLICE, COLUMNS = 32, 128, 32, 32, 64
+
+# Tokens a leaf from which sorting pays: with four in a tile of 32 the blocks are read a quarter as often, and the three
+# launches of the sort cost what some thousand tokens' blocks do.
+TILE_TOKENS_PER_LEAF = 4
+TILE_TOKENS_PER_MULTIPROCESSOR = 8
+
+
+def token(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
+    """Any shape: a block to a token, enough warps that a thread keeps at most LANE_FLOATS of y, 16 at most."""
+    del gpu
+    warps = 16 if layout.d > 8 * WARP * LANE_FLOATS else 8
+    arguments = ("x", "w1", "w2", "y", batch, layout.trees, layout.levels, layout.leaf_width)
+    step = Step("leaf_token.cu", "fff_leaf_token", layout.macros(FFF_WARPS=warps), batch, warps * WARP, arguments)
+    return Plan("token", (step,))
+
+
+def tile(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
+    """One tree: tokens sorted by leaf, 32 of a leaf at a time; as wide as shared memory holds the activations."""
+    padded = -(-layout.leaf_width // NEURONS) * NEURONS
+    shared = 4 * ((TILE + NEURONS) * (SLICE + 1) + TILE * (padded + 1) + NEURONS * COLUMNS)
+    if layout.trees != 1 or shared + STATIC_SHARED > gpu.shared_bytes:
+        return None
+    leaves = 2**layout.levels
+    macros = layout.macros()
+    tiles = -(-batch // TILE) + min(leaves, batch)  # each leaf with tokens may have one that is not full
+    steps = (
+        Step(
+            "leaf_sort.cu", "fff_leaf_route", macros, -(-batch * WARP // ROUTE_BLOCK), ROUTE_BLOCK,
+            ("x", "w1", "leaf", "rank", "counts", batch, layout.levels),
+        ),
+        Step("leaf_sort.cu", "fff_leaf_scan", macros, 1, SCAN_BLOCK, ("counts", "first_token", "first_tile", leaves)),
+        Step(
+            "leaf_sort.cu", "fff_leaf_place", macros, -(-batch // ROUTE_BLOCK), ROUTE_BLOCK,
+            ("leaf", "rank", "first_token", "order", batch),
+        ),
+        Step(
+            "leaf_tile.cu", "fff_leaf_tile", layout.macros(FFF_LEAF_WIDTH=layout.leaf_width), tiles, TILE_BLOCK,
+            ("x", "w1", "w2", "y", "order", "first_token", "first_tile", leaves), shared,
+        ),
+    )  # fmt: skip
+    of_tokens = dict.fromkeys(("leaf", "rank", "order"), 4 * batch)
+    of_leaves = dict.fromkeys(("counts", "first_token", "first_tile"), 4 * (leaves + 1))
+    return Plan("tile", steps, of_tokens | of_leaves)
+
+
+STRATEGIES: dict[str, Callable[[Layout, Gpu, int], Plan | None]] = {"token": token, "tile": tile}
+
+
+def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
+    """The strategy expected to be faster for this batch among those that can run it."""
+    least = max(TILE_TOKENS_PER_LEAF * 2**layout.levels, TILE_TOKENS_PER_MULTIPROCESSOR * gpu.multiprocessors)
+    plan = (tile(layout, gpu, batch) if batch >= least else None) or token(layout, gpu, batch)
+    if plan is None:  # pragma: no cover - token takes every shape
+        raise AssertionError(layout)
+    return plan
+
+
+def forced(name: str, layout: Layout, gpu: Gpu, batch: int, **tuning: int) -> Plan:
+    """The plan of the strategy called ``name``; ``ValueError`` if it is unknown or cannot run this layout."""
+    if tuning:
+        raise ValueError(f"leaf strategies have nothing to tune, but {', '.join(tuning)} was given")
+    if name not in STRATEGIES:
+        raise ValueError(f"unknown strategy {name!r} for leaf blocks; allowed: auto, {', '.join(STRATEGIES)}")
+    plan = STRATEGIES[name](layout, gpu, batch)
+    if plan is None:
+        raise ValueError(f"strategy {name!r} cannot run {layout}")
+    return plan
