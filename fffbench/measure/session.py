@@ -12,6 +12,7 @@ behind get no more than they have. Records and skipped cells say so.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 import random
 import statistics
@@ -75,14 +76,14 @@ def allot(
     allotted = {cell: max(processes, done.get(cell, 0)) for cell in costs}
     total = sum(cost * allotted[cell] for cell, cost in costs.items())
     for group, least in ((outpaced, 1), (others, 1), (others, 0), (keep, 1)):
-        losing = [cell for cell in costs if cell in group]
-        while total > seconds:
-            able = [cell for cell in losing if allotted[cell] > max(least, done.get(cell, 0))]
-            if not able:
-                break
-            heaviest = max(able, key=lambda cell: costs[cell] * allotted[cell])
-            allotted[heaviest] -= 1
-            total -= costs[heaviest]
+        heap = [(-costs[cell] * allotted[cell], place, cell) for place, cell in enumerate(costs) if cell in group]
+        heapq.heapify(heap)
+        while total > seconds and heap:
+            _, place, heaviest = heapq.heappop(heap)
+            if allotted[heaviest] > max(least, done.get(heaviest, 0)):
+                allotted[heaviest] -= 1
+                total -= costs[heaviest]
+                heapq.heappush(heap, (-costs[heaviest] * allotted[heaviest], place, heaviest))
     return allotted
 
 
@@ -144,9 +145,10 @@ class Session:
 
     def _jobs(self) -> list[Job]:
         """The next process of every cell that gets one more, in this round's order."""
+        self._allotted = self._allotment()
         jobs = [
             Job(cell, min(set(range(count)) - self._processes(cell)))
-            for cell, count in self._allotment().items()
+            for cell, count in self._allotted.items()
             if len(self._processes(cell)) < count
         ]
         random.Random(f"{self._seed}/{len(self._done)}").shuffle(jobs)  # noqa: S311  (an order, not a secret)
@@ -258,7 +260,7 @@ class Session:
         return budget is not None and time.monotonic() - self._start > budget
 
     def _progress(self, cell: Cell) -> Progress:
-        allotted = self._allotment()
+        allotted = {c: count for c, count in self._allotted.items() if c.id not in self._broken}
         left = sum(self._cost[c] * (count - len(self._processes(c))) for c, count in allotted.items())
         return Progress(len(self._done), sum(allotted.values()), cell.id, left)
 
