@@ -45,6 +45,20 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def sanitize(session: nox.Session) -> None:
+    """C++ kernels under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer, in builds of their own."""
+    session.install(CONSTRAINTS, "numpy", "scipy", "pytest")
+    session.run("python", "tests/cpu/sanitize.py", "--build", session.create_tmp(), *session.posargs)
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """CUDA kernels on this machine's GPU: conformance, edge shapes, compute-sanitizer; says so where none is."""
+    install_measuring(session, "cuda", "triton")
+    session.run("python", "tests/cuda/check.py", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Ruff and mypy, both strict."""
     install_measuring(session, "dev")
@@ -91,6 +105,6 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def agreement(session: nox.Session) -> None:
-    """Compare our clock with torch.utils.benchmark on cells over 1 ms; fails beyond 5 %."""
+    """Compare our clock with torch.utils.benchmark, with ``-- --device cuda`` with Triton's and CUPTI; 5 % allowed."""
     install_measuring(session)
     session.run("python", "-m", "fffbench.measure.agreement", *session.posargs)

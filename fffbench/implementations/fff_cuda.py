@@ -99,10 +99,10 @@ def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuni
 
 def _planned(layout: Layout, here: Gpu, batch: int, strategy: str, tuning: dict[str, int]) -> Plan:
     """The plan of the form that ``layout`` is."""
-    form = leaf_plan if layout.leaf_width else plan
+    choose, forced = (leaf_plan.choose, leaf_plan.forced) if layout.leaf_width else (plan.choose, plan.forced)
     if strategy == "auto":
-        return form.choose(layout, here, batch)
-    return form.forced(strategy, layout, here, batch, **tuning)
+        return choose(layout, here, batch)
+    return forced(strategy, layout, here, batch, **tuning)
 
 
 def _aligned(weights: Weights, *others: torch.Tensor) -> bool:

@@ -1,21 +1,26 @@
-"""Does our clock agree with torch.utils.benchmark?
+"""Does our clock agree with others, on the CPU with torch.utils.benchmark, on a GPU with Triton's and CUPTI?
 
-Both time the same bound kernels in one process, hot (torch's timer rotates
+``python -m fffbench.measure.agreement [--device cuda] [--out results/agreement/MACHINE.json]`` prints a table, writes
+it where asked, and exits 1 if a cell that counts differs by more than 5 %. Both
+clocks time the same bound kernels in one process, hot (torch's timer rotates
 nothing and evicts nothing), in many short turns whose order alternates. The
 difference of a cell is the median over the turns of ours over theirs: a drift
-of a shared machine meets both timers of a turn alike. Run as a module: prints
-a table, exits 1 if a cell over 1 ms differs by more than 5 %.
+of a shared machine meets both timers of a turn alike. ``agreement_gpu`` says how it is on a GPU.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from fffbench.implementations.registry import implementation
-from fffbench.measure import cellrun, inputs
+from fffbench.measure import agreement_gpu, cellrun, fingerprint, inputs
+from fffbench.measure.agreement_gpu import Reading
 from fffbench.measure.clock import Effort, time_calls
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
@@ -78,19 +83,56 @@ def rows() -> Iterator[Row]:
             yield compare(cell)
 
 
-def main() -> int:
-    """Print the table; 1 if a cell over 1 ms disagrees."""
-    worst = 0.0
+def by_torch() -> Iterator[Reading]:
+    """The rows as readings of the clock called ``torch.utils.benchmark``."""
     for row in rows():
-        counts = max(row.ours, row.theirs) > SHORTEST
-        worst = max(worst, abs(row.difference) if counts else 0.0)
+        yield Reading(row.cell.id, "torch.utils.benchmark", row.ours, row.theirs, row.difference)
+
+
+def write(path: Path, device: str, taken: list[Reading], worst: float) -> None:
+    """The committed table: machine (never its name), what was allowed, every reading."""
+    facts = fingerprint.stable()
+    table = {
+        "machine": fingerprint.machine_id(facts),
+        "facts": facts,
+        "observed": fingerprint.observed(),
+        "device": device,
+        "allowed": ALLOWED,
+        "largest": worst if taken else None,
+        "readings": [asdict(reading) for reading in taken],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+
+
+def counts(reading: Reading) -> bool:
+    """Whether the cell is long enough to be judged: on the GPU all are."""
+    return "-cuda-" in reading.cell or max(reading.ours, reading.theirs) > SHORTEST
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; 1 if a cell that counts disagrees, or if there was none."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--out", type=Path, help="write the table here, as JSON")
+    chosen = parser.parse_args(arguments)
+    if chosen.device == "cuda" and not fingerprint.gpu_names():
+        print("no NVIDIA GPU here: nothing to compare")
+        return 0
+    taken = []
+    for reading in agreement_gpu.readings() if chosen.device == "cuda" else by_torch():
+        taken.append(reading)
         print(
-            f"{row.cell.implementation:<16} batch {row.cell.workload.batch:<6} ours {seconds(row.ours):>9}  "
-            f"torch.utils.benchmark {seconds(row.theirs):>9}  {'+' if row.difference > 0 else '-'}"
-            f"{percent(abs(row.difference))}{'' if counts else '  (under 1 ms, not judged)'}",
+            f"{reading.cell:<72} ours {seconds(reading.ours):>9}  {reading.clock} {seconds(reading.theirs):>9}  "
+            f"{'+' if reading.difference > 0 else '-'}{percent(abs(reading.difference))}"
+            f"{'' if counts(reading) else '  (under 1 ms, not judged)'}",
             flush=True,
         )
-    print(f"largest difference over 1 ms: {percent(worst)}; allowed {percent(ALLOWED)}")
+    judged = [abs(reading.difference) for reading in taken if counts(reading)]
+    worst = max(judged, default=float("inf"))
+    print(f"largest difference that counts: {percent(worst) if judged else 'none'}; allowed {percent(ALLOWED)}")
+    if chosen.out is not None:
+        write(chosen.out, chosen.device, taken, worst)
     return int(worst > ALLOWED)
 
 
