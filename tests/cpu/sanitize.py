@@ -103,19 +103,16 @@ def environment(run: Run, target: Path) -> dict[str, str]:
     """The sanitizer's runtime first, its findings fatal, the private build in front of every other."""
     # the C++ library too: the runtime looks for the throw of exceptions once, when it starts
     libraries = [_found(name) for name in (run.runtime, "libstdc++.so")]
-    return (
-        os.environ
-        | {
-            "LD_PRELOAD": " ".join(libraries),
-            "PYTHONPATH": str(target),
-            "PYTHONSAFEPATH": "1",  # the sources in the current folder lack the compiled kernels
-            "OPENBLAS_NUM_THREADS": "1",  # numpy's BLAS is built without ThreadSanitizer, which takes its hand-overs for races
-            "PYTHONMALLOC": "malloc",  # every object in an allocation that the sanitizer knows
-            "ASAN_OPTIONS": f"{OPTIONS}:detect_leaks=0",  # the interpreter frees little at its end
-            "UBSAN_OPTIONS": f"{OPTIONS}:print_stacktrace=1",
-            "TSAN_OPTIONS": OPTIONS,
-        }
-    )
+    return os.environ | {
+        "LD_PRELOAD": " ".join(libraries),
+        "PYTHONPATH": str(target),
+        "PYTHONSAFEPATH": "1",  # the sources in the current folder lack the compiled kernels
+        "OPENBLAS_NUM_THREADS": "1",  # ThreadSanitizer takes the hand-overs of an uninstrumented BLAS for races
+        "PYTHONMALLOC": "malloc",  # every object in an allocation that the sanitizer knows
+        "ASAN_OPTIONS": f"{OPTIONS}:detect_leaks=0",  # the interpreter frees little at its end
+        "UBSAN_OPTIONS": f"{OPTIONS}:print_stacktrace=1",
+        "TSAN_OPTIONS": OPTIONS,
+    }
 
 
 def _found(library: str) -> str:
