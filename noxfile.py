@@ -5,6 +5,9 @@ Only sessions that measure or check kernels install torch; the report renders fr
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "virtualenv"  # pip sees local wheel folders (PIP_FIND_LINKS); uv does not
@@ -108,3 +111,25 @@ def agreement(session: nox.Session) -> None:
     """Compare our clock with torch.utils.benchmark, with ``-- --device cuda`` with Triton's and CUPTI; 5 % allowed."""
     install_measuring(session)
     session.run("python", "-m", "fffbench.measure.agreement", *session.posargs)
+
+
+@nox.session
+def regress(session: nox.Session) -> None:
+    """Is the working tree slower than BASE? ``nox -s regress -- BASE``. Exit 0 none, 1 regression, 3 inconclusive."""
+    install_regress(session)
+    # nox makes 1 of every exit code; a pull request must tell a regression from an open question
+    done = subprocess.run([Path(session.bin) / "fffbench", "regress", *session.posargs], check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
+@nox.session
+def calibrate(session: nox.Session) -> None:
+    """How often is ``regress`` wrong? Simulation and builds whose truth is known; resumable. Writes the tables."""
+    install_regress(session)
+    session.run("python", "-m", "fffbench.regress.calibrate", *session.posargs)
+
+
+def install_regress(session: nox.Session) -> None:
+    """Install what builds and compares revisions: no torch; the package's own kernels are not built."""
+    session.install(CONSTRAINTS, ".[regress]", env=WITHOUT_KERNELS)

@@ -157,8 +157,8 @@ def markdown(found: Check) -> str:
     looks = ", ".join(str(look) for look in _looks(plan["looks"]))
     lines.append(
         f"\n`regression`: slower than {_percent(plan['margin'])} is shown (a false alarm anywhere in the suite: "
-        f"{_percent(plan['false_alarm'])} of runs at most). `none`: slower by {_percent(plan['tolerance'])} is excluded. "
-        f"Looks after {looks} blocks."
+        f"{_percent(plan['false_alarm'])} of runs at most). `none`: slower by {_percent(plan['tolerance'])} is "
+        f"excluded. Looks after {looks} blocks."
     )
     return "\n".join(lines) + "\n"
 

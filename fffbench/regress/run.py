@@ -23,7 +23,7 @@ import numpy as np
 from fffbench.analysis import regression
 from fffbench.analysis.regression import Bounds, Control, Plan
 from fffbench.errors import UserError
-from fffbench.regress.suite import CONTROL, DRIFT, PLANTED_PERCENT, SUITE, Case
+from fffbench.regress.suite import DRIFT, PLANTED_CONTROL, PLANTED_PERCENT, SUITE, TWIN_CONTROL, Case
 from fffbench.results.journal import Journal
 
 BASE, HEAD, TWIN, PLANTED = "base", "head", "twin", "planted"
@@ -114,11 +114,11 @@ class Measured:
         """Drift, control pair and planted slow-down."""
         return (
             regression.drift_control(self.blocks(DRIFT.name), self._plan),
-            regression.twin_control(self.blocks(CONTROL.name, TWIN), self._plan),
-            regression.planted_control(self.blocks(CONTROL.name, PLANTED), PLANTED_PERCENT, self._plan),
+            regression.twin_control(self.blocks(TWIN_CONTROL.name, TWIN), self._plan),
+            regression.planted_control(self.blocks(PLANTED_CONTROL.name, PLANTED), PLANTED_PERCENT, self._plan),
         )
 
-    def next_cases(self) -> list[tuple[Case, tuple[str, ...]]]:
+    def next_cases(self) -> list[tuple[Case, tuple[str, str]]]:
         """Cases of the next block, with their sides; empty where everything is decided or the limit is reached."""
         if self.count >= self._plan.limit:
             return []
@@ -127,9 +127,10 @@ class Measured:
         planted = self.count < self._plan.looks[0] or not self.controls()[2].passed
         if not due and not planted:
             return []
-        pair: tuple[str, ...] = (BASE, HEAD)
-        chosen = [(case, pair) for case in [*due, DRIFT]]
-        return [*chosen, (CONTROL, (BASE, TWIN, PLANTED))] if planted else chosen
+        chosen = [(case, (BASE, HEAD)) for case in [*due, DRIFT]]
+        if planted:
+            chosen += [(TWIN_CONTROL, (BASE, TWIN)), (PLANTED_CONTROL, (BASE, PLANTED))]
+        return chosen
 
     def outcome(self) -> Outcome:
         """The answer as things stand."""
@@ -146,8 +147,8 @@ class Measured:
             controls=controls,
             control_blocks=(
                 self.blocks(DRIFT.name),
-                self.blocks(CONTROL.name, TWIN),
-                self.blocks(CONTROL.name, PLANTED),
+                self.blocks(TWIN_CONTROL.name, TWIN),
+                self.blocks(PLANTED_CONTROL.name, PLANTED),
             ),
             skipped=dict(self.skipped),
         )
@@ -222,7 +223,7 @@ def run_worker(request: Request) -> Answer:
     return answer
 
 
-def _request(builds: Builds, data: Path, chosen: Sequence[tuple[Case, tuple[str, ...]]], block: int) -> Request:
+def _request(builds: Builds, data: Path, chosen: Sequence[tuple[Case, tuple[str, str]]], block: int) -> Request:
     used = {side for _, sides in chosen for side in sides}
     # the fork order changes from block to block, so that no side is always the first child
     sides = [name for name in builds.sides() if name in used]

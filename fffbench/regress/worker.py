@@ -49,6 +49,7 @@ class Buffers:
         self._folder = folder
         self._held: dict[str, tuple[int, int]] = {}
         self._maps: list[Any] = []
+        self._outputs: list[memoryview] = []
 
     def address(self, name: str) -> tuple[int, int]:
         """Address and size of the file ``name``, copied on first use."""
@@ -66,8 +67,15 @@ class Buffers:
     def output(self, name: str, size: int) -> int:
         """Address of ``size`` zeroed bytes under ``name``."""
         if name not in self._held or self._held[name][1] < size:
-            self._held[name] = (self._reserve(size, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)[0], size)
+            address, view = self._reserve(size, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
+            self._held[name] = (address, size)
+            self._outputs.append(view)
         return self._held[name][0]
+
+    def touch_outputs(self) -> None:
+        """Map the shared pages into this process: a fork does not, and first touches cost a timed call 15 %."""
+        for view in self._outputs:
+            _touch(view)
 
     def _reserve(self, size: int, flags: int) -> tuple[int, memoryview]:
         import ctypes
@@ -78,10 +86,14 @@ class Buffers:
         start = ctypes.addressof(ctypes.c_char.from_buffer(held))
         offset = -start % ALIGNMENT
         view = memoryview(held)[offset : offset + size]
-        for at in range(0, size, SMALL_PAGE):
-            view[at] = 0
+        _touch(view)
         self._maps.append(held)
         return start + offset, view
+
+
+def _touch(view: memoryview) -> None:
+    for at in range(0, len(view), SMALL_PAGE):
+        view[at] = 0
 
 
 def load_extension(path: str) -> Any:
@@ -216,6 +228,7 @@ class Child:
 def _serve(side: dict[str, Any], cases: list[dict[str, Any]], buffers: Buffers, orders: int, answers: int) -> None:
     """The child's life: read an order, carry it out, answer; end when the parent closes the pipe."""
     extension = load_extension(side["extension"])
+    buffers.touch_outputs()
     current: Turns | None = None
     while order := os.read(orders, 16):
         index, count = struct.unpack("qq", order)
@@ -238,11 +251,11 @@ def calls_of_a_turn(children: list[Child], index: int) -> tuple[int, int]:
         count = max(count + 1, min(10 * count, int(count * TURN_SECONDS / max(elapsed, 1e-7)) + 1))
     elapsed = min(child.turn(index, count) for child in children)  # the first turns paid for cold caches and pages
     count = max(1, round(count * TURN_SECONDS / elapsed))
-    return count, int(count * LEAD_SECONDS / TURN_SECONDS)
+    return count, 0 if count == 1 else max(1, round(count * LEAD_SECONDS / TURN_SECONDS))
 
 
 def take_turns(children: list[Child], index: int, seconds: float) -> list[list[float]]:
-    """Seconds per call by child, two for every round: there and back again, so that no side is nearer the middle."""
+    """Seconds per call of both children, two for every round of A B B A; every other round is B A A B."""
     count, lead = calls_of_a_turn(children, index)
     times: list[list[float]] = [[] for _ in children]
     begin = time.perf_counter()
