@@ -118,3 +118,41 @@ def blas_tree2(
     trees: int,
     levels: int,
 ) -> None: ...
+def published_dense1(
+    wide: bool, dot: int, axpy: int, x: int, w1: int, w2: int, y: int, batch: int, d: int, n: int
+) -> None: ...
+def published_tree1(
+    wide: bool, dot: int, axpy: int, x: int, w1: int, y: int, batch: int, d: int, levels: int
+) -> None: ...
+def published_gemv_rows(
+    wide: bool,
+    gemv: int,
+    gemv_batch: int,
+    transposed: bool,
+    matrix: int,
+    source: int,
+    source_step: int,
+    target: int,
+    target_step: int,
+    batch: int,
+    rows: int,
+    columns: int,
+) -> None: ...
+def published_tree2(
+    wide: bool,
+    gemv: int,
+    axpy: int,
+    gemv_batch: int,
+    axpy_batch: int,
+    cdf: int,
+    mul: int,
+    x: int,
+    w1: int,
+    w2: int,
+    y: int,
+    batch: int,
+    d: int,
+    levels: int,
+    step: int,
+    activated: bool,
+) -> None: ...

@@ -41,11 +41,11 @@ def size(value: float) -> str:
     return "0 B"
 
 
-def ratio(value: float, low: float | None = None, high: float | None = None) -> str:
-    """A speed-up with its interval: ``116x [112, 121]``."""
+def ratio(value: float, low: float | None, high: float | None) -> str:
+    """A speed-up with its interval: ``116x [112, 121]``; one process on each side has none, and that is said."""
     text = f"{number(value)}x"
     if low is None or high is None:
-        return text
+        return f"{text} (one process, no interval)"
     return f"{text} [{number(low)}, {'no upper bound' if math.isinf(high) else number(high)}]"
 
 

@@ -34,7 +34,10 @@ from fffbench.results.store import Results
 
 @dataclass(frozen=True)
 class Factor:
-    """What one reason multiplies the speed-up by (below 1 is a loss), or the cell that is missing to know it."""
+    """What one reason multiplies the speed-up by (below 1 is a loss), or the cell that is missing to know it.
+
+    One process on each side gives a value without an interval.
+    """
 
     name: str
     value: float | None
@@ -57,8 +60,8 @@ class Attribution:
     ceiling: float
     factors: tuple[Factor, ...]
     speedup: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     residual: float | None
     call: Factor
     record: str
@@ -112,8 +115,8 @@ def _attribute(row: Speedup, by_id: dict[str, Record], results: Results) -> Attr
         ceiling=ceiling,
         factors=factors,
         speedup=row.speedup,
-        low=row.low or row.speedup,
-        high=row.high or row.speedup,
+        low=row.low,
+        high=row.high,
         residual=None if product is None else row.speedup / product,
         call=_call(subject, best, by_id),
         record=row.record,
@@ -161,7 +164,8 @@ def _call(subject: Record, best: Record, by_id: dict[str, Record]) -> Factor:
 
 
 def _factor(name: str, estimate: Estimate, records: tuple[str, ...]) -> Factor:
-    return Factor(name, estimate.value, estimate.low, estimate.high, "", records)
+    interval = (estimate.low, estimate.high) if estimate.coverage > 0 else (None, None)
+    return Factor(name, estimate.value, *interval, "", records)
 
 
 def _medians(record: Record) -> list[float]:

@@ -173,8 +173,8 @@ def _is_subject(subject: Subject, row: Speedup) -> bool:
 
 def _position(claim: Claim, row: Speedup) -> str:
     """Where the interval of ``row`` lies: reached, beyond, short or unclear."""
-    assert row.low is not None
-    assert row.high is not None
+    if row.low is None or row.high is None:
+        return "unclear"
     bottom, top = claim.published / claim.band, claim.published * claim.band
     if (row.coverage or 0) < LEVEL or (row.low < bottom and row.high > top):
         return "unclear"
@@ -294,7 +294,7 @@ def _said(claim: Claim, row: Speedup) -> str:
     if row.baseline_thread_count != row.threads:
         threads += f" against {row.baseline_thread_count}"
     sides = f"{row.implementation} over {row.baseline_implementation}, {threads}"
-    thin = f"; only {percent(row.coverage or 0)} coverage" if (row.coverage or 0) < LEVEL else ""
+    thin = f"; only {percent(row.coverage or 0)} coverage" if 0 < (row.coverage or 0) < LEVEL else ""
     return f"{ratio(row.speedup or 0, row.low, row.high)}, {where} {band} ({sides}{thin})"
 
 

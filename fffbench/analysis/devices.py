@@ -25,8 +25,8 @@ class Saving:
     dense_tokens: float
     fff_tokens: float
     fewer: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     records: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -51,8 +51,8 @@ def savings(answers: Sequence[Answer]) -> list[Saving]:
                     dense_tokens=row.batch / row.baseline_time,
                     fff_tokens=row.batch / row.time,
                     fewer=1 - 1 / row.speedup,
-                    low=1 - 1 / (row.low or row.speedup),
-                    high=1 - 1 / (row.high or row.speedup),
+                    low=None if row.low is None else 1 - 1 / row.low,
+                    high=None if row.high is None else 1 - 1 / row.high,
                     records=tuple(item for item in (row.record, row.baseline_record) if item),
                 )
             )

@@ -79,8 +79,9 @@ class Answer:
 def _gain(row: Speedup) -> str:
     """``116x [112, 121] faster``, ``no faster`` or ``2.1x [2.0, 2.2] slower``: as the interval has it."""
     assert row.speedup is not None
-    assert row.low is not None
-    assert row.high is not None
+    if row.low is None or row.high is None:
+        faster = row.speedup >= 1
+        return f"{ratio(max(row.speedup, 1 / row.speedup), None, None)} {'faster' if faster else 'slower'}"
     if row.low > 1:
         return f"{ratio(row.speedup, row.low, row.high)} faster"
     if row.high < 1:

@@ -15,7 +15,10 @@ from fffbench.results.store import Results
 
 @dataclass(frozen=True)
 class Speedup:
-    """One row: a conditional cell against one named baseline; null numbers come with a reason."""
+    """One row: a conditional cell against one named baseline; null numbers come with a reason.
+
+    ``low`` and ``high`` are also null where each side has one process only: there is no interval then.
+    """
 
     machine: str
     device: str
@@ -84,6 +87,7 @@ def measured_row(
     record = subject.record
     work = record.cell.workload
     gain = ratio_of_medians(other.medians, subject.medians) if other else None
+    interval = (gain.low, gain.high) if gain and gain.coverage > 0 else (None, None)
     return Speedup(
         machine=record.machine,
         device=work.device,
@@ -106,8 +110,8 @@ def measured_row(
         time_low=subject.time.low,
         time_high=subject.time.high,
         speedup=gain.value if gain else None,
-        low=gain.low if gain else None,
-        high=gain.high if gain else None,
+        low=interval[0],
+        high=interval[1],
         coverage=gain.coverage if gain else None,
         provisional=gain.provisional if gain else subject.time.provisional,
         roofline_share=share_of(record, results.machine_of(record)),

@@ -34,6 +34,8 @@ PUBLISHED_WIDTH = 4095
 SAME_PRIMITIVE = {
     "cmm_gather_bmm": "dense_bmm",
     "cmm_masked": "dense_linear",
+    "cmm_sparse": "dense_linear",
+    "cmm_leaf_gather": "dense_bmm",
     "cmm_blas1": "dense_blas1",
     "cmm_blas2": "dense_blas2",
     "cmm_cuda_naive": "dense_cuda_naive",

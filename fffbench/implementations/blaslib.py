@@ -42,13 +42,21 @@ class Blas:
         found = _symbol(self.library, f"{self.prefix}cblas_{function}{self.suffix}")
         return 0 if found is None else ctypes.cast(found, ctypes.c_void_p).value or 0
 
+    def vector(self, function: str) -> int:
+        """Where MKL's vector function ``function`` (``vsCdfNorm``) is, 32-bit counts, or 0 where this is not MKL."""
+        found = _symbol(self.library, function)
+        return 0 if found is None else ctypes.cast(found, ctypes.c_void_p).value or 0
+
     def note(self, threads: int) -> str:
         """What a record says about it."""
         return f"{self.name}, {threads} threads"
 
-    def product(self, rows: int, inner: int, columns: int) -> Callable[[int, int, int], object]:
+    def product(
+        self, rows: int, inner: int, columns: int, *, transposed: bool = False
+    ) -> Callable[[int, int, int], object]:
         """A function of three addresses: ``c (rows, columns) = a (rows, inner) @ b (inner, columns)``, all row-major.
 
+        ``transposed``: b is ``(columns, inner)``.
         One row is a matrix-vector product, as numpy and torch have it too: sgemm takes three times as long there.
         """
         integer = ctypes.c_int64 if self.wide else ctypes.c_int32
@@ -57,13 +65,14 @@ class Blas:
             gemv = self._function("sgemv")
             gemv.argtypes = (ctypes.c_int, ctypes.c_int, integer, integer, ctypes.c_float, *matrix, *matrix,
                              ctypes.c_float, *matrix)  # fmt: skip
-            sizes = (inner, columns)
-            return lambda a, b, c: gemv(ROW_MAJOR, TRANS, *sizes, 1.0, b, columns, a, 1, 0.0, c, 1)
+            sizes = (NO_TRANS, columns, inner) if transposed else (TRANS, inner, columns)
+            return lambda a, b, c: gemv(ROW_MAJOR, *sizes, 1.0, b, sizes[2], a, 1, 0.0, c, 1)
         gemm = self._function("sgemm")
         gemm.argtypes = (*(ctypes.c_int,) * 3, *(integer,) * 3, ctypes.c_float, *matrix, *matrix,
                          ctypes.c_float, *matrix)  # fmt: skip
-        plain = (ROW_MAJOR, NO_TRANS, NO_TRANS, rows, columns, inner)
-        return lambda a, b, c: gemm(*plain, 1.0, a, inner, b, columns, 0.0, c, columns)
+        plain = (ROW_MAJOR, NO_TRANS, TRANS if transposed else NO_TRANS, rows, columns, inner)
+        stride = inner if transposed else columns
+        return lambda a, b, c: gemm(*plain, 1.0, a, inner, b, stride, 0.0, c, columns)
 
     def _function(self, name: str) -> Function:
         found = _symbol(self.library, f"{self.prefix}cblas_{name}{self.suffix}")

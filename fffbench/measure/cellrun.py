@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def measure_cell(cell: Cell, process: int, data: routing.Data, reference: Path, 
     prepare_seconds = time.perf_counter() - before
     calls = _calls(cell, layer, pool)
     expected = check.load(reference)
-    verdict = check_calls(cell, pool, calls, expected)
+    verdict = check.expecting(check_calls(cell, pool, calls, expected), chosen.wrong)
     if verdict.failure is not None:
         return failed(cell, process, f"wrong result: {verdict.failure}", time.perf_counter() - start)
     samples, notes = _time(cell, layer, pool, calls, effort)
@@ -90,7 +91,7 @@ def measure_cell(cell: Cell, process: int, data: routing.Data, reference: Path, 
         distinct_rows=expected.distinct_rows,
         prepare_seconds=prepare_seconds,
         extra_bytes=sum(tensor.numel() * tensor.element_size() for tensor in layer.resident),
-        notes=(*layer.notes, *notes),
+        notes=(*((f"wrong on purpose: {chosen.wrong}",) if chosen.wrong else ()), *layer.notes, *notes),
         wall=time.perf_counter() - start,
     )
 
@@ -131,7 +132,7 @@ def check_calls(
         harm = "the inputs or the weights were overwritten"
     if harm is None:
         return verdict
-    return check.Verdict(verdict.error, verdict.tolerance, verdict.tokens, verdict.diverged, verdict.diverged_cap, harm)
+    return replace(verdict, failure=harm, harm=True)
 
 
 def _time(
@@ -141,6 +142,8 @@ def _time(
     if cell.workload.device == "cuda":
         from fffbench.measure import gpu
 
+        if implementation(cell.implementation).unsynchronised:
+            return gpu.time_launches(calls, effort)
         return gpu.time_calls(calls, cell.protocol, effort)
     evict = None
     if cell.protocol.cache == "cold":

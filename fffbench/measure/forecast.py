@@ -16,7 +16,7 @@ JOB_SECONDS = 0.35  # forking, copying data in, loading the reference, leaving
 ROUND_SECONDS = 3.0  # a new worker importing torch
 CALLS_BESIDES = 2  # the checked call, and a warm-up
 # Share of its roofline that a family reaches at worst on the machines seen so far.
-SHARE = {"dense": 0.4, "cmm": 0.01, "fff": 0.2, "reference": 0.002}
+SHARE = {"dense": 0.4, "cmm": 0.01, "fff": 0.2, "reference": 0.002, "faulty": 0.2}
 
 
 def call_seconds(cell: Cell, family: str, ceilings: Ceilings) -> float:

@@ -68,6 +68,26 @@ def time_calls(calls: Sequence[Call], protocol: Protocol, effort: Effort) -> tup
     return samples, notes
 
 
+def time_launches(calls: Sequence[Call], effort: Effort) -> tuple[list[float], list[str]]:
+    """Seconds until a call returns, which is not when its work is done: a published clock, kept to show what it says.
+
+    A round times ``CALLS_A_ROUND`` calls one after another, as published, and waits before the next.
+    """
+    import torch
+
+    samples: list[float] = []
+    end = time.perf_counter() + effort.seconds
+    calls[0]()
+    torch.cuda.synchronize()
+    while not samples or (time.perf_counter() < end and len(samples) < MOST_SAMPLES):
+        for i in range(CALLS_A_ROUND):
+            start = time.perf_counter_ns()
+            calls[i % len(calls)]()
+            samples.append((time.perf_counter_ns() - start) * 1e-9)
+        torch.cuda.synchronize()
+    return samples, ["host clock without synchronisation, as published: the time to launch, not to compute"]
+
+
 def _flusher() -> Callable[[], object]:
     import torch
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 
 from fffbench.errors import UserError, one_of
+from fffbench.plan import fidelity
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 D = 768  # BERT-base's width, used by every published figure
@@ -230,13 +231,53 @@ LEAF = Preset(
     ),
 )
 
+# fair dense candidates of the ladder: what is the fastest layer at large batches on the machines seen so far
+LADDER_DENSE = ("dense_linear", "dense_fused", "dense_blas3")
+LADDER_BATCHES = (4096, 16384)
+SMALL, PUBLISHED_BATCH = LADDER_BATCHES
+
+
+def _ladder_blocks() -> tuple[Block, ...]:
+    """The cells of the fidelity ladder: every rung at batch 4096; at 16384 those whose calls take seconds, not tens."""
+    narrow = Shape.dense(D, PUBLISHED.n)
+    quick = ("faulty_blas_fff", "faulty_blas_ff3", "cmm_blas")
+    blocks = []
+    for shape in (PUBLISHED, narrow, BERT):
+        for protocol, named in fidelity.names("cpu", shape).items():
+            kind = {"shapes": (shape,), "caches": (protocol.cache,), "calls": (protocol.call,)}
+            blocks.append(Block(named, batches=(SMALL,), **kind))  # type: ignore[arg-type]
+            at_16384 = tuple(name for name in named if name.startswith(quick))
+            if at_16384:
+                blocks.append(Block(at_16384, batches=(PUBLISHED_BATCH,), **kind))  # type: ignore[arg-type]
+    both = ("hot", "cold")
+    blocks.append(Block((*LADDER_DENSE, "family:fff"), batches=(SMALL,), caches=both))
+    blocks.append(Block((*LADDER_DENSE, "family:fff"), batches=(PUBLISHED_BATCH,), caches=both))
+    blocks.append(Block(LADDER_DENSE, shapes=(BERT,), batches=LADDER_BATCHES, caches=both))
+    for shape in (PUBLISHED, narrow):
+        for protocol, named in fidelity.names("cuda", shape).items():
+            kind = {"shapes": (shape,), "caches": (protocol.cache,), "calls": (protocol.call,), "devices": ("cuda",)}
+            blocks.append(Block(named, batches=(PUBLISHED_BATCH,), **kind))  # type: ignore[arg-type]
+    gpu_dense = ("dense_linear", "dense_padded", "dense_tiled", "dense_fused")
+    blocks.append(Block((*gpu_dense, "family:fff"), batches=(PUBLISHED_BATCH,), devices=("cuda",), caches=both))
+    blocks.append(Block(gpu_dense, batches=(PUBLISHED_BATCH,), dtypes=("tf32",), devices=("cuda",)))
+    return tuple(blocks)
+
+
+FIDELITY = Preset(
+    "fidelity",
+    "the published benchmarks as published, then one mistake mended at a time; batches 4096 and 16384",
+    _ladder_blocks(),
+    sample_seconds=0.15,
+    budget_seconds=1800.0,
+)
+
 FULL = Preset(
     "full",
     "headline, paper, width, batch and leaf together",
     tuple(block for part in (HEADLINE, PAPER, WIDTH, BATCH, LEAF) for block in part.blocks),
 )
 
-PRESETS = {preset.name: preset for preset in (QUICK, HEADLINE, PAPER, WIDTH, BATCH, LEAF, FULL)}
+PRESETS = {preset.name: preset for preset in (QUICK, HEADLINE, PAPER, WIDTH, BATCH, LEAF, FIDELITY, FULL)}
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ ROUTINGS = ("uniform", "single-path", "zipf")
 CACHES = ("cold", "warm", "hot")
 CALLS = ("kernel", "torch", "graph")
 
+FAULTY = "faulty"  # the family of what repeats a published benchmark with its mistakes
+
 MAX_LEVELS = 24  # 2**24 - 1 neurons of 768 fp32 weights, twice, are 103 GB: no machine at hand holds more
 
 
@@ -175,6 +177,11 @@ class Cell:
     def id(self) -> str:
         """``fff_cpu@d768-n4095-t1x12-b1-fp32-uniform-cpu-1th-s0@cold-kernel``."""
         return f"{self.implementation}@{self.workload.id}@{self.protocol.id}"
+
+
+def faulty_name(implementation: str) -> bool:
+    """Whether an implementation of that name is one of the family ``faulty``: never a baseline, never sped up."""
+    return implementation.startswith(f"{FAULTY}_")
 
 
 _CELL = re.compile(

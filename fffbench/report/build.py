@@ -154,7 +154,9 @@ def _savings(analysis: Analysis) -> Table | None:
     rows = []
     for item in analysis.savings:
         dense, fff = f"{item.dense_tokens:.3g}", f"{item.fff_tokens:.3g}"
-        interval = f"[{percent(item.low)}, {percent(item.high)}]"
+        interval = "one process, no interval"
+        if item.low is not None and item.high is not None:
+            interval = f"[{percent(item.low)}, {percent(item.high)}]"
         rows.append(
             (
                 Cell(named[item.machine, item.device], f"{item.dtype}, batch {item.batch}"),

@@ -144,8 +144,8 @@ def _curve(axes: Axes, rows: Sequence[Speedup], axis: str, colour: str, dash: ob
     frame = pd.DataFrame({axis: [getattr(row, axis) for row in rows], "speedup": [row.speedup for row in rows]})
     axes.fill_between(
         frame[axis],
-        [row.low or 0 for row in rows],
-        [row.high or 0 for row in rows],
+        [math.nan if row.low is None else row.low for row in rows],
+        [math.nan if row.high is None else row.high for row in rows],
         color=colour,
         alpha=0.2,
         linewidth=0,

@@ -111,12 +111,13 @@ def _forest_line(axes: Axes, height: int, rows: Sequence[ClaimRow], said: list[s
     axes.plot(published, height, "D", markerfacecolor="none", markeredgecolor=INK, markersize=8, markeredgewidth=1.3)
     words = [f"{rows[0].id}: published {rows[0].published_shown}"]
     for row in rows:
-        if row.measured is None or row.low is None or row.high is None:
+        if row.measured is None:
             continue
         fair = row.conditions == "fair"
         colour, offset = (FFF, -0.14) if fair else (MUTED, 0.14)
         y = height + offset
-        axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
+        if row.low is not None and row.high is not None:
+            axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot(row.measured, y, "o", color=colour, markersize=6 if fair else 5)
         if fair:
             axes.annotate(

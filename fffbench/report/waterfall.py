@@ -32,17 +32,19 @@ def waterfall(item: Attribution, name: str, title: str) -> Figure:
         for place, factor in enumerate(item.factors, start=1):
             names.append(written(factor))
             said.append(f"{written(factor)}.")
-            if factor.value is None or factor.low is None or factor.high is None:
+            if factor.value is None:
                 continue
             after = level * factor.value
             axes.barh(place, after - level, left=level, color=GOOD if factor.value >= 1 else BAD, height=0.55)
-            axes.plot([level * factor.low, level * factor.high], [place, place], color=INK, linewidth=1.2)
+            if factor.low is not None and factor.high is not None:
+                axes.plot([level * factor.low, level * factor.high], [place, place], color=INK, linewidth=1.2)
             axes.plot([after, after], [place - 0.28, place + 1.28], color=MUTED, linewidth=0.7)
             level = after
         last = len(item.factors) + 1
         names.append(f"measured {number(item.speedup)}x")
         axes.barh(last, item.speedup - 1, left=1, color=FFF, height=0.55)
-        axes.plot([item.low, item.high], [last, last], color=INK, linewidth=1.2)
+        if item.low is not None and item.high is not None:
+            axes.plot([item.low, item.high], [last, last], color=INK, linewidth=1.2)
         axes.set_xscale("log")
         axes.set_xlim(left=1 if item.speedup > 1 else item.speedup / 2)
         axes.set_yticks(range(last + 1), names)

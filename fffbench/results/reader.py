@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from fffbench.errors import UserError
-from fffbench.plan.workload import Cell, parse_cell
+from fffbench.plan.workload import FAULTY, Cell, parse_cell
 from fffbench.results.record import FORMAT, CellInfo, Record, RunInfo, Skipped
 
 MAX_BYTES = (
@@ -223,7 +223,8 @@ def _read_cell(benchmark: Any, where: str, content: FileContent, refuse: Any) ->
         refuse(f"{where}.cell", printable(str(error)))
         return
     check = info.check
-    if check.error > check.tolerance or check.diverged > check.diverged_cap:
+    failed = check.error > check.tolerance or check.diverged > check.diverged_cap
+    if failed and info.family != FAULTY:
         refuse(f"{where}.check", f"{cell.implementation} failed its check, so its time is not shown")
         return
     run = content.run

@@ -13,9 +13,9 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from fffbench.plan.workload import Cell, parse_cell
+from fffbench.plan.workload import FAULTY, Cell, faulty_name, parse_cell
 
 FORMAT = 1
 FULL_PROCESSES = 6  # fewer fresh processes than this print as provisional
@@ -51,7 +51,10 @@ class Machine(_Plain):
 
 
 class Check(_Plain):
-    """How far the output was from the float64 reference on the same inputs (worst process of the cell)."""
+    """How far the output was from the float64 reference on the same inputs (worst process of the cell).
+
+    Beyond the tolerance only in the family ``faulty``.
+    """
 
     error: Share  # worst token: |y - ref|_2 over the scale of the token's output
     tolerance: Share  # what the error model of the dtype allows that token
@@ -64,7 +67,7 @@ class CellInfo(_Plain):
     """Everything the matrix suite stores beside the samples; lives in pytest-benchmark's ``extra_info``."""
 
     cell: Text
-    family: Annotated[str, Field(pattern=r"^(dense|cmm|fff|reference)$")]
+    family: Annotated[str, Field(pattern=r"^(dense|cmm|fff|reference|faulty)$")]
     summary: Text
     processes: Annotated[list[Annotated[list[Seconds], Field(min_length=1)]], Field(min_length=1)]
     check: Check
@@ -80,12 +83,19 @@ class CellInfo(_Plain):
         parse_cell(text)  # UserError is not a ValueError: the reader reports it with file and field
         return text
 
+    @model_validator(mode="after")
+    def _faulty_by_name(self) -> CellInfo:
+        """What is wrong on purpose says so twice, so that no slip makes a speed-up or a baseline of it."""
+        if faulty_name(self.cell) != (self.family == FAULTY):
+            raise ValueError(f"family {self.family!r} contradicts the name: those of family {FAULTY!r} begin with it")
+        return self
+
 
 class Skipped(_Plain):
     """A cell that was planned and has no time, with the reason in words."""
 
     cell: Text
-    family: Annotated[str, Field(pattern=r"^(dense|cmm|fff|reference)$")]
+    family: Annotated[str, Field(pattern=r"^(dense|cmm|fff|reference|faulty)$")]
     reason: Text
 
 

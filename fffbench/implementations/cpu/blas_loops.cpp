@@ -11,6 +11,7 @@ using namespace nb::literals;
 
 namespace fffbench {
 void bind_blas_loops(nb::module_& m);
+void bind_published_loops(nb::module_& m);  // published_loops.cpp
 }
 
 namespace {
@@ -216,4 +217,5 @@ void fffbench::bind_blas_loops(nb::module_& m) {
           "y"_a, "batch"_a, "d"_a, "trees"_a, "levels"_a,
           "Tree FFF level by level; the batch functions may be 0; workspace: BLAS_WORDS * 8 bytes a token.");
     m.attr("BLAS_WORDS") = WORDS;
+    bind_published_loops(m);
 }

@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from fffbench.implementations import cmm_cuda_naive
+from fffbench.implementations import cmm_cuda_naive, dense_cuda_naive
 from fffbench.implementations.cuda import leaf_plan
 from fffbench.implementations.cuda.build import BuildError, cubin, missing
 from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout, Step
@@ -36,6 +36,7 @@ def steps() -> Iterator[Step]:
                         seen.add(key)
                         yield step
     yield from cmm_cuda_naive.plan(Layout(768, 1, 12, "fp32", aligned=False), 64).steps
+    yield from dense_cuda_naive.plan(Layout(768, 1, 1, "fp32", aligned=False), 4095, 64).steps
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,201 @@
+"""What turns the published figure into a fair one? A factor for each mistake mended, from cells of its own.
+
+A ladder (``plan.fidelity``) is followed at each batch and thread count of one run: the ratio on every rung, and what
+each rung multiplies it by, the FFF side's share and the dense side's apart. No factor is a remainder; the residual is
+what their product misses of the ratio on the last rung. From the publication to the first rung lead other hardware,
+another BLAS and an unknown thread count, of which nothing is known but their product.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from fffbench.analysis.ledger import load_claims
+from fffbench.analysis.stats import process_medians, ratio_of_medians
+from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS, Ladder, Side
+from fffbench.plan.workload import FAULTY
+from fffbench.results.record import Record
+from fffbench.results.store import Results
+from fffbench.units import number
+
+Place = tuple[str, str, str, int, int]  # run, machine, device, batch, threads
+SMALL_CHANGE = 1.1  # factors nearer to 1 than this are not named in the sentence
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Step:
+    """One rung: both sides' times (seconds), their ratio, and what mending multiplied it by on each side.
+
+    ``wrong`` names the sides whose output is wrong on purpose, with their error. Null where a cell is missing.
+    """
+
+    mended: str
+    ours: str
+    dense: str
+    time: float | None
+    dense_time: float | None
+    speedup: float | None
+    low: float | None
+    high: float | None
+    ours_factor: float | None
+    dense_factor: float | None
+    wrong: str
+    missing: str
+    records: tuple[str, ...]
+
+    @property
+    def factor(self) -> float | None:
+        """What this rung multiplied the ratio by; None on the first and beside a missing one."""
+        return None if self.ours_factor is None or self.dense_factor is None else self.ours_factor * self.dense_factor
+
+
+@dataclass(frozen=True)
+class Climb:
+    """One ladder at one place; ``arrival`` is the first rung over the published figure."""
+
+    claim: str
+    title: str
+    published: float
+    run: str
+    machine: str
+    device: str
+    batch: int
+    threads: int
+    steps: tuple[Step, ...]
+    arrival: float | None
+    residual: float | None
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The climb as plain data."""
+        return asdict(self)
+
+
+def climbs(results: Results) -> list[Climb]:
+    """Every ladder at every place where its first rung was measured; of several runs the most thorough, newest."""
+    published = {claim.id: claim.published for claim in load_claims()}
+    places: dict[Place, list[Record]] = defaultdict(list)
+    for record in results.records:
+        work = record.cell.workload
+        if work.routing == "uniform":
+            places[record.run, record.machine, work.device, work.batch, work.threads].append(record)
+    best: dict[tuple[object, ...], tuple[tuple[int, str], Climb]] = {}
+    for ladder in LADDERS:
+        for place, records in places.items():
+            if ladder.device == place[2] and ladder.claim in published:
+                found = _climb(ladder, published[ladder.claim], place, records)
+                if found.steps[0].speedup is not None:
+                    first = [record for record in records if record.id in found.steps[0].records]
+                    rank = (min(len(record.info.processes) for record in first), first[0].started)
+                    key = (LADDERS.index(ladder), *place[1:])
+                    best[key] = max(best.get(key, (rank, found)), (rank, found), key=lambda item: item[0])
+    return [climb for _, (_, climb) in sorted(best.items(), key=lambda item: str(item[0][:3]) + f"{item[0][3:]}")]
+
+
+def _climb(ladder: Ladder, published: float, place: Place, records: Sequence[Record]) -> Climb:
+    run, machine, device, batch, threads = place
+    sides = [(_find(rung.ours, records), _find(rung.dense, records)) for rung in ladder.rungs]
+    steps: list[Step] = []
+    before: tuple[Record | None, Record | None] = (None, None)
+    for rung, (ours, dense) in zip(ladder.rungs, sides, strict=True):
+        steps.append(_step(rung.mended, rung.ours, rung.dense, ours, dense, before))
+        before = (ours, dense)
+    first, last = steps[0].speedup, steps[-1].speedup
+    factors = [step.factor for step in steps[1:]]
+    residual = None
+    if first and last and all(factors):
+        residual = last / math.prod((first, *(factor for factor in factors if factor)))
+    arrival = first / published if first else None
+    sentence = _sentence(published, batch, threads if device == "cpu" else None, steps, residual)
+    return Climb(
+        ladder.claim, ladder.title, published, run, machine, device, batch, threads, tuple(steps), arrival, residual,
+        sentence,
+    )  # fmt: skip
+
+
+def _find(side: Side, records: Sequence[Record]) -> Record | None:
+    """The record of ``side``, or of the fastest correct layer there."""
+    family = {BEST_DENSE: "dense", BEST_FFF: "fff"}.get(side.implementation)
+    fitting = [
+        record
+        for record in records
+        if record.cell.workload.shape == side.shape
+        and record.cell.workload.dtype == side.dtype
+        and record.cell.protocol == side.protocol
+        and (record.info.family == family if family else record.cell.implementation == side.implementation)
+    ]
+    return min(fitting, key=_middle, default=None)
+
+
+def _medians(record: Record) -> list[float]:
+    return process_medians(record.info.processes)
+
+
+def _middle(record: Record) -> float:
+    return sorted(_medians(record))[len(_medians(record)) // 2]
+
+
+def _step(
+    mended: str,
+    ours_side: Side,
+    dense_side: Side,
+    ours: Record | None,
+    dense: Record | None,
+    before: tuple[Record | None, Record | None],
+) -> Step:
+    gain = ratio_of_medians(_medians(dense), _medians(ours)) if ours and dense else None
+    interval = (gain.low, gain.high) if gain and gain.coverage > 0 else (None, None)
+    known = all((ours, dense, *before))
+    lacking = [side.implementation for side, record in ((ours_side, ours), (dense_side, dense)) if record is None]
+    wrong = [
+        f"{record.cell.implementation}: error {record.info.check.error:.1g}"
+        for record in (ours, dense)
+        if record is not None and record.info.family == FAULTY and record.info.check.error > record.info.check.tolerance
+    ]
+    return Step(
+        mended=mended,
+        ours=ours.cell.implementation if ours else ours_side.implementation,
+        dense=dense.cell.implementation if dense else dense_side.implementation,
+        time=_middle(ours) if ours else None,
+        dense_time=_middle(dense) if dense else None,
+        speedup=gain.value if gain else None,
+        low=interval[0],
+        high=interval[1],
+        ours_factor=_faster(before[0], ours) if known else None,
+        dense_factor=1 / _faster(before[1], dense) if known else None,
+        wrong="; ".join(wrong),
+        missing=", ".join(lacking),
+        records=tuple(record.id for record in (ours, dense) if record),
+    )
+
+
+def _faster(before: Record | None, after: Record | None) -> float:
+    """How many times faster the side became; exactly 1 where it is the same record."""
+    assert before is not None
+    assert after is not None
+    return ratio_of_medians(_medians(before), _medians(after)).value if before.id != after.id else 1.0
+
+
+def _sentence(published: float, batch: int, threads: int | None, steps: Sequence[Step], residual: float | None) -> str:
+    """What makes the difference, the largest changes first."""
+    first, last = steps[0].speedup, steps[-1].speedup
+    at = f"batch {batch}" + (f", {threads} thread{'s' * (threads != 1)} on both sides" if threads else "")
+    said = f"At {at}, the benchmark as published gives {number(first or 0)}x here; {number(published)}x was published"
+    if last is None or residual is None:
+        lacking = sorted({name for step in steps if step.missing for name in step.missing.split(", ")})
+        return f"{said}; the way to a fair comparison lacks {', '.join(lacking)}."
+    changes = [(abs(math.log(step.factor or 1)), step) for _, step in pairwise(steps)]
+    large = sorted((item for item in changes if item[0] > math.log(SMALL_CHANGE)), key=lambda item: -item[0])
+    named = [f"{_change(step.factor or 1)} {step.mended}" for _, step in large[:MOST_NAMED]]
+    what = f"what makes the difference most is {', '.join(named)}" if named else "no single mistake changes it much"
+    return f"{said}; under fair conditions it is {number(last)}x, and {what} (residual {number(residual)})."
+
+
+def _change(factor: float) -> str:
+    return f"× {number(factor)}" if factor >= 1 else f"÷ {number(1 / factor)}"  # noqa: RUF001 - the sign a reader expects

@@ -1,0 +1,83 @@
+"""Does the ladder lead from the published figure to the fair one, each factor from cells of its own?"""
+
+import math
+
+import pytest
+from synthetic import cell_id, write_run
+
+from fffbench.analysis.fidelity import climbs
+from fffbench.plan.workload import Shape
+from fffbench.results.store import load
+
+DENSE = Shape.dense(768, 4095)
+WRONG = {"error": 1.0, "tolerance": 1e-6, "tokens": 9, "diverged": 0, "diverged_cap": 0}
+TIMES = {  # seconds: FFF by level 2, then dense by level 3, as the mistakes go one by one
+    ("faulty_blas_fff2_published", None, "hot"): 0.02,
+    ("faulty_blas_fff2_random", None, "hot"): 0.025,
+    ("faulty_blas_fff2_rows", None, "hot"): 0.05,
+    ("faulty_blas_fff2_activated", None, "hot"): 0.06,
+    ("cmm_blas2", None, "hot"): 0.05,
+    ("fff_cpu", None, "hot"): 0.004,
+    ("fff_cpu", None, "cold"): 0.005,
+    ("faulty_blas_ff3_published", DENSE, "hot"): 0.8,
+    ("faulty_blas_ff3_random", DENSE, "hot"): 0.9,
+    ("faulty_blas_ff3_buffers", DENSE, "hot"): 0.7,
+    ("dense_fused", None, "hot"): 0.6,
+    ("dense_linear", None, "hot"): 0.7,
+    ("dense_fused", None, "cold"): 0.61,
+}
+
+
+def climb(tmp_path, times=TIMES, processes=6):
+    for family in ("faulty", None):
+        cells = {
+            cell_id(name, shape=shape, batch=4096, cache=cache): [time] * processes
+            for (name, shape, cache), time in times.items()
+            if name.startswith("faulty_") == (family == "faulty")
+        }
+        changes = {"family": "faulty", "check": WRONG} if family else {}
+        path = write_run(tmp_path, cells=cells, run="one", changes=changes)
+        path.rename(path.with_name(f"one-{family}.json"))
+    return [item for item in climbs(load(tmp_path)) if item.claim == "cpu-78x"]
+
+
+def test_the_factors_lead_from_the_first_rung_to_the_fair_comparison(tmp_path):
+    (found,) = climb(tmp_path)
+    assert found.arrival == pytest.approx(0.8 / 0.02 / 78)
+    assert [step.speedup for step in found.steps] == pytest.approx(
+        [40, 0.9 / 0.025, 0.9 / 0.05, 0.9 / 0.06, 0.7 / 0.05, 0.7 / 0.004, 0.6 / 0.004, 0.61 / 0.005]
+    )
+    assert math.prod(step.factor for step in found.steps[1:]) * 40 == pytest.approx(122)
+    assert found.residual == pytest.approx(1)
+    assert found.steps[4].dense_factor == pytest.approx(0.7 / 0.9)
+    assert found.steps[4].ours_factor == pytest.approx(0.06 / 0.05)
+
+
+def test_one_sentence_says_what_makes_the_difference(tmp_path):
+    (found,) = climb(tmp_path)
+    assert "gives 40.0x here; 78.0x was published" in found.sentence
+    assert "under fair conditions it is 122x" in found.sentence
+    assert "12.5 our FFF kernel, ÷ 2.00 each token has rows of its own" in found.sentence
+
+
+def test_a_rung_that_is_wrong_on_purpose_says_so_with_its_error(tmp_path):
+    (found,) = climb(tmp_path)
+    assert "faulty_blas_fff2_rows: error 1" in found.steps[2].wrong
+    assert found.steps[-1].wrong == ""
+
+
+def test_a_missing_cell_is_named_and_never_a_remainder(tmp_path):
+    (found,) = climb(tmp_path, {key: time for key, time in TIMES.items() if key[0] != "cmm_blas2"})
+    assert found.steps[4].missing == "cmm_blas2"
+    assert found.steps[4].factor is found.steps[5].factor is found.residual is None
+    assert "lacks cmm_blas2" in found.sentence
+
+
+def test_without_the_first_rung_there_is_no_ladder(tmp_path):
+    assert climb(tmp_path, {key: time for key, time in TIMES.items() if "published" not in key[0]}) == []
+
+
+def test_one_process_has_no_interval(tmp_path):
+    (found,) = climb(tmp_path, processes=1)
+    assert found.steps[0].speedup == pytest.approx(40)
+    assert found.steps[0].low is None

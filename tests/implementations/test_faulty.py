@@ -1,0 +1,91 @@
+"""Faulty rungs: wrong where they say so and only there, named so that nothing of them gets a speed-up."""
+
+import pytest
+from synthetic import cell_id, write_run
+
+from fffbench.analysis.speedup import speedups
+from fffbench.errors import UserError
+from fffbench.implementations import faulty_torch
+from fffbench.implementations.registry import Weights, _from_module, implementation, implementations
+from fffbench.measure import check
+from fffbench.measure.conformance import conform, workloads
+from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS
+from fffbench.plan.workload import Shape, Workload
+from fffbench.results.store import load
+
+FAULTY = [name for name, item in implementations().items() if item.family == "faulty"]
+ON_CPU = [name for name in FAULTY if "cpu" in implementation(name).devices]
+
+
+@pytest.mark.parametrize("name", ON_CPU)
+def test_it_is_wrong_exactly_where_it_says_so(name):
+    verdicts = [conform(name, work) for work in workloads("fp32", "cpu", "faulty")]
+    judged = [verdict for verdict in verdicts if not isinstance(verdict, str)]
+    if not judged:
+        pytest.skip(verdicts[0])
+    assert [verdict.failure for verdict in judged if verdict.failure] == []
+    assert all((verdict.error > verdict.tolerance) == bool(implementation(name).wrong) for verdict in judged)
+
+
+def test_a_wrong_one_that_is_right_is_refused():
+    right = check.Verdict(1e-7, 1e-6, 64, 0, 0)
+    assert "is right" in (check.expecting(right, "skips W2").failure or "")
+
+
+def test_being_wrong_on_purpose_excuses_no_write_outside_the_output():
+    harmful = check.Verdict(1e-7, 1e-6, 64, 0, 0, "the rows before or after the output were overwritten", harm=True)
+    assert check.expecting(harmful, "skips W2").failure == harmful.failure
+
+
+@pytest.mark.parametrize(("name", "family"), [("faulty_new", "fff"), ("fff_new", "faulty")])
+def test_no_name_hides_the_family_faulty(name, family):
+    module = type(implementation("dense_linear").module)(name, "A layer.")
+    module.__dict__.update(FAMILY=family, DEVICES=("cpu",), DTYPES=("fp32",), unsupported=None, prepare=None)
+    with pytest.raises(UserError, match="begin with 'faulty_'"):
+        _from_module(name, module)
+
+
+@pytest.mark.parametrize("family", ["fff", "dense", "cmm"])
+def test_a_result_file_that_hides_it_is_refused(tmp_path, family):
+    write_run(tmp_path, cells={cell_id("faulty_blas_fff1_random"): 1.0}, changes={"family": family})
+    results = load(tmp_path)
+    assert not results.records
+    assert "contradicts the name" in results.refused[0].reason
+
+
+def test_it_is_neither_sped_up_nor_a_baseline_however_fast_it_is(tmp_path):
+    cells = {cell_id("dense_linear"): 1.0, cell_id("fff_cpu"): 0.1}
+    write_run(tmp_path / "without", cells=cells)
+    faulty = {cell_id(name, batch=16384): 1e-9 for name in FAULTY}
+    failing = {"check": {"error": 9.0, "tolerance": 1e-6, "tokens": 9, "diverged": 0, "diverged_cap": 0}}
+    write_run(tmp_path / "with", cells=cells)
+    write_run(tmp_path / "with", cells=faulty, run="second", changes={"family": "faulty", **failing})
+    with_them = load(tmp_path / "with")
+    assert len(with_them.records) == len(cells) + len(faulty)
+    assert speedups(with_them) == speedups(load(tmp_path / "without"))
+
+
+@pytest.mark.parametrize("variant", faulty_torch.VARIANTS)
+def test_torch_rungs_are_right_but_for_the_layer_without_a_tree(variant):
+    torch = pytest.importorskip("torch")
+    from fffbench.measure import cellrun, inputs
+    from fffbench.plan import routing
+    from fffbench.plan.workload import Cell, Protocol
+
+    shape = Shape.tree(16, 1, 5) if variant.startswith("fff") else Shape.dense(16, 31)
+    work = Workload(shape, 65)
+    data = routing.make(work, 65)
+    pool = inputs.make_pool(Cell("dense_linear", work, Protocol("hot", "torch")), data)
+    layer = faulty_torch.prepare(Weights(pool.weights.w1, pool.weights.w2), work, variant)
+    reference = cellrun.build_reference(work, data, 65, conditional=shape.is_tree)
+    y = layer.forward(pool.x[0])
+    assert not y.requires_grad
+    failure = check.compare(reference, y.double().numpy()).failure
+    assert bool(failure) == bool(faulty_torch.VARIANTS[variant].wrong)
+    layer.bind(pool.x[0], pool.y[0])()
+    assert torch.equal(pool.y[0], y)
+
+
+def test_every_rung_names_an_implementation():
+    sides = [side for ladder in LADDERS for rung in ladder.rungs for side in (rung.ours, rung.dense)]
+    assert {side.implementation for side in sides} - {BEST_DENSE, BEST_FFF} <= set(implementations())
