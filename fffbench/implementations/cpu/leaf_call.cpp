@@ -17,8 +17,8 @@ constexpr std::int64_t BYTES_PER_WORKER = 512 * 1024;
 // y beyond this is written past the caches (as in plan.cpp).
 constexpr std::int64_t STREAM_BYTES = 4 << 20;
 
-// Tokens a leaf from which sorting pays: below it nearly every token has its leaf for itself (docs/kernels.md).
-constexpr double BUCKET_TOKENS_PER_LEAF = 0.25;
+// Tokens a leaf from which sorting pays with cold caches: below it too few share a block (docs/kernels.md).
+constexpr std::int64_t BUCKET_TOKENS_PER_LEAF = 1;
 
 constexpr std::int64_t ROUTED_AT_ONCE = 64;  // tokens of a work item of the first phase
 
@@ -52,8 +52,7 @@ Strategy strategy_for(const std::string& name, const LeafShape& s) {
     if (name == "bucket") return Strategy::bucket;
     if (name != "auto")
         throw std::invalid_argument("strategy '" + name + "' is unknown; allowed: auto, walk, bucket");
-    const auto leaves = static_cast<double>(std::int64_t{1} << s.levels);
-    const bool shared = static_cast<double>(s.batch) >= BUCKET_TOKENS_PER_LEAF * leaves;
+    const bool shared = s.batch >= BUCKET_TOKENS_PER_LEAF << s.levels;
     return s.batch > 1 && shared ? Strategy::bucket : Strategy::walk;
 }
 
