@@ -114,7 +114,7 @@ def _measured(study: Study) -> str:
     lines = [
         f"### Measured on {study['machine']}",
         "",
-        "| planted | comparisons | regression | 95 % interval | none | inconclusive | runs | control failed | seconds |",
+        "| planted | comparisons | regression | 95 % interval | none | inconclusive | runs | control failed | s |",
         "|--:|--:|--:|---|--:|--:|--:|--:|---|",
     ]
     for percent in sorted({item["planted"] for item in study["runs"]}):
