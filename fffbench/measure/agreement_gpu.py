@@ -24,6 +24,7 @@ TURNS = 10  # of each clock; events scatter by 1 % from call to call, a median o
 TURN_SECONDS = 0.05
 PROFILED_CALLS = 20  # of a turn of CUPTI
 COLD = Protocol("cold", "kernel")
+_WAITS = ("Stream ", "Event ", "Context ")  # how the profiler names synchronisations, which are no work
 
 TREE = Shape.tree(768, 1, 12)
 CELLS = tuple(
@@ -88,7 +89,9 @@ def _recorded(work: Callable[[], object]) -> list[tuple[int, int]]:
         work()
         torch.cuda.synchronize()
     events = profiler.profiler.kineto_results.events()
-    on_gpu = (event for event in events if event.device_type() == DeviceType.CUDA and "ync" not in event.name())
+    on_gpu = (
+        event for event in events if event.device_type() == DeviceType.CUDA and not event.name().startswith(_WAITS)
+    )
     return sorted((event.start_ns(), event.start_ns() + event.duration_ns()) for event in on_gpu)
 
 

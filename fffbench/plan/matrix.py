@@ -228,6 +228,15 @@ LEAF = Preset(
             keep=True,
         ),
         Block(DENSE, shapes=(Shape.leaf(D, 1, 7, 32),), batches=(1, 128, 1024), threads=("all",)),
+        Block(
+            ("dense_padded", "dense_fused", "cmm_leaf_gather", "family:fff"),
+            shapes=(Shape.leaf(D, 1, 7, 32),),
+            batches=(1, 128, 1024, 16384),
+            dtypes=("fp32", "bf16"),
+            devices=("cuda",),
+            calls=("graph",),
+            keep=True,
+        ),
     ),
 )
 
