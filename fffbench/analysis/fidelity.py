@@ -192,10 +192,11 @@ def _sentence(published: float, batch: int, threads: int | None, steps: Sequence
         return f"{said}; the way to a fair comparison lacks {', '.join(lacking)}."
     changes = [(abs(math.log(step.factor or 1)), step) for _, step in pairwise(steps)]
     large = sorted((item for item in changes if item[0] > math.log(SMALL_CHANGE)), key=lambda item: -item[0])
-    named = [f"{_change(step.factor or 1)} {step.mended}" for _, step in large[:MOST_NAMED]]
+    named = [f"{written_change(step.factor or 1)} {step.mended}" for _, step in large[:MOST_NAMED]]
     what = f"what makes the difference most is {', '.join(named)}" if named else "no single mistake changes it much"
     return f"{said}; under fair conditions it is {number(last)}x, and {what} (residual {number(residual)})."
 
 
-def _change(factor: float) -> str:
+def written_change(factor: float) -> str:
+    """``× 12.5`` or ``÷ 2.00``."""  # noqa: RUF002 - the sign a reader expects
     return f"× {number(factor)}" if factor >= 1 else f"÷ {number(1 / factor)}"  # noqa: RUF001 - the sign a reader expects

@@ -8,6 +8,7 @@ from fffbench.analysis.attribution import Attribution, attributions
 from fffbench.analysis.breakeven import BreakEven, break_even
 from fffbench.analysis.claims import ClaimRow, judge_all
 from fffbench.analysis.devices import Saving, savings
+from fffbench.analysis.fidelity import Climb, climbs
 from fffbench.analysis.headline import Answer, answers
 from fffbench.analysis.history import Series, history
 from fffbench.analysis.roofline import Bound, DenseStrength, bound_of, dense_strength
@@ -32,6 +33,7 @@ class Analysis:
     strength: list[DenseStrength]
     answers: list[Answer]
     attributions: list[Attribution]
+    climbs: list[Climb]
     anchors: dict[str, str]
     history: list[Series]
     history_note: str
@@ -59,6 +61,7 @@ def analyse(results: Results) -> Analysis:
         strength=dense_strength(results),
         answers=found,
         attributions=attributions(results, found, rows),
+        climbs=climbs(results),
         anchors=anchors,
         history=series,
         history_note=note,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fffbench.analysis import claims as verdicts
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.headline import headline, machine_name
-from fffbench.report import forest, history_section
+from fffbench.report import forest, history_section, ladder_section
 from fffbench.report.analysed import Analysis
 from fffbench.report.claim_section import claim_views, claims_table
 from fffbench.report.machine_section import fingerprints, machine_views
@@ -25,6 +25,7 @@ FILES = (
     ("samples.csv", "every raw sample, by record and process"),
     ("breakeven.csv", "where each curve over batches or widths meets 1x, 78x and 341x"),
     ("savings.csv", "tokens per second per device, dense against FFF"),
+    ("ladder.csv", "every rung from a published benchmark to the fair comparison"),
     ("history.csv", "every point of asv's history with its steps"),
     ("skipped.csv", "every planned cell without a time, with the reason"),
     ("machines.csv", "every machine's fingerprint and measured ceilings"),
@@ -35,7 +36,9 @@ FILES = (
 def build(analysis: Analysis) -> Page:
     """The page of an analysis."""
     results = analysis.results
-    views = claim_views(analysis)
+    samples = _samples(analysis)
+    climbed = ladder_section.ladders(analysis.climbs, analysis.anchors, places(analysis))
+    views = claim_views(analysis, climbed, {row.anchor: row for row in samples})
     return Page(
         title=TITLE,
         headline=headline(results, analysis.rows),
@@ -45,6 +48,7 @@ def build(analysis: Analysis) -> Page:
         claims_table=claims_table(views),
         machines=tuple(machine_views(analysis)),
         why=_why(analysis),
+        ladders=tuple(climbed),
         break_even=tuple(table for axis in ("batch", "neurons") if (table := _break_even(analysis, axis)) is not None),
         savings=_savings(analysis),
         maps=_maps(analysis),
@@ -53,7 +57,7 @@ def build(analysis: Analysis) -> Page:
         skipped=_skipped(results),
         fingerprints=tuple(fingerprints(results)),
         refused=tuple(refusal.line for refusal in results.refused),
-        samples=tuple(_samples(analysis)),
+        samples=tuple(samples),
         files=FILES,
     )
 

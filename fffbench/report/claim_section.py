@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from fffbench.analysis import claims as verdicts
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.headline import machine_name
 from fffbench.report.analysed import Analysis
-from fffbench.report.view import Cell, ClaimView, Finding, Table
+from fffbench.report.view import Cell, ClaimView, Finding, LadderView, SampleRow, Table
 from fffbench.results.store import Results
 from fffbench.units import number, ratio
 
@@ -31,8 +31,8 @@ CONFIDENCE = {
 }
 
 
-def claim_views(analysis: Analysis) -> list[ClaimView]:
-    """Every claim in the ledger's order."""
+def claim_views(analysis: Analysis, ladders: Sequence[LadderView], samples: Mapping[str, SampleRow]) -> list[ClaimView]:
+    """Every claim in the ledger's order, with its ladders and the samples of the records its values rest on."""
     found = []
     for claim_id, group in groupby(analysis.claims, key=lambda row: row.id):
         rows = list(group)
@@ -60,6 +60,10 @@ def claim_views(analysis: Analysis) -> list[ClaimView]:
                 first.note,
                 first.command,
                 tuple(findings),
+                tuple(ladder for ladder in ladders if ladder.claim == claim_id),
+                tuple(
+                    samples[analysis.anchors[name]] for name in dict.fromkeys(n for row in rows for n in row.records)
+                ),
             )
         )
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fffbench.analysis.headline import machine_name
+from fffbench.plan.workload import FAULTY
 from fffbench.report import curves, roofs, tables
 from fffbench.report.analysed import Analysis
 from fffbench.report.view import Fingerprint, MachineView
@@ -59,7 +60,7 @@ def _points(analysis: Analysis, machine: str, device: str) -> list[roofs.Point]:
         protocol = record.cell.protocol
         if (record.machine, record.cell.workload.device) != (machine, device):
             continue
-        if (protocol.cache, protocol.call) != ("cold", call) or record.info.family == "reference":
+        if (protocol.cache, protocol.call) != ("cold", call) or record.info.family in ("reference", FAULTY):
             continue
         bound = analysis.bounds[record.id]
         if bound:
@@ -71,7 +72,8 @@ def fingerprints(results: Results) -> list[Fingerprint]:
     """Every machine with its stable facts, its ceilings and its runs."""
     found = []
     for index, (machine_id, machine) in enumerate(sorted(results.machines.items())):
-        runs = sorted((run.started, run) for run in results.runs.values() if run.machine.id == machine_id)
+        runs = [run for run in results.runs.values() if run.machine.id == machine_id]
+        runs.sort(key=lambda run: (run.started, run.id))
         device = "cuda" if machine_name(machine, "cuda") != machine_id else "cpu"
         found.append(
             Fingerprint(
@@ -80,7 +82,7 @@ def fingerprints(results: Results) -> list[Fingerprint]:
                 stable=tuple(sorted(machine.stable.items())),
                 observed=tuple(sorted(machine.observed.items())),
                 ceilings=tables.ceilings_table(machine.ceilings, f"ceilings{index}"),
-                runs=tuple(f"{run.id}, preset {run.preset}, commit {run.commit}" for _, run in runs),
+                runs=tuple(f"{run.id}, preset {run.preset}, commit {run.commit}" for run in runs),
             )
         )
     return found

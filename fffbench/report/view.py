@@ -66,6 +66,31 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class LadderView:
+    """The way from one published figure to the fair comparison on one machine."""
+
+    claim: str
+    title: str
+    machine: str
+    sentences: tuple[str, ...]
+    table: Table
+    command: str
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """The raw samples of one record, by process: a strip and the process medians."""
+
+    anchor: str
+    cell: str
+    run: str
+    time: str
+    processes: str
+    strip: Markup
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class ClaimView:
     """One claim of the ledger with its findings."""
 
@@ -77,6 +102,8 @@ class ClaimView:
     note: str
     command: str
     findings: tuple[Finding, ...]
+    ladders: tuple[LadderView, ...] = ()
+    samples: tuple[SampleRow, ...] = ()
 
     @property
     def verdicts(self) -> tuple[tuple[str, str], ...]:
@@ -112,19 +139,6 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
-class SampleRow:
-    """The raw samples of one record, by process: a strip and the process medians."""
-
-    anchor: str
-    cell: str
-    run: str
-    time: str
-    processes: str
-    strip: Markup
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Page:
     """Everything on the page, in the page's order."""
 
@@ -136,6 +150,7 @@ class Page:
     claims_table: Table | None
     machines: tuple[MachineView, ...]
     why: tuple[Figure, ...]
+    ladders: tuple[LadderView, ...]
     break_even: tuple[Table, ...]
     savings: Table | None
     maps: tuple[Figure, ...]

@@ -1,0 +1,77 @@
+"""How is the way from a published benchmark to a fair one told? One table per figure and machine, a line a rung."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fffbench.analysis.fidelity import Climb, Step, written_change
+from fffbench.report.view import Cell, LadderView, Table
+from fffbench.units import number, ratio, seconds
+
+CSV = "ladder.csv"
+CSV_COLUMNS = (
+    "claim", "published", "machine", "device", "run", "batch", "threads", "rung", "mended", "fff", "dense", "time",
+    "dense_time", "speedup", "low", "high", "fff_factor", "dense_factor", "wrong", "missing", "records",
+)  # fmt: skip
+
+
+def ladders(
+    climbs: Sequence[Climb], anchors: Mapping[str, str], names: Mapping[tuple[str, str], str]
+) -> list[LadderView]:
+    """One view per figure and machine, in the ledger's order; a column for each batch and thread count."""
+    grouped: dict[tuple[str, str, str], list[Climb]] = {}
+    for climb in climbs:
+        grouped.setdefault((climb.claim, climb.machine, climb.device), []).append(climb)
+    found = []
+    for index, ((claim, machine, device), group) in enumerate(grouped.items()):
+        first = group[0]
+        found.append(
+            LadderView(
+                claim,
+                f"{number(first.published)}x: {first.title}",
+                names[machine, device],
+                tuple(climb.sentence for climb in group),
+                _table(group, anchors, f"ladder{index}"),
+                "fffbench run --preset fidelity",
+            )
+        )
+    return found
+
+
+def _table(group: Sequence[Climb], anchors: Mapping[str, str], table_id: str) -> Table:
+    rows = []
+    for index, step in enumerate(group[0].steps):
+        rows.append(
+            (
+                Cell(f"{index + 1}. {step.mended}", "wrong on purpose" if step.wrong else ""),
+                *(_cell(climb.steps[index], anchors) for climb in group),
+            )
+        )
+    head = ("One mistake mended at a time", *(_place(climb) for climb in group))
+    return Table(table_id, head, (False, *(True for _ in group)), tuple(rows), CSV)
+
+
+def _place(climb: Climb) -> str:
+    threads = f", {climb.threads} thread{'s' * (climb.threads != 1)}" if climb.device == "cpu" else ""
+    return f"batch {climb.batch}{threads}"
+
+
+def _cell(step: Step, anchors: Mapping[str, str]) -> Cell:
+    if step.speedup is None:
+        return Cell(f"not measured: {step.missing}", words=True)
+    changed = "" if step.factor is None else f"{written_change(step.factor)}; "
+    small = f"{changed}{step.ours} {seconds(step.time or 0)}, {step.dense} {seconds(step.dense_time or 0)}"
+    return Cell(ratio(step.speedup, step.low, step.high), small, anchors.get(step.records[0], ""))
+
+
+def csv_rows(climbs: Sequence[Climb]) -> list[dict[str, object]]:
+    """Every rung of every ladder as one flat row."""
+    rows: list[dict[str, object]] = []
+    for climb in climbs:
+        for index, step in enumerate(climb.steps, start=1):
+            shared = {name: getattr(climb, name) for name in CSV_COLUMNS[:7]}
+            own = {name: getattr(step, name) for name in ("mended", "dense", "time", "dense_time", "speedup", "low")}
+            more = {"fff": step.ours, "fff_factor": step.ours_factor, "rung": index}
+            last = {name: getattr(step, name) for name in ("high", "dense_factor", "wrong", "missing", "records")}
+            rows.append(shared | own | more | last)
+    return rows
