@@ -48,7 +48,7 @@ def cell_id(
 def family_of(implementation: str) -> str:
     """The family by the name's prefix, as all implementations of this project are named."""
     prefix = implementation.split("_", maxsplit=1)[0]
-    return prefix if prefix in ("dense", "cmm", "fff", "reference") else "dense"
+    return prefix if prefix in ("dense", "cmm", "fff", "reference", "faulty") else "dense"
 
 
 def processes_of(times: Times, seed: str) -> list[list[float]]:

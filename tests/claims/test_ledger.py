@@ -147,6 +147,38 @@ def test_a_planted_false_file_flips_the_claims_it_is_about_and_no_others(tmp_pat
     assert {claim for claim in before if before[claim] != after[claim]} == {"cpu-78x", "forum-30x"}
 
 
+def test_a_planted_false_result_flips_the_verdicts_of_its_cells_and_no_others(tmp_path):
+    before = verdicts(measured(tmp_path, 78, 78))
+    small = {"shape": Shape.tree(768, 1, 12), "batch": 101}  # of which nobody has claimed anything
+    cells = {cell_id("dense_linear", **small): [1.0] * 6, cell_id("fff_cpu", **small): [1e-4] * 6}
+    write_run(tmp_path, cells=cells, run="planted-elsewhere", started="2026-06-01T00:00:00Z")
+    assert verdicts(load(tmp_path)) == before
+    lie = {cell_id("dense_linear"): [1.0] * 6, cell_id("fff_cpu"): [1 / 5000] * 6}
+    write_run(tmp_path, cells=lie, run="planted", started="2026-07-01T00:00:00Z")
+    after = verdicts(load(tmp_path))
+    flipped = {claim for claim in before if after[claim] != before[claim]}
+    about_it = {
+        claim.id
+        for claim in load_claims()
+        if claim.kind == "ratio"
+        and claim.subject.family == "fff"
+        and "cpu" in claim.workload.devices
+        and (claim.workload.batch, claim.workload.dtype, claim.workload.levels) == (16384, "fp32", 12)
+        and claim.conditions["fair"].baseline == "best-dense"
+    }
+    assert "cpu-78x" in flipped
+    assert flipped <= about_it
+    assert {after[claim] for claim in flipped} == {"exceeded"}
+
+
+def test_every_row_has_a_source_a_verdict_and_a_reason_and_its_records_exist(tmp_path):
+    write_run(tmp_path, cells=quick_cells())
+    rows = [row.to_json() for row in judge_all(load(tmp_path))]
+    assert len({row["id"] for row in rows}) >= 25
+    assert all(row["source"].strip() and row["reason"].strip() for row in rows)
+    assert all(row["records"] or row["measured"] is None or row["kind"] == "count" for row in rows)
+
+
 def test_at_least_twenty_five_claims_each_with_a_source():
     claims = load_claims()
     assert len(claims) >= 25

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, fff_cuda, fff_triton
+from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, dense_cuda_naive, fff_cuda, fff_triton
 from fffbench.implementations.cuda import build, compile_all, leaf_plan
 from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout, choose, forced
 from fffbench.plan.workload import Shape, Workload
@@ -104,6 +104,15 @@ def test_unsupported_answers_with_a_sentence_or_none(module: object) -> None:
         assert "leaf" in module.unsupported(leaf)  # type: ignore[attr-defined]
     reason = module.unsupported(Workload(Shape.tree(768, 1, 12), 1, device="cuda"))  # type: ignore[attr-defined]
     assert reason is None or (isinstance(reason, str) and "\n" not in reason)
+
+
+@pytest.mark.skipif(COMPILER is not None, reason=str(COMPILER))
+@pytest.mark.parametrize("arch", compile_all.ARCHITECTURES)
+def test_the_naive_dense_kernel_compiles(arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FFFBENCH_CACHE", str(tmp_path))
+    (step,) = dense_cuda_naive.plan(Layout(768, 1, 1, "fp32", aligned=False), 4095, 16384).steps
+    assert (step.grid, step.block) == (16, 1024)
+    assert build.cubin(step.source, step.macros, arch)
 
 
 @pytest.mark.skipif(COMPILER is not None, reason=str(COMPILER))
