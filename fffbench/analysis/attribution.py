@@ -164,8 +164,8 @@ def _call(subject: Record, best: Record, by_id: dict[str, Record]) -> Factor:
 
 
 def _factor(name: str, estimate: Estimate, records: tuple[str, ...]) -> Factor:
-    interval = (estimate.low, estimate.high) if estimate.coverage > 0 else (None, None)
-    return Factor(name, estimate.value, *interval, "", records)
+    low, high = (estimate.low, estimate.high) if estimate.coverage > 0 else (None, None)
+    return Factor(name, estimate.value, low, high, "", records)
 
 
 def _medians(record: Record) -> list[float]:
