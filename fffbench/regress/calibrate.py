@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             comparisons = {percent: max(len(SUITE), round(n * given.scale)) for percent, n in COMPARISONS.items()}
             budget = parse_duration(given.budget) if given.budget else None
             study(path, comparisons, given.trials, given.revision, budget)
-        for changed in calibrated.write(sources.repository(), given.results / CALIBRATION):
+        for changed in calibrated.write(given.results.resolve().parent, given.results / CALIBRATION):
             _say(f"wrote {changed}")
     except (UserError, OSError) as error:
         _say(f"fffbench: {error}")

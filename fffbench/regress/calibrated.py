@@ -21,11 +21,13 @@ Study = dict[str, Any]
 
 
 def write(root: Path, folder: Path) -> list[str]:
-    """Write the tables of every study in ``folder`` into the files at ``root``; the files that changed."""
+    """Write the tables of every study in ``folder`` into the files at ``root`` that exist; those that changed."""
     studies = [_read(path) for path in sorted(folder.glob("*.json"))]
     changed = []
     for name, text in ((DOCS, full(studies)), (README, short(studies))):
         path = root / name
+        if not path.exists():
+            continue
         before = path.read_text(encoding="utf-8")
         if len(_BLOCK.findall(before)) != 1:
             raise UserError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fffbench.analysis import claims as verdicts
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.headline import headline, machine_name
-from fffbench.report import forest, history_section, ladder_section
+from fffbench.report import forest, history_section, ladder_section, regression_section
 from fffbench.report.analysed import Analysis
 from fffbench.report.claim_section import claim_views, claims_table
 from fffbench.report.machine_section import fingerprints, machine_views
@@ -27,6 +27,7 @@ FILES = (
     ("savings.csv", "tokens per second per device, dense against FFF"),
     ("ladder.csv", "every rung from a published benchmark to the fair comparison"),
     ("history.csv", "every point of asv's history with its steps"),
+    ("regressions.csv", "every case of every regression check"),
     ("skipped.csv", "every planned cell without a time, with the reason"),
     ("machines.csv", "every machine's fingerprint and measured ceilings"),
     ("refused.csv", "what could not be read"),
@@ -54,6 +55,7 @@ def build(analysis: Analysis) -> Page:
         maps=_maps(analysis),
         history=history_section.figures(analysis.history, _names(results)),
         history_table=history_section.table(analysis.history, _names(results), analysis.history_note),
+        regressions=regression_section.table(results.checks, _names(results)),
         skipped=_skipped(results),
         fingerprints=tuple(fingerprints(results)),
         refused=tuple(refusal.line for refusal in results.refused),

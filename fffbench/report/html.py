@@ -16,7 +16,7 @@ from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import process_medians
 from fffbench.errors import UserError
-from fffbench.report import history_section, ladder_section
+from fffbench.report import history_section, ladder_section, regression_section
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.build import build
 from fffbench.report.tables import cell_rows, write_csv
@@ -76,6 +76,8 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
     write_csv(out / "skipped.csv", skipped, ["machine", "run", "cell", "family", "reason"])
     write_csv(out / "history.csv", history_section.csv_rows(analysis.history), history_section.CSV_COLUMNS)
     write_csv(out / ladder_section.CSV, ladder_section.csv_rows(analysis.climbs), ladder_section.CSV_COLUMNS)
+    checks = regression_section.csv_rows(results.checks)
+    write_csv(out / "regressions.csv", checks, regression_section.CSV_COLUMNS)
     write_csv(out / "machines.csv", _machine_rows(results), ["machine", "part", "name", "threads", "value"])
     refused = ({"path": item.path, "field": item.field, "reason": item.reason} for item in results.refused)
     write_csv(out / "refused.csv", refused, ["path", "field", "reason"])

@@ -156,6 +156,7 @@ class Page:
     maps: tuple[Figure, ...]
     history: tuple[Figure, ...]
     history_table: Table | None
+    regressions: Table | None
     skipped: Table | None
     fingerprints: tuple[Fingerprint, ...]
     refused: tuple[str, ...]

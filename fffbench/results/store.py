@@ -13,6 +13,7 @@ from fffbench.errors import UserError
 from fffbench.results.asv import HistoryPoint, read_history
 from fffbench.results.reader import FileContent, Refusal, SkippedCell, read_file, shown_path, without_duplicates
 from fffbench.results.record import Machine, Record
+from fffbench.results.regressions import Check, read_checks
 
 MATRIX = "matrix"
 
@@ -39,6 +40,7 @@ class Results:
     refused: tuple[Refusal, ...] = ()
     runs: dict[str, Run] = field(default_factory=dict)
     history: tuple[HistoryPoint, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     def machine_of(self, record: Record) -> Machine:
         """The machine as the record's own run saw it."""
@@ -66,13 +68,15 @@ def load(results_dir: Path | str) -> Results:
     machines = _newest_machines(runs)
     runs = {name: _with_ceilings(run, machines[run.machine.id]) for name, run in sorted(runs.items())}
     history = read_history(root)
+    checks, unread = read_checks(root)
     return Results(
         records=tuple(records),
         machines=machines,
         skipped=tuple(dict.fromkeys(skipped)),
-        refused=tuple(sorted([*refused, *history.refused])),
+        refused=tuple(sorted([*refused, *history.refused, *unread])),
         runs=runs,
         history=tuple(history.points),
+        checks=tuple(checks),
     )
 
 
