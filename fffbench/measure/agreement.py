@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from fffbench.implementations.registry import implementation
 from fffbench.measure import agreement_gpu, cellrun, fingerprint, inputs
@@ -105,6 +106,17 @@ def write(path: Path, device: str, taken: list[Reading], worst: float) -> None:
     path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 
+def table(written: dict[str, Any]) -> str:
+    """What ``write`` wrote, as a Markdown table."""
+    lines = ["| cell | other clock | ours | theirs | difference |", "|---|---|--:|--:|--:|"]
+    lines += [
+        f"| `{row['cell']}` | {row['clock']} | {seconds(row['ours'])} | {seconds(row['theirs'])} | "
+        f"{100 * row['difference']:+.2f} % |"
+        for row in written["readings"]
+    ]
+    return "\n".join(lines)
+
+
 def counts(reading: Reading) -> bool:
     """Whether the cell is long enough to be judged: on the GPU all are."""
     return "-cuda-" in reading.cell or max(reading.ours, reading.theirs) > SHORTEST
@@ -115,7 +127,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, help="write the table here, as JSON")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="compare nothing; print this file as Markdown")
     chosen = parser.parse_args(arguments)
+    if chosen.table is not None:
+        print(table(json.loads(chosen.table.read_text(encoding="utf-8"))))
+        return 0
     if chosen.device == "cuda" and not fingerprint.gpu_names():
         print("no NVIDIA GPU here: nothing to compare")
         return 0

@@ -1,12 +1,14 @@
 """Is a clock that disagrees found out, and is what was compared written down?"""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from fffbench.measure import agreement, agreement_gpu
 from fffbench.measure.agreement_gpu import Reading
 
+ROOT = Path(__file__).parents[2]
 GPU_CELL = agreement_gpu.CELLS[0].id
 CPU_CELL = agreement.CELLS[0].id
 
@@ -66,3 +68,11 @@ def test_cupti_refuses_a_record_that_lacks_a_kernel(monkeypatch):
     monkeypatch.setattr(agreement_gpu.gpu, "_flusher", lambda: lambda: None)
     with pytest.raises(RuntimeError, match="recorded 39 activities"):
         agreement_gpu.cupti(lambda: None)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "results" / "agreement").glob("*.json")), ids=lambda path: path.stem)
+def test_a_committed_comparison_is_within_what_is_allowed_and_the_one_the_docs_print(path):
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["largest"] <= agreement.ALLOWED
+    assert len({row["cell"] for row in written["readings"]}) >= 5
+    assert agreement.table(written) in (ROOT / "docs" / "kernels-cuda.md").read_text(encoding="utf-8")
