@@ -1,8 +1,7 @@
 """Which cells does a preset contain?
 
-A preset is a list of ``Block``s: a product of axes over the implementations
-that make sense there. Options on the command line replace an axis in every
-block. Thread counts are resolved against the machine (``all``).
+A preset is a list of ``Block``s: a product of axes over the implementations that make sense there. Options on the
+command line replace an axis in every block. Thread counts are resolved against the machine (``all``).
 
 Dense layers do their work whatever the routing, so they are measured under
 ``uniform`` only and serve as baseline for every routing.
