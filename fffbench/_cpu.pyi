@@ -122,7 +122,7 @@ def published_dense1(
     wide: bool, dot: int, axpy: int, x: int, w1: int, w2: int, y: int, batch: int, d: int, n: int
 ) -> None: ...
 def published_tree1(
-    wide: bool, dot: int, axpy: int, x: int, w1: int, y: int, batch: int, d: int, levels: int
+    wide: bool, dot: int, axpy: int, x: int, w1: int, w2: int, y: int, batch: int, d: int, levels: int
 ) -> None: ...
 def published_gemv_rows(
     wide: bool,
@@ -137,6 +137,7 @@ def published_gemv_rows(
     batch: int,
     rows: int,
     columns: int,
+    added: bool,
 ) -> None: ...
 def published_tree2(
     wide: bool,

@@ -36,6 +36,7 @@ _UNUSED = "activations are computed and not used"
 VARIANTS = {
     "fff1_published": Variant("FFF by BLAS level 1 as published.", f"{_ZERO}; output rows stand in for W2"),
     "fff1_random": Variant("FFF by BLAS level 1 as published, on random data.", "output rows stand in for W2"),
+    "fff1_rows": Variant("FFF by BLAS level 1, computed rightly; level by level over all tokens, as published."),
     "fff2_published": Variant("FFF by BLAS level 2 as published.", f"{_ZERO}; {_ONE_ROW}; {_UNUSED}"),
     "fff2_random": Variant("FFF by BLAS level 2 as published, on random data.", f"{_ONE_ROW}; {_UNUSED}"),
     "fff2_rows": Variant("FFF by BLAS level 2, each token its own rows.", _UNUSED),
@@ -57,7 +58,7 @@ def unsupported(workload: Workload, variant: str) -> str | None:
         return f"{variant}: the published routine computes one tree, not {shape.id}"
     if not variant.startswith("fff") and shape.is_tree:
         return f"{variant}: a dense layer, measured at plain shapes such as d768-n4095"
-    if variant.startswith("fff1") and workload.batch < shape.n:
+    if variant in ("fff1_published", "fff1_random") and workload.batch < shape.n:
         return f"{variant}: reads {shape.n} rows of the output, of which a batch of {workload.batch} has too few"
     if workload.batch < 2:
         return f"{variant}: mistakes are made with the second token's rows, so it needs a batch of at least 2"
@@ -126,12 +127,12 @@ _Call = Callable[[_At], None]
 def _tree1(blas: blaslib.Blas, workload: Workload, state: str) -> _Call:
     from fffbench import _cpu
 
-    del state
     shape, batch = workload.shape, workload.batch
     functions = (blas.wide, blas.address("sdot"), blas.address("saxpy"))
+    mended = state == "rows"
     return lambda at: _cpu.published_tree1(
-        *functions, at.x, at.w1, at.y, batch=batch, d=shape.d, levels=shape.levels
-    )  # fmt: skip
+        *functions, at.x, at.w1, at.w2 if mended else 0, at.y, batch=batch, d=shape.d, levels=shape.levels
+    )
 
 
 def _tree2(blas: blaslib.Blas, workload: Workload, state: str) -> _Call:
@@ -168,18 +169,19 @@ def _dense2(blas: blaslib.Blas, workload: Workload, state: str) -> _Call:
     functions = (blas.wide, blas.address("sgemv"), blas.address("sgemv_batch"))
     rows = 1 if state == "rows" else 0  # 0: every token at the row of the second
     gelu = _gelu(blas, workload.threads)
-    plain, transposed = False, True
+    plain, transposed, replaced = False, True, False
+    added = not rows  # as published onto what the output holds; mended, in its place
 
     def call(at: _At) -> None:
         offset = 0 if rows else 1
         with _fresh(batch * n) as hidden, _fresh(batch * n) as shares:
             logits = hidden + 4 * n * offset
             _cpu.published_gemv_rows(
-                *functions, plain, at.w1, at.x + 4 * d * offset, rows * d, logits, rows * n, batch, n, d
+                *functions, plain, at.w1, at.x + 4 * d * offset, rows * d, logits, rows * n, batch, n, d, replaced
             )  # fmt: skip
             gelu(batch * n, hidden, shares)
             _cpu.published_gemv_rows(
-                *functions, transposed, at.w2, logits, rows * n, at.y + 4 * d * offset, rows * d, batch, n, d
+                *functions, transposed, at.w2, logits, rows * n, at.y + 4 * d * offset, rows * d, batch, n, d, added
             )  # fmt: skip
 
     return call

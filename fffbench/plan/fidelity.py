@@ -79,8 +79,8 @@ def _level_1_rungs(dense: tuple[Side, Side, Side, Side]) -> tuple[Rung, ...]:
     stages = (
         ("as published", "faulty_blas_fff1_published"),
         ("random weights and inputs instead of unwritten zeros", "faulty_blas_fff1_random"),
-        ("rows of W2 are read, and activations with them", "cmm_blas1"),
-        ("memory is allocated beforehand", "cmm_blas1"),
+        ("rows of W2 are read, not of the output", "faulty_blas_fff1_rows"),
+        ("token by token instead of level by level, memory allocated beforehand", "cmm_blas1"),
     )
     rungs = tuple(Rung(said, Side(name), side) for (said, name), side in zip(stages, dense, strict=True))
     return rungs + _fair(rungs[-1].dense)
@@ -157,11 +157,16 @@ def _gpu_ladders() -> tuple[Ladder, ...]:
 LADDERS = (*_cpu_ladders(), *_gpu_ladders())
 
 
-def names(device: str, shape: Shape, dtype: str = "fp32") -> dict[Protocol, tuple[str, ...]]:
-    """The implementations that the ladders of ``device`` name at ``shape``, by protocol, in the order of the rungs."""
+def names(
+    device: str, shape: Shape, dtype: str = "fp32", *, claims: tuple[str, ...] = ()
+) -> dict[Protocol, tuple[str, ...]]:
+    """The implementations that the ladders of ``device`` name at ``shape``, by protocol, in the order of the rungs.
+
+    Of all ladders, or only of those of ``claims``.
+    """
     found: dict[Protocol, dict[str, None]] = {}
     for ladder in LADDERS:
-        for rung in ladder.rungs if ladder.device == device else ():
+        for rung in ladder.rungs if ladder.device == device and ladder.claim in (claims or (ladder.claim,)) else ():
             for side in (rung.ours, rung.dense):
                 if side.shape == shape and side.dtype == dtype and side.implementation not in (BEST_DENSE, BEST_FFF):
                     found.setdefault(side.protocol, {})[side.implementation] = None

@@ -22,7 +22,7 @@ using Address = std::uintptr_t;
 using Count = std::int64_t;
 
 constexpr int ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112;  // CBLAS_LAYOUT and CBLAS_TRANSPOSE
-constexpr float HALF_ROOT = 0.70710678f;
+constexpr float ROOT = 1.41421356f;
 
 template <class Int>
 struct Blas {
@@ -45,7 +45,7 @@ F as(Address address) {
 const float* floats(Address address) { return reinterpret_cast<const float*>(address); }
 float* writable(Address address) { return reinterpret_cast<float*>(address); }
 
-float gelu(float z) { return 0.5f * z * std::erfc(-z * HALF_ROOT); }
+float gelu(float z) { return z * std::erfc(-z / ROOT) / 2; }  // two divisions, as published
 
 // One array of a call, allocated inside it and left as it comes, as published: malloc, not a container that clears.
 template <class T>
@@ -82,41 +82,45 @@ void dense1(Address dot_at, Address axpy_at, Address x_at, Address w1_at, Addres
         }
 }
 
-// Level 1, tree: adds rows of the output where rows of W2 are meant; W2 is never read.
+// Level 1, tree: level by level over all tokens, their nodes in a list allocated inside the call. Where `w2_at` is 0
+// rows of the output are added where rows of W2 are meant, onto an output that is taken to be zero, as published.
 template <class Int>
-void tree1(Address dot_at, Address axpy_at, Address x_at, Address w1_at, Address y_at, Count batch, Count d,
-           int levels) {
+void tree1(Address dot_at, Address axpy_at, Address x_at, Address w1_at, Address w2_at, Address y_at, Count batch,
+           Count d, int levels) {
     const auto dot = as<typename Blas<Int>::Dot>(dot_at);
     const auto axpy = as<typename Blas<Int>::Axpy>(axpy_at);
     const auto width = static_cast<Int>(d);
     float* y = writable(y_at);
-    for (Count token = 0; token < batch; ++token) {
-        Count node = 0;
-        for (int level = 0; level < levels; ++level) {
-            const float z = dot(width, floats(x_at) + token * d, 1, floats(w1_at) + node * d, 1);
-            axpy(width, gelu(z), y + node * d, 1, y + token * d, 1);
-            node = 2 * node + 1 + (z > 0 ? 1 : 0);
+    if (w2_at != 0)
+        for (Count i = 0; i < batch * d; ++i) y[i] = 0;
+    const float* rows = w2_at != 0 ? floats(w2_at) : y;
+    Scratch<Count> nodes(batch, 0);
+    for (int level = 0; level < levels; ++level)
+        for (Count token = 0; token < batch; ++token) {
+            const float z = gelu(dot(width, floats(x_at) + token * d, 1, floats(w1_at) + nodes[token] * d, 1));
+            axpy(width, z, rows + nodes[token] * d, 1, y + token * d, 1);
+            nodes[token] = 2 * nodes[token] + 1 + (z > 0 ? 1 : 0);
         }
-    }
 }
 
 // Level 2, one of the dense layer's products: a gemv for each token, from and to rows `in_step` and `out_step` floats
 // apart; 0 is the published mistake, every token at the same row. Batched, as published, in groups of one.
 template <class Int>
 void gemv_rows(Address gemv_at, Address gemv_batch_at, bool transposed, Address matrix, Address in, Count in_step,
-               Address out, Count out_step, Count batch, Count rows, Count columns) {
+               Address out, Count out_step, Count batch, Count rows, Count columns, bool added) {
     const auto gemv = as<typename Blas<Int>::Gemv>(gemv_at);
     const auto gemv_batch = as<typename Blas<Int>::GemvBatch>(gemv_batch_at);
     const int how = transposed ? TRANS : NO_TRANS;
+    const float beta = added ? 1.0f : 0.0f;
     if (gemv_batch == nullptr) {
         for (Count i = 0; i < batch; ++i)
             gemv(ROW_MAJOR, how, static_cast<Int>(rows), static_cast<Int>(columns), 1.0f, floats(matrix),
-                 static_cast<Int>(columns), floats(in) + i * in_step, 1, 0.0f, writable(out) + i * out_step, 1);
+                 static_cast<Int>(columns), floats(in) + i * in_step, 1, beta, writable(out) + i * out_step, 1);
         return;
     }
     Scratch<int> hows(batch, how);
     Scratch<Int> heights(batch, static_cast<Int>(rows)), widths(batch, static_cast<Int>(columns)), ones(batch, 1);
-    Scratch<float> units(batch, 1.0f), zeros(batch, 0.0f);
+    Scratch<float> units(batch, 1.0f), betas(batch, beta);
     Scratch<const float*> matrices(batch, floats(matrix)), inputs(batch);
     Scratch<float*> outputs(batch);
     for (Count i = 0; i < batch; ++i) {
@@ -124,7 +128,7 @@ void gemv_rows(Address gemv_at, Address gemv_batch_at, bool transposed, Address 
         outputs[i] = writable(out) + i * out_step;
     }
     gemv_batch(ROW_MAJOR, hows.data(), heights.data(), widths.data(), units.data(), matrices.data(), widths.data(),
-               inputs.data(), ones.data(), zeros.data(), outputs.data(), ones.data(), static_cast<Int>(batch),
+               inputs.data(), ones.data(), betas.data(), outputs.data(), ones.data(), static_cast<Int>(batch),
                ones.data());
 }
 
@@ -145,7 +149,7 @@ void tree2(Address gemv_at, Address axpy_at, Address gemv_batch_at, Address axpy
     Scratch<int> plain(batch, NO_TRANS);
     Scratch<Int> widths(batch, width), ones(batch, 1);
     Scratch<float> units(batch, 1.0f), zeros(batch, 0.0f), values(batch), shares(batch);
-    Scratch<const float*> matrices(batch), inputs(batch);
+    Scratch<const float*> matrices(batch), inputs(batch);  // a token's input is the matrix of one row
     Scratch<float*> logits(batch), outputs(batch);
     Scratch<Count> nodes(batch, 0);
     if (step != 0)
@@ -158,12 +162,12 @@ void tree2(Address gemv_at, Address axpy_at, Address gemv_batch_at, Address axpy
     for (int level = 0; level < levels; ++level) {
         for (Count i = 0; i < batch; ++i) matrices[i] = floats(w1_at) + nodes[i] * d;
         if (gemv_batch != nullptr)
-            gemv_batch(ROW_MAJOR, plain.data(), ones.data(), widths.data(), units.data(), matrices.data(),
-                       widths.data(), inputs.data(), ones.data(), zeros.data(), logits.data(), ones.data(),
+            gemv_batch(ROW_MAJOR, plain.data(), ones.data(), widths.data(), units.data(), inputs.data(),
+                       widths.data(), matrices.data(), ones.data(), zeros.data(), logits.data(), ones.data(),
                        static_cast<Int>(batch), ones.data());
         else
             for (Count i = 0; i < batch; ++i)
-                gemv(ROW_MAJOR, NO_TRANS, 1, width, 1.0f, matrices[i], width, inputs[i], 1, 0.0f, logits[i], 1);
+                gemv(ROW_MAJOR, NO_TRANS, 1, width, 1.0f, inputs[i], width, matrices[i], 1, 0.0f, logits[i], 1);
         for (Count i = 0; i < batch; ++i) {
             matrices[i] = floats(w2_at) + nodes[i] * d;
             nodes[i] = 2 * nodes[i] + 1 + (values[i] > 0 ? 1 : 0);
@@ -193,19 +197,21 @@ void fffbench::bind_published_loops(nb::module_& m) {
           Release(), "wide"_a, "dot"_a, "axpy"_a, "x"_a, "w1"_a, "w2"_a, "y"_a, "batch"_a, "d"_a, "n"_a,
           "Dense layer by dot products and axpys onto an output that nobody clears.");
     m.def("published_tree1",
-          [](bool wide, Address dot, Address axpy, Address x, Address w1, Address y, Count batch, Count d, int levels) {
-              (wide ? tree1<std::int64_t> : tree1<std::int32_t>)(dot, axpy, x, w1, y, batch, d, levels);
+          [](bool wide, Address dot, Address axpy, Address x, Address w1, Address w2, Address y, Count batch, Count d,
+             int levels) {
+              (wide ? tree1<std::int64_t> : tree1<std::int32_t>)(dot, axpy, x, w1, w2, y, batch, d, levels);
           },
-          Release(), "wide"_a, "dot"_a, "axpy"_a, "x"_a, "w1"_a, "y"_a, "batch"_a, "d"_a, "levels"_a,
-          "Tree by dot products and axpys that takes rows of y for rows of W2: batch must be at least the nodes.");
+          Release(), "wide"_a, "dot"_a, "axpy"_a, "x"_a, "w1"_a, "w2"_a, "y"_a, "batch"_a, "d"_a, "levels"_a,
+          "Tree by dot products and axpys; where w2 is 0 it takes rows of y for rows of W2, so the batch must be at "
+          "least the nodes.");
     m.def("published_gemv_rows",
           [](bool wide, Address gemv, Address gemv_batch, bool transposed, Address matrix, Address in, Count in_step,
-             Address out, Count out_step, Count batch, Count rows, Count columns) {
-              (wide ? gemv_rows<std::int64_t> : gemv_rows<std::int32_t>)(gemv, gemv_batch, transposed, matrix, in,
-                                                                         in_step, out, out_step, batch, rows, columns);
+             Address out, Count out_step, Count batch, Count rows, Count columns, bool added) {
+              (wide ? gemv_rows<std::int64_t> : gemv_rows<std::int32_t>)(
+                  gemv, gemv_batch, transposed, matrix, in, in_step, out, out_step, batch, rows, columns, added);
           },
           Release(), "wide"_a, "gemv"_a, "gemv_batch"_a, "transposed"_a, "matrix"_a, "source"_a, "source_step"_a,
-          "target"_a, "target_step"_a, "batch"_a, "rows"_a, "columns"_a,
+          "target"_a, "target_step"_a, "batch"_a, "rows"_a, "columns"_a, "added"_a,
           "One gemv for each token in groups of one; a step of 0 sends every token to the same row.");
     m.def("published_tree2",
           [](bool wide, Address gemv, Address axpy, Address gemv_batch, Address axpy_batch, Address cdf, Address mul,
