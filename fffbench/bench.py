@@ -93,8 +93,13 @@ def _forecast(plan: Plan, ceilings: dict[str, dict[str, float]]) -> dict[Cell, f
     """The expected cost of one process of every cell, in seconds."""
 
     def cost(cell: Cell) -> float:
-        family = implementation(cell.implementation).family
-        return forecast.process_seconds(forecast.call_seconds(cell, family, ceilings), plan.sample_seconds)
+        chosen = implementation(cell.implementation)
+        return forecast.process_seconds(
+            forecast.call_seconds(cell, chosen.family, ceilings, chosen.roofline_share),
+            plan.sample_seconds,
+            device=cell.workload.device,
+            slow_to_prepare=chosen.slow_to_prepare,
+        )
 
     return {cell: cost(cell) for cell in plan.cells}
 

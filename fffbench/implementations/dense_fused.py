@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fffbench.implementations.dense_padded import NEURON_MULTIPLE
 from fffbench.implementations.registry import Layer, Weights
-from fffbench.implementations.torchlib import accelerator_missing, pad_rows, round_up, tile_tokens
+from fffbench.implementations.torchlib import accelerator_missing, hidden_buffer, pad_rows, round_up, tile_tokens
 from fffbench.plan.workload import Workload
 
 if TYPE_CHECKING:
@@ -92,13 +92,13 @@ def _cuda(weights: Weights, workload: Workload) -> Layer:
     rows = round_up(weights.w1.shape[0], NEURON_MULTIPLE)
     w1, w2 = pad_rows(weights.w1, rows), pad_rows(weights.w2, rows)
     w1_t, bias = w1.t(), w1.new_zeros(rows)
-    hidden_shape = (workload.batch, rows)
+    hidden_of = hidden_buffer(workload)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         return torch.mm(fused(bias, x, w1_t, use_gelu=True), w2)
 
     def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        hidden = x.new_empty(hidden_shape)
+        hidden = hidden_of(x, rows)
 
         def run() -> None:
             fused(bias, x, w1_t, use_gelu=True, out=hidden)

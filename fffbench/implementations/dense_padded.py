@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fffbench.implementations.registry import Layer, Weights
-from fffbench.implementations.torchlib import accelerator_missing, gelu_in_place, pad_rows, round_up
+from fffbench.implementations.torchlib import accelerator_missing, gelu_in_place, hidden_buffer, pad_rows, round_up
 from fffbench.plan.workload import Workload
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     """Copy both matrices to ``round_up(n, 64)`` rows; W2 stays (n, d), so both products read rows."""
     import torch
 
-    del workload
     rows = round_up(weights.w1.shape[0], NEURON_MULTIPLE)
     w1, w2 = pad_rows(weights.w1, rows), pad_rows(weights.w2, rows)
     w1_t = w1.t()
@@ -38,8 +37,10 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     def forward(x: torch.Tensor) -> torch.Tensor:
         return torch.mm(torch.nn.functional.gelu(torch.mm(x, w1_t)), w2)
 
+    hidden_of = hidden_buffer(workload)
+
     def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        hidden = x.new_empty((x.shape[0], rows))
+        hidden = hidden_of(x, rows)
 
         def run() -> None:
             torch.mm(x, w1_t, out=hidden)

@@ -9,6 +9,8 @@ group ``fffbench.implementations``) with
     unsupported(workload) -> str | None    a sentence if it cannot run that workload here, else None
     prepare(weights, workload) -> Layer    untimed; sees weights and shapes, never inputs
     SLOW_TO_PREPARE (optional)  True where prepare takes a second or more: conformance then tries two batches only
+    ROOFLINE_SHARE (optional)  the share of the roofline it is known to reach, where its family's is far off, for the
+        forecast of a run's time
     VARIANTS (optional)  suffix to ``Variant``: an implementation for each, called ``<module>_<suffix>``, whose
         ``unsupported`` and ``prepare`` get the suffix as a last argument
 
@@ -117,6 +119,17 @@ class Implementation:
             weights = Weights(weights.w1[workload.shape.routers :], weights.w2)
         layer: Layer = self.module.prepare(weights, workload, *self._suffix)
         return layer
+
+    @property
+    def slow_to_prepare(self) -> bool:
+        """Whether ``prepare`` takes seconds."""
+        return bool(getattr(self.module, "SLOW_TO_PREPARE", False))
+
+    @property
+    def roofline_share(self) -> float | None:
+        """The share of the roofline that the module says it reaches, if it says so."""
+        share: float | None = getattr(self.module, "ROOFLINE_SHARE", None)
+        return share
 
     @property
     def _suffix(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fffbench.implementations.registry import Layer, implementation
-from fffbench.measure import check, fingerprint, inputs
+from fffbench.measure import check, device, fingerprint, inputs
 from fffbench.measure.clock import Effort, time_calls
 from fffbench.measure.eviction import evictor
 from fffbench.measure.outcome import Outcome, failed
@@ -59,8 +59,31 @@ def set_threads(threads: int) -> None:
     threadpool_limits(threads)
 
 
-def measure_cell(cell: Cell, process: int, data: routing.Data, reference: Path, effort: Effort) -> Outcome:
-    """Measure ``cell`` in this process and report."""
+def _pool(cell: Cell, data: routing.Data | None) -> inputs.Pool:
+    """What the cell computes on: from ``data``, or drawn on the device."""
+    if data is not None:
+        return inputs.make_pool(cell, data)
+    return inputs.pool_of(cell, *device.draw(cell.workload, data_tokens(cell)))
+
+
+def _expected(cell: Cell, pool: inputs.Pool, reference: Path | None) -> check.Reference | device.Reference:
+    """The reference at ``reference``; without one, computed here and now on the device, where ``pool`` lies."""
+    if reference is not None:
+        return check.load(reference)
+    import torch
+
+    workload = cell.workload
+    x = torch.cat(pool.x[: inputs.checked_batches(workload, len(pool.x))])
+    made = device.make_reference(workload, x, pool.weights.w1, pool.weights.w2, conditional=is_conditional(cell))
+    if workload.device == "cuda":
+        torch.cuda.empty_cache()  # float64 weights were here: give the layer their room
+    return made
+
+
+def measure_cell(
+    cell: Cell, process: int, data: routing.Data | None, reference: Path | None, effort: Effort
+) -> Outcome:
+    """Measure ``cell`` in this process and report; without ``data`` or ``reference``, made on its device."""
     start = time.perf_counter()
     workload = cell.workload
     chosen = implementation(cell.implementation)
@@ -69,12 +92,12 @@ def measure_cell(cell: Cell, process: int, data: routing.Data, reference: Path, 
         from fffbench.measure import gpu
 
         gpu.configure(workload)
-    pool = inputs.make_pool(cell, data)
+    pool = _pool(cell, data)
+    expected = _expected(cell, pool, reference)  # before anything of the implementation has run
     before = time.perf_counter()
     layer = chosen.prepare(pool.weights, workload)
     prepare_seconds = time.perf_counter() - before
     calls = _calls(cell, layer, pool)
-    expected = check.load(reference)
     verdict = check.expecting(check_calls(cell, pool, calls, expected), chosen.wrong)
     if verdict.failure is not None:
         return failed(cell, process, f"wrong result: {verdict.failure}", time.perf_counter() - start)
@@ -91,7 +114,12 @@ def measure_cell(cell: Cell, process: int, data: routing.Data, reference: Path, 
         distinct_rows=expected.distinct_rows,
         prepare_seconds=prepare_seconds,
         extra_bytes=sum(tensor.numel() * tensor.element_size() for tensor in layer.resident),
-        notes=(*((f"wrong on purpose: {chosen.wrong}",) if chosen.wrong else ()), *layer.notes, *notes),
+        notes=(
+            *device.note(workload),
+            *((f"wrong on purpose: {chosen.wrong}",) if chosen.wrong else ()),
+            *layer.notes,
+            *notes,
+        ),
         wall=time.perf_counter() - start,
     )
 
@@ -109,7 +137,7 @@ def _forward_call(layer: Layer, x: torch.Tensor) -> Callable[[], object]:
 
 
 def check_calls(
-    cell: Cell, pool: inputs.Pool, calls: Sequence[Callable[[], Any]], reference: check.Reference
+    cell: Cell, pool: inputs.Pool, calls: Sequence[Callable[[], Any]], reference: check.Reference | device.Reference
 ) -> check.Verdict:
     """Run the timed functions once over the checked batches, as the timing will, and compare their outputs."""
     import torch
@@ -122,8 +150,11 @@ def check_calls(
         outputs.append(result if cell.protocol.call == "torch" else pool.y[i])
     if cell.workload.device == "cuda":
         torch.cuda.synchronize()
-    whole = torch.cat(outputs).double().cpu().numpy() if outputs else np.empty((0, cell.workload.shape.d))
-    verdict = check.compare(reference, whole)
+    if isinstance(reference, device.Reference):
+        verdict = device.compare(reference, torch.cat(outputs))
+    else:
+        whole = torch.cat(outputs).double().cpu().numpy() if outputs else np.empty((0, cell.workload.shape.d))
+        verdict = check.compare(reference, whole)
     harm = None
     if not all(inputs.guards_intact(y) for y in pool.y[:count]):
         harm = "the rows before or after the output were overwritten"

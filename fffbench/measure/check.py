@@ -8,8 +8,10 @@ How many tokens did so is counted and capped by the number that have a near-tie.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -113,11 +115,11 @@ def _tree_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Refer
         walk.inputs, exact.gelu(walk.inputs), z_std, w2_norm[walk.neurons], y_norm, workload.dtype
     )
     near = np.flatnonzero((np.abs(walk.logits) <= model.LOGIT_SIGMAS * turn_std).any(axis=1))
-    alternatives = {int(token): _alternatives(x[token], w1, w2, w1_norm, workload.dtype, shape) for token in near}
+    others = alternatives(workload, near.tolist(), x, w1, w2)
     distinct = _distinct_rows(walk.neurons, workload.batch)
     if shape.routers:
         distinct += ROUTER_ROW * _distinct_rows(walk.rows, workload.batch)
-    return Reference(np.arange(len(x)), walk.y, scale, std, distinct, alternatives)
+    return Reference(np.arange(len(x)), walk.y, scale, std, distinct, others)
 
 
 def _distinct_rows(rows: npt.NDArray[np.int64], batch: int) -> float:
@@ -125,7 +127,19 @@ def _distinct_rows(rows: npt.NDArray[np.int64], batch: int) -> float:
     return float(np.mean(counts)) if counts else 0.0
 
 
-def _alternatives(x: Array, w1: Array, w2: Array, w1_norm: Array, dtype: str, shape: Shape) -> Array:
+class Rows(Protocol):
+    """A matrix of which some rows are asked for: an array, or one that lies elsewhere."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """A row, or a slice of rows, as float64."""
+
+
+def alternatives(workload: Workload, near: Sequence[int], x: Rows, w1: Rows, w2: Rows) -> dict[int, Array]:
+    """For each token of ``near``, which has a near-tie: its outputs along its other admissible paths."""
+    return {token: _alternatives(np.asarray(x[token]), w1, w2, workload.dtype, workload.shape) for token in near}
+
+
+def _alternatives(x: Array, w1: Rows, w2: Rows, dtype: str, shape: Shape) -> Array:
     """Outputs of one token along every admissible path but the reference's own: (paths, d)."""
     x_norm = np.asarray(np.linalg.norm(x))
     totals = [(np.zeros_like(x), False)]  # an output, and whether it left the reference's path
@@ -136,10 +150,12 @@ def _alternatives(x: Array, w1: Array, w2: Array, w1_norm: Array, dtype: str, sh
             following = []
             for node, y, left in frontier[:MOST_ALTERNATIVES]:
                 row = first + node
-                z = np.asarray(x @ w1[row])
+                weight = w1[row]
+                z = np.asarray(x @ weight)
                 added = y if shape.routers else y + exact.gelu(z) * w2[row]
                 following.append((2 * node + 1 + int(z > 0), added, left))
-                if abs(z) <= model.LOGIT_SIGMAS * model.logit_std(z, np.asarray(x_norm), w1_norm[row], shape.d, dtype):
+                spread = model.logit_std(z, np.asarray(x_norm), np.asarray(np.linalg.norm(weight)), shape.d, dtype)
+                if abs(z) <= model.LOGIT_SIGMAS * spread:
                     following.append((2 * node + 1 + int(z <= 0), added, True))
             frontier = following
         if shape.leaf_width:
@@ -150,11 +166,11 @@ def _alternatives(x: Array, w1: Array, w2: Array, w1_norm: Array, dtype: str, sh
     return np.array([total for total, left in totals if left]).reshape(-1, len(x))
 
 
-def _block(x: Array, w1: Array, w2: Array, shape: Shape, t: int, node: int) -> Array:
+def _block(x: Array, w1: Rows, w2: Rows, shape: Shape, t: int, node: int) -> Array:
     """What the leaf block that ``node`` of tree ``t`` leads to makes of one token."""
     first = int(exact.first_neuron(shape, t, np.asarray(node)))
-    block = slice(first, first + shape.leaf_width)
-    return np.asarray(exact.gelu(w1[shape.routers :][block] @ x) @ w2[block])
+    inputs = w1[shape.routers + first : shape.routers + first + shape.leaf_width]
+    return np.asarray(exact.gelu(inputs @ x) @ w2[first : first + shape.leaf_width])
 
 
 def compare(reference: Reference, y: Array) -> Verdict:

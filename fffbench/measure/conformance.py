@@ -80,7 +80,7 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
     reason = chosen.unsupported(workload)
     if reason is not None:
         return reason
-    if getattr(chosen.module, "SLOW_TO_PREPARE", False) and workload.batch not in FEW_BATCHES:
+    if chosen.slow_to_prepare and workload.batch not in FEW_BATCHES:
         return f"{name} is slow to prepare: only batches {' and '.join(map(str, FEW_BATCHES))} are tried"
     cell = Cell(name, workload, Protocol("hot", "kernel"))
     cellrun.set_threads(workload.threads)

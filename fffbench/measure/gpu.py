@@ -26,6 +26,7 @@ CALLS_A_ROUND = 20  # eager calls between two readings of the throttle reasons
 GRAPH_CALLS = 10  # calls in one captured graph
 WARMUP_SECONDS = 0.05
 MOST_ROUNDS_DISCARDED = 5
+MOST_CALLS = MOST_SAMPLES + CALLS_A_ROUND * (MOST_ROUNDS_DISCARDED + 1)  # timed calls of a process, in whole rounds
 CEILING_SECONDS = 0.2
 GEMM_SIDE = 8192  # 1.1 TFLOP a product: long against a launch, three times the L2 in each operand
 
@@ -46,13 +47,20 @@ def time_calls(calls: Sequence[Call], protocol: Protocol, effort: Effort) -> tup
     import torch
 
     flush = _flusher() if protocol.cache == "cold" else None
+    telemetry = _Telemetry()
+    [once] = _eager_round(calls, flush, 1)()
+    if once > effort.seconds:  # the check was its warm-up; a graph would repeat what takes seconds
+        telemetry.slowed_down()
+        return [once], [telemetry.summary(), "a call outlasts the time of a process: one is timed, launched eagerly"]
     warm_until = time.perf_counter() + WARMUP_SECONDS
     while time.perf_counter() < warm_until:
-        for call in calls[:CALLS_A_ROUND]:
+        for call in calls[: _calls_within(WARMUP_SECONDS, once, CALLS_A_ROUND)]:
             call()
         torch.cuda.synchronize()
-    measure_round = _graph_round(calls, flush) if protocol.call == "graph" else _eager_round(calls, flush)
-    telemetry = _Telemetry()
+    if protocol.call == "graph":
+        measure_round = _graph_round(calls, flush, _calls_within(effort.seconds, once, GRAPH_CALLS))
+    else:
+        measure_round = _eager_round(calls, flush, _calls_within(effort.seconds, once, CALLS_A_ROUND))
     samples: list[float] = []
     discarded = 0
     end = time.perf_counter() + effort.seconds
@@ -66,6 +74,11 @@ def time_calls(calls: Sequence[Call], protocol: Protocol, effort: Effort) -> tup
     if discarded:
         notes.append(f"{discarded} rounds under a thermal or hardware slow-down were discarded")
     return samples, notes
+
+
+def _calls_within(seconds: float, call: float, most: int) -> int:
+    """How many calls of ``call`` seconds make a round that is to last ``seconds``: at least one, ``most`` at most."""
+    return max(1, min(most, int(seconds / max(call, 1e-9))))
 
 
 def time_launches(calls: Sequence[Call], effort: Effort) -> tuple[list[float], list[str]]:
@@ -103,8 +116,8 @@ def _event(*, external: bool = False) -> Any:
     return torch.cuda.Event(enable_timing=True, external=external)  # type: ignore[no-untyped-call]
 
 
-def _eager_round(calls: Sequence[Call], flush: Callable[[], object] | None) -> Callable[[], list[float]]:
-    """Each round times ``CALLS_A_ROUND`` calls, rotating; the sleep before each covers the launches when warm."""
+def _eager_round(calls: Sequence[Call], flush: Callable[[], object] | None, count: int) -> Callable[[], list[float]]:
+    """Each round times ``count`` calls, rotating; the sleep before each covers the launches when warm."""
     import torch
 
     position = 0
@@ -113,7 +126,7 @@ def _eager_round(calls: Sequence[Call], flush: Callable[[], object] | None) -> C
     def measure_round() -> list[float]:
         nonlocal position
         pairs = []
-        for _ in range(CALLS_A_ROUND):
+        for _ in range(count):
             start, stop = _event(), _event()
             lead()
             start.record()
@@ -134,10 +147,10 @@ def _busy() -> Callable[[], object]:
     return lambda: torch.cuda._sleep(200_000)  # type: ignore[no-untyped-call]  # noqa: SLF001  (no public one)
 
 
-def _graph_round(calls: Sequence[Call], flush: Callable[[], object] | None) -> Callable[[], list[float]]:
+def _graph_round(calls: Sequence[Call], flush: Callable[[], object] | None, count: int) -> Callable[[], list[float]]:
     import torch
 
-    chosen = [calls[i % len(calls)] for i in range(GRAPH_CALLS)]
+    chosen = [calls[i % len(calls)] for i in range(count)]
     pairs = [(_event(external=True), _event(external=True)) for _ in chosen]
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())

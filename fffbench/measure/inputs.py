@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fffbench.implementations.registry import Weights
+from fffbench.measure import gpu
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Workload
 
@@ -39,6 +40,18 @@ def pool_batches(cell: Cell) -> int:
     return routing.tokens_needed(cell.workload) // cell.workload.batch
 
 
+def used_batches(cell: Cell) -> int:
+    """Of the pool's batches, how many any call ever sees: a GPU's clock makes a bounded number of calls.
+
+    A call more has buffers of its own: 512 batches of 1024 tokens at 2**20 neurons would take 80 GB for nothing.
+    """
+    batches = pool_batches(cell)
+    if cell.workload.device != "cuda":
+        return batches
+    most = gpu.GRAPH_CALLS if cell.protocol.call == "graph" else gpu.MOST_CALLS
+    return max(min(batches, most), checked_batches(cell.workload, batches))
+
+
 def checked_batches(workload: Workload, batches: int) -> int:
     """Of a pool of ``batches``, how many the check runs."""
     return min(batches, -(-CHECKED_TOKENS // max(1, workload.batch)))
@@ -60,11 +73,16 @@ def make_weights(workload: Workload, data: routing.Data) -> Weights:
 def make_pool(cell: Cell, data: routing.Data) -> Pool:
     """Weights, input batches and guarded output buffers for ``cell``."""
     workload = cell.workload
-    dtype = torch_dtype(workload.dtype)
-    x = _fresh(data.x, dtype, workload.device)
-    count, batch = pool_batches(cell), workload.batch
-    inputs = [x[i * batch : (i + 1) * batch] for i in range(count)]
-    return Pool(make_weights(workload, data), inputs, [guarded_output(x, batch) for x in inputs])
+    used = data.x[: used_batches(cell) * workload.batch]
+    x = _fresh(used, torch_dtype(workload.dtype), workload.device)
+    return pool_of(cell, x, make_weights(workload, data))
+
+
+def pool_of(cell: Cell, x: torch.Tensor, weights: Weights) -> Pool:
+    """The pool of ``cell`` over inputs and weights that lie on its device already."""
+    batch = cell.workload.batch
+    inputs = [x[i * batch : (i + 1) * batch] for i in range(used_batches(cell))]
+    return Pool(weights, inputs, [guarded_output(x, batch) for x in inputs])
 
 
 def guarded_output(x: torch.Tensor, batch: int) -> torch.Tensor:

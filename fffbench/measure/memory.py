@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fffbench.measure import device
 from fffbench.measure.cellrun import data_tokens
 from fffbench.plan.workload import DTYPE_BYTES, Cell
 from fffbench.units import size
@@ -43,6 +44,8 @@ def available() -> int:
 
 def does_not_fit(cell: Cell, free: int) -> str | None:
     """The reason to skip ``cell``, or None if it fits into ``free`` bytes."""
+    if device.draws(cell.workload):  # nothing of it is in this memory; the accelerator says itself when it is full
+        return None
     needed = bytes_needed(cell)
     if needed <= MARGIN * free:
         return None

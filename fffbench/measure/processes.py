@@ -26,6 +26,7 @@ from fffbench.measure.worker import ENVIRONMENT
 from fffbench.plan.workload import Cell, parse_cell
 
 START_SECONDS = 120.0  # importing torch from a cold disk
+LATE_SECONDS = 15.0  # past its end, what a job may still take for the cell in flight: a process of most cells fits
 SIGNALS = {signal.SIGKILL: "killed (out of memory?)", signal.SIGSEGV: "crashed (segmentation fault)"}
 
 
@@ -71,24 +72,34 @@ class Round:
                     stream.close()
 
     def measure(
-        self, cells: Sequence[Cell], process: int, references: Sequence[Path], seconds: float, limit: float
+        self,
+        cells: Sequence[Cell],
+        process: int,
+        references: Sequence[Path | None],
+        seconds: float,
+        limit: float,
+        until: float | None = None,
     ) -> Iterator[Outcome]:
         """One child measures ``cells``, ``seconds`` of timed calls each; one outcome per cell that was begun.
 
-        The child is killed ``limit`` seconds after it began a cell.
+        The child is killed ``limit`` seconds after it began a cell; it begins none when ``time.monotonic()`` is past
+        ``until``, and is killed ``LATE_SECONDS`` later: the outcome of the cell it was at is then dropped.
         """
         job = {
             "task": "cells",
             "cells": [cell.id for cell in cells],
             "process": process,
-            "references": [str(path) for path in references],
+            "references": ["" if path is None else str(path) for path in references],
             "seconds": seconds,
+            "until": until,
         }
         current: Cell | None = cells[0] if cells else None
         began = time.perf_counter()
-        for event in self._run(job, limit):
+        for event in self._run(job, limit, None if until is None else until + LATE_SECONDS):
             kind = event["event"]
-            if kind == "cell":
+            if kind == "late":
+                current = None
+            elif kind == "cell":
                 current, began = parse_cell(event["cell"]), time.perf_counter()
             elif kind == "outcome":
                 current = None
@@ -102,13 +113,19 @@ class Round:
                 yield failed(current, process, f"stopped after {limit:.0f} s", time.perf_counter() - began)
                 current = None
 
-    def build_reference(self, cell: Cell, path: Path, limit: float) -> str | None:
-        """Let a child compute the reference of ``cell`` into ``path``; the reason if it could not."""
-        for event in self._run({"task": "reference", "cells": [cell.id], "references": [str(path)]}, limit):
+    def build_reference(self, cell: Cell, path: Path, limit: float, until: float | None = None) -> str | None:
+        """Let a child compute the reference of ``cell`` into ``path``; the reason if it could not.
+
+        ``until`` as for ``measure``: the reference is then not there, without a reason.
+        """
+        end = None if until is None else until + LATE_SECONDS
+        for event in self._run({"task": "reference", "cells": [cell.id], "references": [str(path)]}, limit, end):
             if event["event"] == "failure":
                 return f"no reference: {event['reason']}"
             if event["event"] == "timeout":
                 return f"no reference: stopped after {limit:.0f} s"
+            if event["event"] == "late":
+                return None
             if event["event"] == "ended" and event["code"] != 0:
                 return f"no reference: {_death(event['code'])}"
         return None
@@ -122,13 +139,16 @@ class Round:
                 raise WorkerDiedError(f"could not measure the machine's ceilings: {event['reason']}")
         return values
 
-    def _run(self, job: dict[str, Any], limit: float) -> Iterator[dict[str, Any]]:
-        """Send a job; yield its events up to and including ``ended``."""
+    def _run(self, job: dict[str, Any], limit: float, end: float | None = None) -> Iterator[dict[str, Any]]:
+        """Send a job; yield its events up to and including ``ended``; ``timeout`` and ``late`` when it was killed.
+
+        Killed are a cell after ``limit`` seconds and the whole job at ``end``, a reading of ``time.monotonic()``.
+        """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(job).encode() + b"\n")
         self._process.stdin.flush()
         child = None
-        deadline = time.monotonic() + limit
+        deadline = self._sooner(limit, end)
         while True:
             event = self._lines.next(deadline)
             if event is None:
@@ -136,16 +156,22 @@ class Round:
                     raise WorkerDiedError("the worker did not start a process in time")
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
+                late = end is not None and time.monotonic() >= end
                 deadline = time.monotonic() + START_SECONDS
-                yield {"event": "timeout"}
+                yield {"event": "late" if late else "timeout"}
                 continue
             if event["event"] == "started":
                 child = event["pid"]
             elif event["event"] == "cell":
-                deadline = time.monotonic() + limit
+                deadline = self._sooner(limit, end)
             yield event
             if event["event"] == "ended":
                 return
+
+    @staticmethod
+    def _sooner(limit: float, end: float | None) -> float:
+        """``limit`` seconds from now, or ``end``."""
+        return min(time.monotonic() + limit, end if end is not None else float("inf"))
 
     def _expect(self, kind: str, deadline: float) -> None:
         event = self._lines.next(deadline)

@@ -27,12 +27,16 @@ from fffbench.measure.outcome import Outcome, failed
 from fffbench.measure.processes import Round, WorkerDiedError
 from fffbench.plan.workload import Cell
 
-CELLS_A_PROCESS = {"cpu": 1, "cuda": 12}  # creating a CUDA context takes about a second: a process does several cells
+# Creating a CUDA context and loading its libraries takes some three seconds: a process does several cells.
+CELLS_A_PROCESS = {"cpu": 1, "cuda": 24}
 CELL_LIMIT_SECONDS = 300.0
 REFERENCE_LIMIT_SECONDS = 600.0
 # A dense layer this many times slower than the fastest one on the same work cannot become the baseline: medians of
 # processes scatter by 7 to 13 % on a small virtual machine.
 OUTPACED = 1.3
+# Past its budget, how long a run may still begin cells to keep: they were allotted what fitted when the round began.
+OVERTIME_SECONDS = 15.0
+OVERTIME_SHARE = 0.05  # of the budget, where that is more
 LEAVING_SECONDS = 0.1  # of a process, outside the outcome's own clock: forking, and the worker's next job
 
 
@@ -136,7 +140,7 @@ class Session:
         """Measure what is not done yet."""
         with tempfile.TemporaryDirectory(prefix="fffbench-") as scratch:
             self._scratch = Path(scratch)
-            while jobs := self._jobs():
+            while not self._ended() and (jobs := self._jobs()):
                 before = len(self._done) + len(self._broken)
                 yield from self._round(jobs)
                 self._rounds += 1
@@ -195,14 +199,18 @@ class Session:
                 group = _group(jobs, position)
                 position += len(group)
                 cells = [job.cell for job in group]
-                if self._over_budget() and not self._plan.keep.intersection(cells):
-                    continue
+                if self._over_budget():
+                    cells = [cell for cell in cells if cell in self._plan.keep and not self._ended()]
+                    if not cells:
+                        continue
                 self._show(self._progress(cells[0]))
                 index = group[0].process
                 try:
                     yield from self._group_outcomes(worker, index, cells)
                 except WorkerDiedError:
                     worker.close()
+                    if self._ended():  # it was not it that was late
+                        return
                     worker = Round()
                     for cell in cells:
                         if (cell.id, index) not in self._done and cell.id not in self._broken:
@@ -214,24 +222,30 @@ class Session:
 
     def _group_outcomes(self, worker: Round, index: int, group: list[Cell]) -> Iterator[Outcome]:
         ready: list[Cell] = []
-        references: list[Path] = []
+        references: list[Path | None] = []
+        until = self._end
         for cell in group:
             reason = memory.does_not_fit(cell, memory.available())
-            path = self._scratch / f"{self._reference_key(cell)}.npz"
-            if reason is None and not path.exists():
+            path = self._reference_path(cell)
+            if reason is None and path is not None and not path.exists():
                 began = time.monotonic()
-                reason = worker.build_reference(cell, path, REFERENCE_LIMIT_SECONDS)
+                reason = worker.build_reference(cell, path, REFERENCE_LIMIT_SECONDS, until)
                 self._reference_seconds += time.monotonic() - began
+                if reason is None and not path.exists():  # the run's time ended before it was there
+                    continue
             if reason is not None:
                 yield self._keep(failed(cell, index, reason))
                 continue
             ready.append(cell)
             references.append(path)
-        while ready:
+        seconds = self._plan.sample_seconds
+        while ready and not self._ended():
             answered = 0
-            for outcome in worker.measure(ready, index, references, self._plan.sample_seconds, CELL_LIMIT_SECONDS):
+            for outcome in worker.measure(ready, index, references, seconds, CELL_LIMIT_SECONDS, until):
                 answered += 1
                 yield self._keep(outcome)
+            if self._ended():
+                return
             if answered == 0:
                 yield self._keep(failed(ready[0], index, "its process ended without a word"))
                 answered = 1
@@ -254,6 +268,18 @@ class Session:
         if outcome.samples:
             self._time[cell] = min(statistics.median(outcome.samples), self._time.get(cell, math.inf))
 
+    @property
+    def _end(self) -> float | None:
+        """When, by ``time.monotonic()``, no cell is begun any more; those of no budget have no end."""
+        budget = self._plan.budget_seconds
+        if budget is None:
+            return None
+        return self._start + budget + max(OVERTIME_SECONDS, OVERTIME_SHARE * budget)
+
+    def _ended(self) -> bool:
+        """Whether the run is past its end."""
+        return self._end is not None and time.monotonic() > self._end
+
     def _over_budget(self) -> bool:
         """Past the budget only cells to keep are begun: what they were allotted fitted when the round began."""
         budget = self._plan.budget_seconds
@@ -263,6 +289,12 @@ class Session:
         allotted = {c: count for c, count in self._allotted.items() if c.id not in self._broken}
         left = sum(self._cost[c] * (count - len(self._processes(c))) for c, count in allotted.items())
         return Progress(len(self._done), sum(allotted.values()), cell.id, left)
+
+    def _reference_path(self, cell: Cell) -> Path | None:
+        """Where the processes of a cell find its reference; a GPU's compute it themselves, in milliseconds."""
+        if cell.workload.device == "cuda":
+            return None
+        return self._scratch / f"{self._reference_key(cell)}.npz"
 
     @staticmethod
     def _reference_key(cell: Cell) -> str:

@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections import OrderedDict
 from pathlib import Path
@@ -68,7 +69,7 @@ def main() -> None:
     os.dup2(2, 1)
     import torch  # noqa: F401  (the point of this process: children start with it imported)
 
-    from fffbench.measure import cellrun
+    from fffbench.measure import cellrun, device
 
     data = DataCache()
     gc.collect()
@@ -79,7 +80,8 @@ def main() -> None:
         job = json.loads(line)
         if job["task"] != "ceilings":
             for cell in map(parse_cell, job["cells"]):
-                data.get(cell.workload, cellrun.data_tokens(cell))
+                if not device.draws(cell.workload):
+                    data.get(cell.workload, cellrun.data_tokens(cell))
         child = os.fork()
         if child == 0:
             _end_with_parent()
@@ -115,25 +117,39 @@ def _child(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
 
 
 def _do(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
-    from fffbench.measure import ceilings, cellrun, check
+    from fffbench.measure import ceilings, cellrun, check, device
 
     if job["task"] == "ceilings":
         _emit(events, {"event": "ceilings", "values": ceilings.measure(job["threads"], cuda=job["cuda"])})
         return
     for position, cell in enumerate(map(parse_cell, job["cells"])):
-        drawn = data.get(cell.workload, cellrun.data_tokens(cell))
-        path = Path(job["references"][position])
+        if job.get("until") is not None and time.monotonic() > job["until"]:
+            return
+        drawn = None if device.draws(cell.workload) else data.get(cell.workload, cellrun.data_tokens(cell))
+        path = Path(job["references"][position]) if job["references"][position] else None
         if job["task"] == "reference":
+            assert drawn is not None
+            assert path is not None
             tokens, conditional = cellrun.checked_tokens(cell), cellrun.is_conditional(cell)
             check.save(cellrun.build_reference(cell.workload, drawn, tokens, conditional=conditional), path)
             continue
         _emit(events, {"event": "cell", "cell": cell.id})
         outcome = _with_memory_errors_named(cell, job["process"], drawn, path, Effort(job["seconds"]))
         _emit(events, {"event": "outcome", "outcome": outcome})
+        if cell.workload.device == "cuda":
+            _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """Free what the cell before held on the accelerator; its graph and its buffers may refer to one another."""
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def _with_memory_errors_named(
-    cell: Cell, process: int, data: routing.Data, reference: Path, effort: Effort
+    cell: Cell, process: int, data: routing.Data | None, reference: Path | None, effort: Effort
 ) -> dict[str, Any]:
     """``measure_cell``, with torch's out-of-memory errors as the cell's failure."""
     import torch

@@ -53,11 +53,11 @@ def played(monkeypatch):
         def close(self):
             pass
 
-        def build_reference(self, cell, path, limit):
+        def build_reference(self, cell, path, limit, until=None):
             clock.now += useful_operations(cell.workload, conditional=cell.implementation == "fff_cpu") / 6e10
             path.write_text("")
 
-        def measure(self, cells, process, references, seconds, limit):
+        def measure(self, cells, process, references, seconds, limit, until=None):
             [cell] = cells
             shape = cell.workload.shape
             if shape not in self.drawn:

@@ -1,10 +1,14 @@
 """Sessions: the budget is kept by the costliest cells, and what died costs itself only."""
 
+import time
+
 import pytest
 
+from fffbench.measure import processes as processes_room
+from fffbench.measure import session as session_room
 from fffbench.measure.outcome import Outcome
-from fffbench.measure.processes import Round
-from fffbench.measure.session import Plan, Session, allot
+from fffbench.measure.processes import LATE_SECONDS, Round
+from fffbench.measure.session import OVERTIME_SECONDS, Plan, Session, allot
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 SHAPE = Shape.tree(16, 1, 3)
@@ -119,3 +123,94 @@ def test_every_protocol_measures(cache, call):
     [outcome] = session([cell], processes=1).outcomes()
     assert outcome.failure is None
     assert 0 < min(outcome.samples) < 0.1
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    """A session whose workers answer for a GPU, on a played clock: three seconds a process, unless told otherwise."""
+
+    class Played:
+        now, took, killed = 0.0, 3.0, 0
+
+        def monotonic(self):
+            return self.now
+
+    clock = Played()
+
+    class PlayedRound:
+        def close(self):
+            pass
+
+        def measure(self, cells, process, references, seconds, limit, until=None):
+            assert references == [None] * len(cells), "a GPU's process computes its own reference"
+            for cell in cells:
+                if until is not None and clock.now > until:
+                    return
+                clock.now += clock.took
+                if until is not None and clock.now > until + LATE_SECONDS:
+                    clock.now, clock.killed = until + LATE_SECONDS, clock.killed + 1
+                    return
+                yield Outcome(cell.id, process, samples=(1e-3,), wall=clock.took)
+
+    monkeypatch.setattr(session_room, "Round", PlayedRound)
+    monkeypatch.setattr(session_room, "time", clock)
+    return clock
+
+
+GPU_CELLS = tuple(
+    Cell(name, Workload(Shape.tree(768, 1, levels), 1024, "bf16", device="cuda"), Protocol("cold", "graph"))
+    for levels in range(8, 21)
+    for name in ("dense_padded", "fff_cuda", "fff_triton")
+)
+
+
+def test_a_budget_ends_a_round_whose_cells_cost_more_than_forecast(on_a_gpu):
+    plan = Plan(GPU_CELLS, 6, 0.1, 60.0, frozenset(GPU_CELLS))
+    outcomes = list(Session(plan, [], dict.fromkeys(GPU_CELLS, 0.5), lambda _: None, seed=1).outcomes())
+    assert 60 <= on_a_gpu.now <= 60 + OVERTIME_SECONDS + on_a_gpu.took
+    assert all(outcome.failure is None for outcome in outcomes)
+    assert len(outcomes) == (60 + OVERTIME_SECONDS) // on_a_gpu.took + 1
+
+
+def test_a_cell_in_flight_when_the_run_ends_is_stopped_and_costs_nothing_that_was_measured(on_a_gpu):
+    on_a_gpu.took = 70.0
+    plan = Plan(GPU_CELLS, 6, 0.1, 60.0, frozenset(GPU_CELLS))
+    outcomes = list(Session(plan, [], dict.fromkeys(GPU_CELLS, 0.5), lambda _: None, seed=1).outcomes())
+    assert [outcome.failure for outcome in outcomes] == [None]
+    assert on_a_gpu.killed == 1
+    assert on_a_gpu.now == 60 + OVERTIME_SECONDS + LATE_SECONDS
+
+
+def test_every_width_has_one_process_before_any_has_a_second(on_a_gpu):
+    plan = Plan(GPU_CELLS, 6, 0.1, 200.0, frozenset(GPU_CELLS))
+    outcomes = list(Session(plan, [], dict.fromkeys(GPU_CELLS, 0.5), lambda _: None, seed=1).outcomes())
+    first = outcomes[: len(GPU_CELLS)]
+    assert {outcome.cell for outcome in first} == {cell.id for cell in GPU_CELLS}
+    assert {outcome.process for outcome in first} == {0}
+    assert len(outcomes) > len(GPU_CELLS)
+
+
+def test_a_worker_past_its_end_is_killed_without_a_verdict_on_its_cell(tmp_path):
+    cell = Cell("dense_linear", Workload(Shape.dense(768, 4096), 512), Protocol("hot"))
+    path = tmp_path / "r.npz"
+    with Round() as worker:
+        assert worker.build_reference(cell, path, 60) is None
+        began = time.monotonic()
+        outcomes = list(worker.measure([cell], 0, [path], 30.0, 60, until=began + 1 - LATE_SECONDS))
+        assert outcomes == []  # past its end before it began
+        outcomes = list(worker.measure([cell] * 2, 0, [path] * 2, 0.5, 60, until=began + 1))
+        assert outcomes
+        assert time.monotonic() - began < 1 + LATE_SECONDS
+
+
+def test_a_process_that_is_late_is_killed_and_its_cell_has_no_outcome(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes_room, "LATE_SECONDS", 0.5)
+    cell = Cell("dense_linear", Workload(Shape.dense(768, 4096), 512), Protocol("hot"))
+    path = tmp_path / "r.npz"
+    with Round() as worker:
+        assert worker.build_reference(cell, path, 60) is None
+        began = time.monotonic()
+        assert list(worker.measure([cell], 0, [path], 30.0, 60, until=began + 1)) == []
+        assert time.monotonic() - began < 10
+        [again] = worker.measure([cell], 0, [path], 0.01, 60)
+        assert again.failure is None
