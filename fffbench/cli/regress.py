@@ -22,12 +22,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def regress(
-    base: Annotated[str, typer.Argument(help="the revision to compare with: a commit, tag or branch")],
+    base: Annotated[str, typer.Argument(help="a commit, tag, branch or folder of sources to compare with")],
     head: Annotated[str | None, typer.Argument(help="the revision to judge; the working tree where not given")] = None,
     budget: Annotated[str, typer.Option(help="time budget, builds included, such as 10m")] = "10m",
     only: Annotated[str | None, typer.Option(help="comma-separated words: cases that contain one of them")] = None,
     margin: Annotated[float, typer.Option(min=0, max=1, help="slow-downs up to this share do not matter")] = 0.03,
     tolerance: Annotated[float, typer.Option(min=0, max=2, help="`none` excludes a slow-down of this share")] = 0.05,
+    devices: Annotated[str, typer.Option(help="whose kernels: cpu, cuda or both")] = "cpu,cuda",
     results: Annotated[Path, typer.Option("--results", help="the folder of results")] = Path("results"),
     markdown: Annotated[Path | None, typer.Option("--markdown", help="append the summary to this file")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the check as JSON")] = False,
@@ -37,21 +38,20 @@ def regress(
     Interrupted, the same command continues with the builds and blocks it has.
     """
     from fffbench.analysis import regression
+    from fffbench.measure import lock
     from fffbench.regress import check, sources
     from fffbench.regress.build import BuildError
-    from fffbench.regress.suite import SUITE
 
-    words = [word.strip() for word in only.split(",") if word.strip()] if only is not None else [""]
-    cases = tuple(case for case in SUITE if any(word in case.name for word in words))
-    if not cases:
-        raise UserError(f"--only {only!r}: no case contains that; the cases are: {'; '.join(c.name for c in SUITE)}")
+    words = [word.strip() for word in (only or "").split(",") if word.strip()]
+    suites = check.chosen(options.axes(devices=devices).devices, words)
     try:
         plan = regression.Plan(margin=margin, tolerance=tolerance)
     except ValueError as error:
         raise UserError(f"--margin {margin:g} --tolerance {tolerance:g}: {error}") from error
-    wanted = check.Wanted(base, head, cases, plan, options.parse_duration(budget))
+    wanted = check.Wanted(base, head, suites, plan, options.parse_duration(budget))
     try:
-        found = check.check(wanted, sources.repository(), lambda text: print(text, file=sys.stderr, flush=True))
+        with lock.machine(f"fffbench regress {base}"):
+            found = check.check(wanted, sources.repository(base), lambda text: print(text, file=sys.stderr, flush=True))
     except BuildError as error:
         print("\n".join(error.lines), file=sys.stderr)
         raise

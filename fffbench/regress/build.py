@@ -52,7 +52,7 @@ def build(revision: Revision, copy: str, workspace: Path) -> Path:
 
 def key(revision: Revision, copy: str) -> str:
     """What names the build: sources, tools and copy; always of one length."""
-    tools = [_compiler(), _version("nanobind"), sys.version, copy]
+    tools = [_compiler(), version_of("nanobind"), sys.version, copy]
     return hashlib.sha256("\0".join([revision.digest, *tools]).encode()).hexdigest()[:KEY_DIGITS]
 
 
@@ -76,7 +76,8 @@ def _compiler() -> str:
     return done.stdout.split("\n", maxsplit=1)[0] + os.environ.get("CXXFLAGS", "")
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """The installed version of a distribution, or ``none``."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -6,36 +6,51 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fffbench.analysis import regression
 from fffbench.analysis.regression import Plan
-from fffbench.regress import build, planted, run, sources
+from fffbench.errors import UserError
+from fffbench.regress import build, cuda, planted, run, sources
 from fffbench.regress.run import Builds, Outcome, Say
 from fffbench.regress.sources import Revision
-from fffbench.regress.suite import PLANTED_PERCENT, SUITE, Case, write_data
+from fffbench.regress.suite import CPU, CUDA, CUDA_TOKENS, PLANTED_PERCENT, Suite, write_data
 from fffbench.results import regressions
 from fffbench.results.regressions import Check, Compared, ControlRow
 
 WORKSPACE = Path("build") / "regress"  # under the repository: git ignores it
 BUDGET_SECONDS = 600.0
+SUITES = (CPU, CUDA)
+DECIDING = {CPU.device: sources.CPU, CUDA.device: sources.CUDA}
+
+
+def chosen(devices: Sequence[str], words: Sequence[str]) -> tuple[Suite, ...]:
+    """The suites of ``devices``, of their cases those that contain one of ``words`` (all where there are none)."""
+    found = []
+    for suite in (suite for suite in SUITES if suite.device in devices):
+        cases = tuple(case for case in suite.cases if not words or any(word in case.name for word in words))
+        found += [replace(suite, cases=cases)] if cases else []
+    if not found:
+        names = "; ".join(case.name for suite in SUITES for case in suite.cases)
+        raise UserError(f"--only {','.join(words)!r}: no case contains that; the cases are: {names}")
+    return tuple(found)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be compared; ``head`` None is the working tree."""
+    """What is to be compared; ``head`` None is the working tree. ``suites``: what of each device."""
 
     base: str
     head: str | None = None
-    cases: tuple[Case, ...] = SUITE
+    suites: tuple[Suite, ...] = SUITES
     plan: Plan = Plan()  # noqa: RUF009 - frozen
     budget: float = BUDGET_SECONDS
 
 
 def build_all(base: Revision, head: Revision, workspace: Path, say: Say) -> Builds:
-    """Build the four sides; ``BuildError`` names the revision that fails."""
+    """Build the four sides of the C++ kernels; ``BuildError`` names the revision that fails."""
     build.check_tools()
 
     def built(revision: Revision, copy: str, what: str) -> Path:
@@ -54,56 +69,85 @@ def build_all(base: Revision, head: Revision, workspace: Path, say: Say) -> Buil
 
 
 def check(wanted: Wanted, root: Path, say: Say) -> Check:
-    """Compare two revisions of the checkout at ``root``."""
+    """Compare two revisions of the checkout at ``root``, on every device that is wanted and is here."""
     began = time.monotonic()
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    base = sources.read_revision(root, wanted.base)
-    head = sources.read_revision(root, wanted.head) if wanted.head else sources.read_working_tree(root)
-    workspace = root / WORKSPACE
+    skipped = {name: why for suite in SUITES if (why := absent(suite, wanted.suites)) for name in _kernels(suite)}
+    suites = [suite for suite in wanted.suites if not absent(suite, wanted.suites)]
+    # the chance of a false alarm anywhere in the check is the plan's: each device gets its part
+    plan = replace(wanted.plan, false_alarm=wanted.plan.false_alarm / max(1, len(suites)))
+    names, outcomes = (wanted.base, wanted.head or sources.WORKING_TREE), []
+    for number, suite in enumerate(suites, start=1):
+        base, head = (sources.read(root, name, DECIDING[suite.device]) for name in (wanted.base, wanted.head))
+        names = base.shown, head.shown
+        # the first of two devices leaves the second half of the time
+        deadline = began + wanted.budget * number / len(suites)
+        compare = _compare_cuda if suite.device == "cuda" else _compare_cpu
+        outcomes.append(compare(base, head, suite, plan, root / WORKSPACE, deadline, say))
+    return as_check(outcomes, wanted.plan, names, started, time.monotonic() - began, skipped)
+
+
+def _compare_cpu(
+    base: Revision, head: Revision, suite: Suite, plan: Plan, workspace: Path, deadline: float, say: Say
+) -> Outcome:
     builds = build_all(base, head, workspace, say)
-    outcome = run.compare(
-        builds,
-        write_data(workspace),
-        workspace / "journals",
-        cases=wanted.cases,
-        plan=wanted.plan,
-        deadline=began + wanted.budget,
-        say=say,
-    )
-    skipped = {**outcome.skipped, **cuda_skipped()}
-    return as_check(outcome, wanted.plan, (base.shown, head.shown), started, time.monotonic() - began, skipped)
+    data, journals = write_data(workspace), workspace / "journals"
+    return run.compare(builds, data, journals, suite=suite, plan=plan, deadline=deadline, say=say)
 
 
-def cuda_skipped() -> dict[str, str]:
-    """Why the CUDA kernels are not part of this check."""
-    from fffbench.measure import fingerprint
+def _compare_cuda(
+    base: Revision, head: Revision, suite: Suite, plan: Plan, workspace: Path, deadline: float, say: Say
+) -> Outcome:
+    data, journals = write_data(workspace, CUDA_TOKENS), workspace / "journals"
+    with cuda.Server() as server:
+        builds = cuda.build_all(base, head, suite, workspace, data, server, say)
+        return run.compare(builds, data, journals, suite=suite, plan=plan, deadline=deadline, say=say, work=server)
 
-    reason = "regress drives the C++ kernels" if fingerprint.gpu_names() else "no NVIDIA device here"
-    return {"fff_cuda": f"{reason}; asv continuous compares CUDA kernels"}
+
+def absent(suite: Suite, wanted: Sequence[Suite]) -> str | None:
+    """Why the kernels of ``suite`` are not part of a check of ``wanted`` here, or None."""
+    if all(other.device != suite.device for other in wanted):
+        return "not asked for"
+    return cuda.reason() if suite.device == "cuda" else None
+
+
+def _kernels(suite: Suite) -> list[str]:
+    """The implementations that ``suite`` compares, by the first word of its cases' names."""
+    return sorted({case.name.split()[0] for case in suite.cases})
 
 
 def as_check(
-    outcome: Outcome, plan: Plan, names: tuple[str, str], started: str, seconds: float, skipped: dict[str, str]
+    outcomes: Sequence[Outcome],
+    plan: Plan,
+    names: tuple[str, str],
+    started: str,
+    seconds: float,
+    skipped: dict[str, str],
 ) -> Check:
-    """The outcome as it is stored."""
+    """The outcomes of all devices as they are stored, with one answer over all."""
     from fffbench.measure import fingerprint
 
+    cases = [(outcome, name) for outcome in outcomes for name in outcome.cases]
+    controls = [pair for item in outcomes for pair in zip(item.controls, item.control_blocks, strict=True)]
+    answer, reason = regression.overall(
+        [outcome.cases[name] for outcome, name in cases], [control for control, _ in controls]
+    )
     return Check(
         format=regressions.FORMAT,
         machine=fingerprint.machine_id(fingerprint.stable()),
         started=started,
         base=names[0],
         head=names[1],
-        answer=outcome.answer,
-        reason=outcome.reason,
+        answer=answer,
+        reason=reason,
         seconds=round(seconds, 1),
         plan=regression.plan_json(plan),
-        cases=[_compared(outcome, name) for name in outcome.cases if name in outcome.bounds],
+        cases=[_compared(outcome, name) for outcome, name in cases if name in outcome.bounds],
         controls=[
             ControlRow(name=item.name, passed=item.passed, said=item.said, blocks=[round(b, 5) for b in blocks])
-            for item, blocks in zip(outcome.controls, outcome.control_blocks, strict=True)
+            for item, blocks in controls
         ],
-        skipped=skipped,
+        skipped={**skipped, **{name: why for outcome in outcomes for name, why in outcome.skipped.items()}},
     )
 
 

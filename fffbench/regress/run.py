@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 from fffbench.analysis import regression
 from fffbench.analysis.regression import Bounds, Control, Plan
 from fffbench.errors import UserError
-from fffbench.regress.suite import DRIFT, PLANTED_CONTROL, PLANTED_PERCENT, SUITE, TWIN_CONTROL, Case
+from fffbench.regress.suite import CPU, PLANTED_PERCENT, Case, Suite
 from fffbench.results.journal import Journal
 
 BASE, HEAD, TWIN, PLANTED = "base", "head", "twin", "planted"
@@ -40,7 +40,10 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Builds:
-    """The extensions of one comparison: head, base, a second build of the base, and the base made slower."""
+    """The builds of one comparison, an extension or a folder of sources each.
+
+    Head, base, a second build of the base, and the base made slower.
+    """
 
     base: Path
     head: Path
@@ -70,9 +73,9 @@ class Outcome:
 class Measured:
     """The blocks so far, and what follows from them; grows by ``add``."""
 
-    def __init__(self, cases: Sequence[Case], plan: Plan) -> None:
+    def __init__(self, suite: Suite, plan: Plan) -> None:
         """Start with no block."""
-        self._cases, self._plan = tuple(cases), plan
+        self._suite, self._plan = suite, plan
         self._ratios: dict[tuple[str, str], list[float]] = {}
         self._base: dict[str, list[float]] = {}
         self.skipped: dict[str, str] = {}
@@ -96,7 +99,7 @@ class Measured:
 
     def compared(self) -> list[Case]:
         """The cases that both sides have."""
-        return [case for case in self._cases if case.name not in self.skipped]
+        return [case for case in self._suite.cases if case.name not in self.skipped]
 
     def answers(self) -> dict[str, str]:
         """The answer of every case at the last look reached."""
@@ -112,10 +115,21 @@ class Measured:
 
     def controls(self) -> tuple[Control, ...]:
         """Drift, control pair and planted slow-down."""
+        drift, twin, planted = self.control_blocks()
+        found = (
+            regression.drift_control(drift, self._plan),
+            regression.twin_control(twin, self._plan),
+            regression.planted_control(planted, PLANTED_PERCENT, self._plan),
+        )
+        return tuple(replace(control, name=self._suite.control(control.name)) for control in found)
+
+    def control_blocks(self) -> tuple[list[float], list[float], list[float]]:
+        """Block log-ratios of the controls, in their order."""
+        suite = self._suite
         return (
-            regression.drift_control(self.blocks(DRIFT.name), self._plan),
-            regression.twin_control(self.blocks(TWIN_CONTROL.name, TWIN), self._plan),
-            regression.planted_control(self.blocks(PLANTED_CONTROL.name, PLANTED), PLANTED_PERCENT, self._plan),
+            self.blocks(suite.drift.name),
+            self.blocks(suite.twin.name, TWIN),
+            self.blocks(suite.planted.name, PLANTED),
         )
 
     def next_cases(self) -> list[tuple[Case, tuple[str, str]]]:
@@ -127,9 +141,9 @@ class Measured:
         planted = self.count < self._plan.looks[0] or not self.controls()[2].passed
         if not due and not planted:
             return []
-        chosen = [(case, (BASE, HEAD)) for case in [*due, DRIFT]]
+        chosen = [(case, (BASE, HEAD)) for case in [*due, self._suite.drift]]
         if planted:
-            chosen += [(TWIN_CONTROL, (BASE, TWIN)), (PLANTED_CONTROL, (BASE, PLANTED))]
+            chosen += [(self._suite.twin, (BASE, TWIN)), (self._suite.planted, (BASE, PLANTED))]
         return chosen
 
     def outcome(self) -> Outcome:
@@ -145,11 +159,7 @@ class Measured:
             blocks=kept,
             base_seconds={name: float(np.median(self._base[name])) for name in answers if name in self._base},
             controls=controls,
-            control_blocks=(
-                self.blocks(DRIFT.name),
-                self.blocks(TWIN_CONTROL.name, TWIN),
-                self.blocks(PLANTED_CONTROL.name, PLANTED),
-            ),
+            control_blocks=self.control_blocks(),
             skipped=dict(self.skipped),
         )
 
@@ -159,7 +169,7 @@ def compare(
     data: Path,
     journals: Path,
     *,
-    cases: Sequence[Case] = SUITE,
+    suite: Suite = CPU,
     plan: Plan | None = None,
     deadline: float | None = None,
     say: Say = lambda _: None,
@@ -168,13 +178,13 @@ def compare(
 ) -> Outcome:
     """Measure until every case is decided, the plan's limit is reached or ``deadline`` (``time.monotonic``) has come.
 
-    Blocks already in the journal of the same builds, cases, plan and ``label`` are taken from there; the journal
+    Blocks already in the journal of the same builds, suite, plan and ``label`` are taken from there; the journal
     is removed when the comparison has ended by itself. ``work`` measures one block (default: a fresh worker).
     """
     plan = plan or Plan()
     work = work or run_worker
-    measured = Measured(cases, plan)
-    header = _header(builds, cases, plan, label)
+    measured = Measured(suite, plan)
+    header = _header(builds, suite, plan, label)
     path = journals / f"{hashlib.sha256(json.dumps(header).encode()).hexdigest()[:16]}.jsonl"
     with _open(path, header) as journal:
         for entry in Journal.read(path)[1]:
@@ -188,7 +198,7 @@ def compare(
             if deadline is not None and time.monotonic() + _seconds_a_block(began, measured.count - first) > deadline:
                 say(f"the time budget ends after {measured.count} blocks")
                 break
-            answer = work(_request(builds, data, chosen, measured.count))
+            answer = work(_request(suite, builds, data, chosen, measured.count))
             journal.append(answer)
             measured.add(answer)
             chosen = measured.next_cases()  # another choice at a look only; after the first block without refused cases
@@ -223,25 +233,28 @@ def run_worker(request: Request) -> Answer:
     return answer
 
 
-def _request(builds: Builds, data: Path, chosen: Sequence[tuple[Case, tuple[str, str]]], block: int) -> Request:
+def _request(
+    suite: Suite, builds: Builds, data: Path, chosen: Sequence[tuple[Case, tuple[str, str]]], block: int
+) -> Request:
     used = {side for _, sides in chosen for side in sides}
     # the fork order changes from block to block, so that no side is always the first child
     sides = [name for name in builds.sides() if name in used]
     turned = sides[block % len(sides) :] + sides[: block % len(sides)]
     return {
         "packages": [str(Path(np.__file__).parents[1])],
+        "device": suite.device,
         "data": str(data),
         "seconds": CASE_SECONDS,
         "block": block,
-        "sides": [{"name": name, "extension": str(builds.sides()[name])} for name in turned],
+        "sides": [{"name": name, "build": str(builds.sides()[name])} for name in turned],
         "cases": [{**case.request, "sides": [n for n in turned if n in sides_of]} for case, sides_of in chosen],
     }
 
 
-def _header(builds: Builds, cases: Sequence[Case], plan: Plan, label: str) -> dict[str, Any]:
+def _header(builds: Builds, suite: Suite, plan: Plan, label: str) -> dict[str, Any]:
     return {
         "builds": {side: path.parent.name for side, path in builds.sides().items()},
-        "cases": [case.request for case in cases],
+        "cases": [case.request for case in suite.cases],
         "plan": regression.plan_json(plan),
         "label": label,
     }

@@ -1,6 +1,7 @@
 """Which sources decide the binary of a revision, and how do they get into a folder of their own?
 
-A revision is anything git can name, or the working tree as it lies on the disk.
+A revision is anything git can name, the working tree as it lies on the disk, or
+another folder of sources (where there is no git).
 """
 
 from __future__ import annotations
@@ -10,15 +11,40 @@ import io
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fffbench.errors import UserError
 
 WORKING_TREE = "working tree"
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """What decides the kernels of one device: ``paths`` (all of which a revision must have) and file suffixes."""
+
+    paths: tuple[str, ...]
+    suffixes: tuple[str, ...]
+
+    def holds(self, path: str) -> bool:
+        """Whether the file at ``path`` in the repository is one of them."""
+        return path.endswith(self.suffixes) and any(path == own or path.startswith(f"{own}/") for own in self.paths)
+
+
 # what the build of the extension reads; the rest of a revision cannot change its kernels
-DECIDING = ("CMakeLists.txt", "fffbench/implementations/cpu")
-SUFFIXES = (".cpp", ".hpp", ".txt")
+CPU = Deciding(("CMakeLists.txt", "fffbench/implementations/cpu"), (".cpp", ".hpp", ".txt"))
+# CUDA sources are compiled at first use by the Python beside them, which also chooses and launches them
+CUDA = Deciding(
+    (
+        "fffbench/__init__.py",
+        "fffbench/errors.py",
+        "fffbench/units.py",
+        "fffbench/plan",
+        "fffbench/implementations",
+    ),
+    (".py", ".cu", ".cuh"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,47 +71,78 @@ class Revision:
         return f"{self.name} ({self.commit[:10]})"
 
 
-def repository() -> Path:
-    """The root of the git checkout around the current folder."""
+def repository(base: str = "") -> Path:
+    """The root of the git checkout around the current folder; that folder itself where ``base`` is one of sources."""
     try:
         return Path(_git(Path.cwd(), "rev-parse", "--show-toplevel").decode().strip())
     except UserError as error:
-        raise UserError("regress compares revisions of a git checkout: run it inside one") from error
+        if base and Path(base).is_dir():
+            return Path.cwd()
+        raise UserError(
+            "regress compares revisions of a git checkout, or folders of sources: "
+            "run it inside a checkout, or name a folder as the base"
+        ) from error
 
 
-def read_revision(root: Path, name: str) -> Revision:
+def read(root: Path, name: str | None, deciding: Deciding = CPU) -> Revision:
+    """The revision called ``name``: what git knows by that name, else the folder; None is the working tree."""
+    if name is None:
+        return read_working_tree(root, deciding)
+    try:
+        return read_revision(root, name, deciding)
+    except UserError:
+        if not Path(name).is_dir():
+            raise
+    return read_folder(Path(name), deciding)
+
+
+def read_revision(root: Path, name: str, deciding: Deciding = CPU) -> Revision:
     """The deciding sources of a git revision."""
     try:
         commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     except UserError as error:
         raise UserError(
-            f"revision {name!r} is unknown to git; allowed: a commit, tag or branch of {root.name}"
+            f"revision {name!r} is unknown to git; allowed: a commit, tag or branch of {root.name}, or a folder"
         ) from error
     text = commit.decode().strip()
-    present = _git(root, "ls-tree", "--name-only", text, "--", *DECIDING).decode().split("\n")
-    if not all(path in present for path in DECIDING):
-        raise UserError(f"revision {name!r} has no kernels to build: {' and '.join(DECIDING)} are needed")
+    present = _git(root, "ls-tree", "--name-only", text, "--", *deciding.paths).decode().split("\n")
+    _check_kernels(f"revision {name!r}", deciding, present)
     files = []
-    with tarfile.open(fileobj=io.BytesIO(_git(root, "archive", text, "--", *DECIDING))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(_git(root, "archive", text, "--", *deciding.paths))) as archive:
         for member in archive.getmembers():
             content = archive.extractfile(member) if member.isfile() else None
-            if content is not None and member.name.endswith(SUFFIXES):
+            if content is not None and deciding.holds(member.name):
                 files.append((member.name, content.read()))
     return Revision(name, text, tuple(sorted(files)))
 
 
-def read_working_tree(root: Path) -> Revision:
+def read_working_tree(root: Path, deciding: Deciding = CPU) -> Revision:
     """The deciding sources as they lie on the disk, committed or not."""
-    paths = [root / DECIDING[0], *sorted((root / DECIDING[1]).rglob("*"))]
+    return Revision(WORKING_TREE, "", _files(root, deciding))
+
+
+def read_folder(folder: Path, deciding: Deciding = CPU) -> Revision:
+    """The deciding sources of another folder, such as an exported revision; called by the folder's own name."""
+    _check_kernels(f"folder {folder.name!r}", deciding, [path for path in deciding.paths if (folder / path).exists()])
+    return Revision(folder.resolve().name, "", _files(folder, deciding))
+
+
+def _check_kernels(what: str, deciding: Deciding, present: Sequence[str]) -> None:
+    if not all(path in present for path in deciding.paths):
+        raise UserError(f"{what} has no kernels to build: {' and '.join(deciding.paths)} are needed")
+
+
+def _files(root: Path, deciding: Deciding) -> tuple[tuple[str, bytes], ...]:
+    found = []
     try:
-        files = [
-            (path.relative_to(root).as_posix(), path.read_bytes())
-            for path in paths
-            if path.is_file() and path.name.endswith(SUFFIXES)
-        ]
+        for own in deciding.paths:
+            for path in [root / own] if (root / own).is_file() else (root / own).rglob("*"):
+                name = path.relative_to(root).as_posix()
+                if path.is_file() and deciding.holds(name):
+                    found.append((name, path.read_bytes()))
     except OSError as error:
-        raise UserError(f"the working tree cannot be read: {error.filename}: {error.strerror}") from error
-    return Revision(WORKING_TREE, "", tuple(sorted(files)))
+        raise UserError(f"the sources cannot be read: {error.filename}: {error.strerror}") from error
+    return tuple(sorted(found))
 
 
 def write(revision: Revision, folder: Path) -> None:

@@ -28,18 +28,35 @@ class Case:
     """One kernel at one batch; ``pool`` bounds the batches that its calls rotate over."""
 
     name: str
-    kind: str  # fff, gemv, control
+    kind: str  # fff, gemv, layer (of the implementation named), control
     batch: int
     dtype: str = "fp32"
     trees: int = 1
     levels: int = LEVELS
     threads: int = 1
     pool: int = TOKENS
+    implementation: str = ""
 
     @property
     def request(self) -> dict[str, Any]:
         """What a worker is told."""
         return {**asdict(self), "d": D, "n": N}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What is compared on one device, and its three controls; ``label`` tells their names apart."""
+
+    device: str
+    cases: tuple[Case, ...]
+    drift: Case
+    twin: Case
+    planted: Case
+    label: str = ""
+
+    def control(self, name: str) -> str:
+        """The name of a control in results: ``drift`` or ``drift (CUDA)``."""
+        return f"{name} ({self.label})" if self.label else name
 
 
 SUITE = (
@@ -59,13 +76,42 @@ PLANTED_CONTROL = replace(SUITE[1], name="planted slow-down")
 PLANTED_PERCENT = 20
 
 
-def write_data(root: Path) -> Path:
-    """The folder of inputs and weights under ``root``, written if it is not there."""
-    key = hashlib.sha256(json.dumps([D, N, TOKENS, routing.ZIPF_EXPONENT, 1]).encode()).hexdigest()[:8]
+CPU = Suite("cpu", SUITE, DRIFT, TWIN_CONTROL, PLANTED_CONTROL)
+
+
+def _cuda(name: str, dtype: str, batch: int) -> Case:
+    pool = CUDA_BATCHES if batch > 1 else CUDA_TOKENS_AT_ONCE
+    return Case(f"{name} {dtype} batch {batch}", "layer", batch, dtype, pool=pool, implementation=name)
+
+
+CUDA_BATCHES = 2  # of 16384 tokens, that calls rotate over: in fp32 their inputs and outputs are three times the L2
+CUDA_TOKENS_AT_ONCE = 512  # single tokens that calls rotate over: as many as a turn has calls
+CUDA_TOKENS = CUDA_BATCHES * 16384
+CUDA_SUITE = (
+    _cuda("fff_cuda", "bf16", 16384),
+    _cuda("fff_cuda", "fp32", 16384),
+    _cuda("fff_cuda", "bf16", 1),
+    _cuda("fff_cuda", "fp32", 1),
+    _cuda("fff_triton", "bf16", 16384),
+)
+CUDA = Suite(
+    "cuda",
+    CUDA_SUITE,
+    # two matrix products by torch, the same code on both sides
+    drift=Case("dense by torch, bf16 batch 1024", "control", 1024, "bf16", pool=CUDA_BATCHES),
+    twin=replace(CUDA_SUITE[0], name="control pair on CUDA"),
+    planted=replace(CUDA_SUITE[0], name="planted slow-down on CUDA"),
+    label="CUDA",
+)
+
+
+def write_data(root: Path, tokens: int = TOKENS) -> Path:
+    """The folder of inputs (``tokens`` rows) and weights under ``root``, written if it is not there."""
+    key = hashlib.sha256(json.dumps([D, N, tokens, routing.ZIPF_EXPONENT, 1]).encode()).hexdigest()[:8]
     folder = root / f"data-{key}"
     if folder.is_dir():
         return folder
-    data = routing.make(Workload(Shape.tree(D, 1, LEVELS), TOKENS), TOKENS)
+    data = routing.make(Workload(Shape.tree(D, 1, LEVELS), tokens), tokens)
     partial = root / f"data-{key}.partial"
     partial.mkdir(parents=True, exist_ok=True)
     for name, array in (("x", data.x), ("w1", data.w1), ("w2", data.w2)):

@@ -25,7 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 Call = Callable[[], object]
 
@@ -155,6 +155,13 @@ def _numpy_dense(d: int, n: int, batch: int, w1_at: int, w2_at: int, places: lis
     return [partial(layer, array(x, batch), array(y, batch)) for x, y in places]
 
 
+class Runner(Protocol):
+    """What a child measures: ``run(count)`` gives the seconds that ``count`` calls took."""
+
+    def run(self, count: int) -> float:
+        """Seconds for ``count`` calls."""
+
+
 class Turns:
     """The calls of one case, and where in the pool the next turn begins."""
 
@@ -175,8 +182,13 @@ class Turns:
 class Child:
     """A forked process that holds one build and runs what it is told, when it is told."""
 
-    def __init__(self, side: dict[str, Any], cases: list[dict[str, Any]], buffers: Buffers) -> None:
-        """Fork; the child loads its extension and waits for orders."""
+    def __init__(
+        self, open_build: Callable[[], Callable[[dict[str, Any]], Runner]], cases: list[dict[str, Any]]
+    ) -> None:
+        """Fork; the child calls ``open_build`` and waits for orders.
+
+        What that returns makes the calls of a case; it refuses one it does not have by a ``ValueError`` or the like.
+        """
         order_in, self._orders = os.pipe()
         self._answers, answer_out = os.pipe()
         self.pid = os.fork()
@@ -184,7 +196,7 @@ class Child:
             os.close(self._orders)
             os.close(self._answers)
             try:
-                _serve(side, cases, buffers, order_in, answer_out)
+                _serve(open_build(), cases, order_in, answer_out)
             finally:
                 os._exit(1)  # reached by an exception only: its traceback must not run the parent's clean-up
         os.close(order_in)
@@ -192,7 +204,15 @@ class Child:
 
     def begin(self, index: int) -> str | None:
         """Prepare case ``index``; why it cannot be, or None."""
+        self.ask(index)
+        return self.answered()
+
+    def ask(self, index: int) -> None:
+        """Let the child prepare case ``index``."""
         self._send(index, 0)
+
+    def answered(self) -> str | None:
+        """Wait until it has: why it cannot, or None."""
         if self._receive(1) == _READY:
             return None
         return self._receive(REASON_BYTES).rstrip(b"\0").decode(errors="replace")
@@ -225,16 +245,14 @@ class Child:
         os.waitpid(self.pid, 0)
 
 
-def _serve(side: dict[str, Any], cases: list[dict[str, Any]], buffers: Buffers, orders: int, answers: int) -> None:
+def _serve(prepare: Callable[[dict[str, Any]], Runner], cases: list[dict[str, Any]], orders: int, answers: int) -> None:
     """The child's life: read an order, carry it out, answer; end when the parent closes the pipe."""
-    extension = load_extension(side["extension"])
-    buffers.touch_outputs()
-    current: Turns | None = None
+    current: Runner | None = None
     while order := os.read(orders, 16):
         index, count = struct.unpack("qq", order)
         if count == 0:
             try:
-                current = Turns(bind(cases[index], extension, buffers))
+                current = prepare(cases[index])
                 os.write(answers, _READY)
             except (TypeError, ValueError, AttributeError) as error:  # a revision from before this kernel or parameter
                 reason = " ".join(str(error).split()).encode()[:REASON_BYTES]
@@ -244,19 +262,29 @@ def _serve(side: dict[str, Any], cases: list[dict[str, Any]], buffers: Buffers, 
     os._exit(0)
 
 
-def calls_of_a_turn(children: list[Child], index: int) -> tuple[int, int]:
+def open_extension(path: str, buffers: Buffers) -> Callable[[dict[str, Any]], Runner]:
+    """Load the extension at ``path`` in this process; what makes the calls of a case with it."""
+    extension = load_extension(path)
+    buffers.touch_outputs()
+    return lambda case: Turns(bind(case, extension, buffers))
+
+
+def calls_of_a_turn(children: list[Child], index: int, lead_seconds: float) -> tuple[int, int]:
     """How many calls make a turn, and how many the lead before it, once every child has warmed up."""
     count = 1
     while (elapsed := children[0].turn(index, count)) < TURN_SECONDS:
         count = max(count + 1, min(10 * count, int(count * TURN_SECONDS / max(elapsed, 1e-7)) + 1))
     elapsed = min(child.turn(index, count) for child in children)  # the first turns paid for cold caches and pages
     count = max(1, round(count * TURN_SECONDS / elapsed))
-    return count, 0 if count == 1 else max(1, round(count * LEAD_SECONDS / TURN_SECONDS))
+    led = count > 1 and lead_seconds > 0
+    return count, max(1, round(count * lead_seconds / TURN_SECONDS)) if led else 0
 
 
-def take_turns(children: list[Child], index: int, seconds: float) -> list[list[float]]:
+def take_turns(
+    children: list[Child], index: int, seconds: float, lead_seconds: float = LEAD_SECONDS
+) -> list[list[float]]:
     """Seconds per call of both children, two for every round of A B B A; every other round is B A A B."""
-    count, lead = calls_of_a_turn(children, index)
+    count, lead = calls_of_a_turn(children, index, lead_seconds)
     times: list[list[float]] = [[] for _ in children]
     begin = time.perf_counter()
     for number in range(MOST_ROUNDS):
@@ -283,8 +311,17 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     buffers = Buffers(request["data"])
     for case in request["cases"]:
         lay_out(case, buffers)
-    sides = request["sides"]
-    children = {side["name"]: Child(side, request["cases"], buffers) for side in sides}
+    children = {
+        side["name"]: Child(partial(open_extension, side["build"], buffers), request["cases"])
+        for side in request["sides"]
+    }
+    return take_all_turns(request, children)
+
+
+def take_all_turns(
+    request: dict[str, Any], children: dict[str, Child], lead_seconds: float = LEAD_SECONDS
+) -> dict[str, Any]:
+    """The answer to ``request``: seconds per call of every turn by case and side, and why a side refused a case."""
     times: dict[str, dict[str, list[float]]] = {}
     reasons: dict[str, dict[str, str]] = {}
     for index, case in enumerate(request["cases"]):
@@ -293,7 +330,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         if refused:
             reasons[case["name"]] = refused
             continue
-        measured = take_turns([children[name] for name in names], index, request["seconds"])
+        measured = take_turns([children[name] for name in names], index, request["seconds"], lead_seconds)
         times[case["name"]] = dict(zip(names, measured, strict=True))
     for child in children.values():
         child.close()

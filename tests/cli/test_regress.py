@@ -5,33 +5,38 @@ import json
 import pytest
 
 from fffbench import cli
-from fffbench.regress import check, run, sources
+from fffbench.regress import check, cuda, run, sources
 from fffbench.regress.build import BuildError
 from fffbench.regress.run import Builds
 from fffbench.regress.sources import Revision
-from fffbench.regress.suite import DRIFT
+from fffbench.regress.suite import CUDA, CUDA_SUITE, DRIFT, SUITE
 
 REVISION = Revision("main", "a" * 40, ())
+
+
+def measured_work(planted, cuda_head=0.0):
+    def work(request):
+        step = 0.004 * (-1) ** request["block"]
+        moves = planted if request["device"] == "cpu" else {**planted, "head": cuda_head}
+        times = {}
+        for case in request["cases"]:
+            times[case["name"]] = {}
+            for side in case["sides"]:
+                moved = 0.0 if case["name"] in (DRIFT.name, CUDA.drift.name) else moves.get(side, 0.0)
+                times[case["name"]][side] = [1e-5 * (1 + moved + step * (side != "base"))] * 4
+        return {"times": times, "reasons": {}}
+
+    return work
 
 
 @pytest.fixture
 def measured(monkeypatch, tmp_path):
     """A check whose builds and workers are stand-ins; returns how head compares, by side."""
     planted = {"head": 0.0, "planted": 0.2, "twin": 0.0}
-
-    def work(request):
-        step = 0.004 * (-1) ** request["block"]
-        times = {}
-        for case in request["cases"]:
-            times[case["name"]] = {}
-            for side in case["sides"]:
-                moved = 0.0 if case["name"] == DRIFT.name else planted.get(side, 0.0)
-                times[case["name"]][side] = [1e-5 * (1 + moved + step * (side != "base"))] * 4
-        return {"times": times, "reasons": {}}
-
-    monkeypatch.setattr(sources, "repository", lambda: tmp_path)
-    monkeypatch.setattr(sources, "read_revision", lambda *_: REVISION)
-    monkeypatch.setattr(sources, "read_working_tree", lambda *_: REVISION)
+    work = measured_work(planted)
+    monkeypatch.setattr(sources, "repository", lambda *_: tmp_path)
+    monkeypatch.setattr(sources, "read", lambda *_: REVISION)
+    monkeypatch.setattr(cuda, "reason", lambda: "no NVIDIA device here")
     monkeypatch.setattr(check, "build_all", lambda *_: Builds(*(tmp_path / name / "x.so" for name in "abcd")))
     monkeypatch.setattr(check, "write_data", lambda *_: tmp_path)
     monkeypatch.setattr(run, "run_worker", work)
@@ -60,6 +65,50 @@ def test_the_summary_goes_to_the_job_and_the_file(measured, monkeypatch, tmp_pat
     assert len(list((tmp_path / "results" / "regress").glob("*/*.json"))) == 1
 
 
+def test_a_machine_without_a_gpu_says_so_in_the_data(measured, tmp_path, capsys):
+    assert cli.run(["regress", "main", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == {
+        "fff_cuda": "no NVIDIA device here",
+        "fff_triton": "no NVIDIA device here",
+    }
+    assert cli.run(["regress", "main", "--devices", "cuda", "--json"]) == 3
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["reason"] == "no case was compared"
+    assert printed["skipped"]["fff_cuda"] == "no NVIDIA device here"
+    assert printed["skipped"]["fff_cpu"] == "not asked for"
+
+
+class Server:
+    """Stands in for the process that measures on a GPU."""
+
+    def __init__(self, work):
+        self.work = work
+
+    def __call__(self, request):
+        return self.work(request)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+@pytest.mark.parametrize(("slower", "code"), [(0.0, 0), (0.2, 1)])
+def test_where_a_gpu_is_both_devices_are_one_check(measured, monkeypatch, tmp_path, capsys, slower, code):
+    monkeypatch.setattr(cuda, "reason", lambda: None)
+    monkeypatch.setattr(cuda, "Server", lambda: Server(measured_work(measured, cuda_head=slower)))
+    monkeypatch.setattr(cuda, "build_all", lambda *_: Builds(*(tmp_path / name / "src" for name in "abcd")))
+    assert cli.run(["regress", "main", "--json"]) == code
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["skipped"] == {}
+    assert len(printed["controls"]) == 6
+    assert len(printed["cases"]) == len(SUITE) + len(CUDA_SUITE)
+    said = {row["case"]: row["answer"] for row in printed["cases"]}
+    assert said[SUITE[0].name] == "none"
+    assert said[CUDA_SUITE[0].name] == ("regression" if slower else "none")
+
+
 def test_only_chooses_cases_by_words(measured, capsys):
     assert cli.run(["regress", "main", "--only", "bf16", "--json"]) == 0
     assert all("bf16" in case["case"] for case in json.loads(capsys.readouterr().out)["cases"])
@@ -71,6 +120,7 @@ def test_only_chooses_cases_by_words(measured, capsys):
         (["--only", "nothing-like-it"], "the cases are"),
         (["--tolerance", "0.01"], "tolerance"),
         (["--budget", "soon"], "--budget"),
+        (["--devices", "tpu"], "cpu, cuda"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(measured, capsys, arguments, words):

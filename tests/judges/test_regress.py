@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,16 +10,17 @@ import pytest
 from fffbench.errors import UserError
 from fffbench.regress import run
 from fffbench.regress.run import Builds
-from fffbench.regress.suite import DRIFT, PLANTED_CONTROL, SUITE, TWIN_CONTROL
+from fffbench.regress.suite import CPU, CUDA, DRIFT, PLANTED_CONTROL, SUITE, TWIN_CONTROL
 
 CASES = SUITE[:3]
+SHORT = replace(CPU, cases=CASES)
 
 
 class Workers:
     """Stands in for fresh workers: block noise of 2 %, and what was planted by case and side."""
 
     def __init__(self, planted=None, stop_after=None, refused=None, sd=0.02):
-        self.planted = {(PLANTED_CONTROL.name, "planted"): 0.2, **(planted or {})}
+        self.planted = {(control.name, "planted"): 0.2 for control in (CPU.planted, CUDA.planted)} | (planted or {})
         self.rng = np.random.default_rng(3)
         self.stop_after, self.refused, self.sd = stop_after, refused or {}, sd
         self.requests = []
@@ -49,7 +51,7 @@ def builds(tmp_path):
 
 
 def compared(builds, tmp_path, workers, **options):
-    return run.compare(builds, tmp_path / "data", tmp_path / "journals", cases=CASES, work=workers, **options)
+    return run.compare(builds, tmp_path / "data", tmp_path / "journals", suite=SHORT, work=workers, **options)
 
 
 def test_two_builds_of_the_same_source_answer_none(builds, tmp_path):
@@ -143,3 +145,26 @@ def test_a_case_the_base_does_not_have_is_said_and_the_others_decided(builds, tm
 def test_a_worker_that_fails_is_one_line_for_the_user(tmp_path):
     with pytest.raises(UserError, match="a worker failed"):
         run.run_worker({"packages": [], "data": "", "seconds": 0.01, "block": 0, "sides": [], "cases": [{}]})
+
+
+def test_the_cuda_kernels_go_through_the_same_plan_with_controls_of_their_own(builds, tmp_path):
+    workers = Workers({(CUDA.cases[0].name, "head"): 0.1})
+    outcome = run.compare(builds, tmp_path / "data", tmp_path / "journals", suite=CUDA, work=workers)
+    assert outcome.answer == "regression"
+    assert [name for name, answer in outcome.cases.items() if answer == "regression"] == [CUDA.cases[0].name]
+    assert [control.name for control in outcome.controls] == [
+        "drift (CUDA)",
+        "control pair (CUDA)",
+        "planted slow-down (CUDA)",
+    ]
+    assert all(control.passed for control in outcome.controls)
+    assert {request["device"] for request in workers.requests} == {"cuda"}
+
+
+@pytest.mark.parametrize("control", [CUDA.drift, CUDA.twin])
+def test_a_cuda_control_that_moves_makes_it_inconclusive(builds, tmp_path, control):
+    side = "head" if control is CUDA.drift else "twin"
+    workers = Workers({(control.name, side): 0.2})
+    outcome = run.compare(builds, tmp_path / "data", tmp_path / "journals", suite=CUDA, work=workers)
+    assert outcome.answer == "inconclusive"
+    assert "(CUDA)" in outcome.reason

@@ -1,0 +1,136 @@
+"""Do several revisions' own packages take turns in one block, and is what they refuse or break said?
+
+No GPU here: the whole path (server, forks, each revision's package, turns) runs on the CPU with a torch layer.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fffbench
+from fffbench.errors import UserError
+from fffbench.regress import cuda, run, sources, suite
+from fffbench.regress.build import BuildError
+from fffbench.regress.suite import Case, Suite
+
+torch = pytest.importorskip("torch")
+
+ROOT = Path(fffbench.__file__).parents[1]
+LAYER = "fffbench/implementations/dense_linear.py"
+LINEAR = Case("dense_linear fp32 batch 2", "layer", 2, pool=2, implementation="dense_linear")
+ABSENT = Case("not_there fp32 batch 2", "layer", 2, pool=2, implementation="not_there")
+SMALL = Suite(
+    "cpu",
+    (LINEAR, ABSENT),
+    drift=Case("dense by torch", "control", 2, pool=2),
+    twin=replace(LINEAR, name="control pair"),
+    planted=replace(LINEAR, name="planted slow-down"),
+)
+
+
+def changed(revision, path, change):
+    return replace(
+        revision, files=tuple((name, change(content) if name == path else content) for name, content in revision.files)
+    )
+
+
+def speaking(content):
+    """The layer says on standard error that it is the head."""
+    text = content.replace(b"    del workload\n", b"    import sys\n    sys.stderr.write('the head speaks\\n')\n", 1)
+    assert text != content, "dense_linear begins in another way: mend this test"
+    return text
+
+
+@pytest.fixture(scope="module")
+def base():
+    return sources.read_working_tree(ROOT, sources.CUDA)
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setattr(suite, "LEVELS", 4)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for name, rows in (("x", 4), ("w1", 4095), ("w2", 4095)):
+        rng.standard_normal((rows, suite.D), dtype=np.float32).tofile(folder / f"{name}.fp32")
+    return folder
+
+
+def builds(server, base, head, workspace, data):
+    slower = changed(base, LAYER, lambda content: content + b"# more work\n")
+    wanted = {"base": (base, "base"), "head": (head, "head"), "twin": (base, "twin"), "planted": (slower, "planted")}
+    made = cuda.compile_all(wanted, SMALL.cases, workspace, data, server, lambda _: None, "cpu")
+    return run.Builds(**made)
+
+
+def test_the_sources_of_a_revision_are_enough_to_import_its_implementations_and_hold_its_cuda_files(base):
+    names = [name for name, _ in base.files]
+    assert "fffbench/implementations/cuda/tensor_bottom.cu" in names
+    assert "fffbench/implementations/cuda/common.cuh" in names
+    assert not any(name.startswith(("fffbench/report", "fffbench/cli", "tests")) for name in names)
+
+
+def test_each_side_runs_its_own_sources_and_what_one_lacks_is_said(base, data, tmp_path):
+    with cuda.Server() as server:
+        made = builds(server, base, changed(base, LAYER, speaking), tmp_path, data)
+        spoken = server.last_lines().count("the head speaks")
+        chosen = [(LINEAR, ("base", "head")), (ABSENT, ("base", "head")), (SMALL.drift, ("base", "head"))]
+        answer = server(run._request(SMALL, made, data, chosen, 0))
+        assert (spoken, server.last_lines().count("the head speaks")) == (1, 2)  # compiled once, measured once
+    times = answer["times"]
+    assert set(times) == {LINEAR.name, SMALL.drift.name}
+    assert all(time > 0 for sides in times.values() for side in sides.values() for time in side)
+    assert {len(side) % 2 for sides in times.values() for side in sides.values()} == {0}
+    assert "not_there" in answer["reasons"][ABSENT.name]["base"]
+
+
+def test_builds_are_kept_and_lie_at_paths_of_equal_length(base, data, tmp_path):
+    with cuda.Server() as server:
+        first = builds(server, base, base, tmp_path, data)
+        assert len({len(str(path)) for path in first.sides().values()}) == 1
+        assert len(set(first.sides().values())) == 4
+
+    def refuses(_request):
+        raise AssertionError("nothing is to be compiled again")
+
+    assert builds(refuses, base, base, tmp_path, data) == first
+
+
+def test_a_kernel_that_does_not_compile_names_the_revision_and_shows_the_compilers_words(base, data, tmp_path):
+    broken = changed(
+        base,
+        LAYER,
+        lambda content: content.replace(
+            b"def prepare(",
+            b"class BuildError(Exception):\n    pass\n\n\n"
+            b"def prepare(*_):\n"
+            b"    raise BuildError('x.cu does not compile') from ValueError('x.cu(7): error: no such')\n"
+            b"\n\ndef _unused(",
+        ),
+    )
+    with cuda.Server() as server, pytest.raises(BuildError, match="working tree does not build") as caught:
+        builds(server, base, replace(broken, commit=""), tmp_path, data)
+    assert any("x.cu(7): error: no such" in line for line in caught.value.lines)
+
+
+def test_a_revision_that_cannot_be_imported_is_one_line(base, data, tmp_path):
+    broken = changed(base, "fffbench/__init__.py", lambda _: b"raise RuntimeError('half an edit')\n")
+    with cuda.Server() as server, pytest.raises(UserError, match="a worker failed") as caught:
+        builds(server, base, broken, tmp_path, data)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_drawn_data_serve_both_dtypes(tmp_path):
+    folder = suite.write_data(tmp_path, tokens=8)
+    halves = np.fromfile(folder / "x.bf16", np.int16)
+    whole = torch.from_numpy(np.fromfile(folder / "x.fp32", np.float32))
+    assert torch.equal(torch.from_numpy(halves).view(torch.bfloat16), whole.to(torch.bfloat16))
+
+
+def test_a_request_is_plain_json(base, tmp_path):
+    made = run.Builds(*(tmp_path / name for name in "abcd"))
+    json.dumps(run._request(SMALL, made, tmp_path, [(LINEAR, ("base", "head"))], 0))
