@@ -33,7 +33,7 @@ def plan(layout: Layout, n: int, batch: int) -> Plan:
     """One launch."""
     arguments = ("x", "w1", "w2", "y", batch, n)
     return Plan(
-        "naive", (Step("naive_dense.cu", "dense_naive", layout.macros(), -(-batch // BLOCK), BLOCK, arguments),)
+        "naive", (Step("naive_dense.cu", "fff_dense_naive", layout.macros(), -(-batch // BLOCK), BLOCK, arguments),)
     )
 
 

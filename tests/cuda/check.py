@@ -1,11 +1,12 @@
 """Are the CUDA kernels right on this GPU, and do they stay within their memory and barriers? One summary to commit.
 
 ``python tests/cuda/check.py [--out results/gpu-checks] [--only conformance edges memcheck racecheck]
-[--implementations fff_cuda ...]`` from a checkout:
+[--implementations fff_cuda ...] [--dtypes fp32 ...] [--limit SECONDS]`` from a checkout:
 every implementation that runs on CUDA, in every dtype, on every edge of the shapes against float64 (``conformance``);
 each strategy forced, over more shapes (``edges``: ``test_cuda_gpu.py``); ``compute-sanitizer`` over a small run of each
-kernel. Writes ``<machine>.json`` and ``.txt`` after each part, so that a run cut short keeps what it has; names no
-host. Exit 0: nothing found; 1: something is wrong. Without a GPU, or without compute-sanitizer, it says so and goes on.
+kernel. Writes ``<machine>.json`` and ``.txt`` after each part and each implementation, so that a run cut short keeps
+what it has; a part whose time (``--limit``) ended says what it left out; names no host. Exit 0: nothing found; 1:
+something is wrong. Without a GPU, or without compute-sanitizer, it says so and goes on.
 """
 
 # ruff: noqa: T201 - a script that prints, run from a checkout
@@ -14,20 +15,32 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+DTYPES = ("fp32", "bf16", "fp16", "tf32")  # in this order
+PASSED, PARTLY, FAILED, SKIPPED = "passed", "partly", "failed", "skipped"  # partly: nothing wrong, but not all ran
+FAMILY_ORDER = ("fff", "cmm", "dense", "faulty", "reference")
+EDGES = "tests/implementations/test_cuda_gpu.py"
+EDGE_PROCESSES = min(8, os.cpu_count() or 1)  # most of the time is NVRTC and float64 on the host, not the GPU
+_RESULT = re.compile(r"\S+::.* (PASSED|SKIPPED|FAILED|ERROR)\b")
+_FOUND = re.compile(r"=========\s+(Invalid|Error|Warning|Race|Out-of-range|Misaligned|Barrier|ERROR|Program hit)")
 REPORTED = 99  # compute-sanitizer's exit status when it found something: Python uses none above 2
 
 
@@ -42,78 +55,158 @@ class Check:
     details: tuple[str, ...] = ()
 
 
-def conformance(names: list[str]) -> Check:
-    """Every implementation on CUDA (of ``names``, where there are any), every dtype, every edge workload."""
+@dataclass(frozen=True)
+class Wanted:
+    """Which implementations and dtypes the conformance part takes (empty: all), and seconds each part may take."""
+
+    names: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    limit: float = math.inf
+
+
+def conformance(wanted: Wanted) -> Iterator[Check]:
+    """Every implementation on CUDA on every edge workload; a dtype over all of them before the next, FFF first.
+
+    The part so far after each implementation, so that a run cut short keeps it.
+    """
     from fffbench.implementations.registry import implementations
     from fffbench.measure.conformance import conform, workloads
 
-    start, wrong, reasons, ran = time.perf_counter(), [], Counter[str](), 0
-    for name, item in implementations().items():
-        for dtype in item.dtypes if "cuda" in item.devices and (not names or name in names) else ():
-            for workload in workloads(dtype, "cuda", item.family):
-                try:
-                    verdict = conform(name, workload)
-                except Exception as error:  # noqa: BLE001 - whatever a kernel raises is a finding, and the next one's turn
-                    wrong.append(f"{name} at {workload.id}: {type(error).__name__}: {str(error)[:200]}")
-                    continue
-                if isinstance(verdict, str):
-                    reasons[f"{name}: {verdict}"] += 1
-                    continue
-                ran += 1
-                if verdict.failure is not None:
-                    wrong.append(f"{name} at {workload.id}: {verdict.failure}")
-    left_out = [f"left out {count} times: {reason}" for reason, count in sorted(reasons.items())]
-    outcome = FAILED if wrong or not ran else PASSED
-    return Check("conformance", outcome, ran, time.perf_counter() - start, (*wrong, *left_out))
+    start, wrong, reasons, late, ran = time.perf_counter(), [], Counter[str](), Counter[str](), 0
+    found = implementations()
+    named = [name for name in wanted.names or found if name in found and "cuda" in found[name].devices]
+    if not wanted.names:
+        named.sort(key=lambda name: (found[name].slow_to_prepare, FAMILY_ORDER.index(found[name].family)))
+    for dtype, name in product(wanted.dtypes or DTYPES, named):
+        item = found[name]
+        for workload in workloads(dtype, "cuda", item.family) if dtype in item.dtypes else ():
+            if time.perf_counter() - start > wanted.limit:
+                late[f"{name} in {dtype}"] += 1
+                continue
+            try:
+                verdict = conform(name, workload)
+            except Exception as error:  # noqa: BLE001 - whatever a kernel raises is a finding, and the next one's turn
+                wrong.append(f"{name} at {workload.id}: {type(error).__name__}: {str(error)[:200]}")
+                continue
+            if isinstance(verdict, str):
+                reasons[f"{name}: {verdict}"] += 1
+                continue
+            ran += 1
+            if verdict.failure is not None:
+                wrong.append(f"{name} at {workload.id}: {verdict.failure}")
+        details = [f"left out {count} times: {reason}" for reason, count in sorted(reasons.items())]
+        details += [f"left out for time: {count} cases of {what}" for what, count in late.items()]
+        taken = time.perf_counter() - start
+        yield Check("conformance", _outcome(wrong, ran, late.total()), ran, taken, (*wrong, *details))
 
 
-def edges(names: list[str]) -> Check:
-    """Every strategy forced, over the shapes of ``test_cuda_gpu.py``."""
-    del names
+def _outcome(wrong: Sequence[str], ran: int, late: int) -> str:
+    """Failed where something is wrong or nothing ran; partly where the time ended first."""
+    if wrong or not ran:
+        return FAILED
+    return PARTLY if late else PASSED
+
+
+def edges(wanted: Wanted) -> Iterator[Check]:
+    """Every strategy forced, over the shapes of ``test_cuda_gpu.py``: several pytests at once, the leaf form first."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/implementations/test_cuda_gpu.py"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-    summary = (done.stdout.strip().splitlines() or ["no output"])[-1]
-    words = summary.replace(",", " ").split()
-    passed = int(words[words.index("passed") - 1]) if "passed" in words[1:] else 0
-    found = [line[:300] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    outcome = PASSED if done.returncode == 0 and passed else FAILED
-    return Check("edges", outcome, passed, time.perf_counter() - start, (summary, *found))
+    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
+    listed = _run([*pytest, "--collect-only", "-q", EDGES], math.inf)
+    tests = [line for line in listed.lines if line.startswith(EDGES)]
+    tests.sort(key=lambda test: "leaf" not in test)  # stable
+    ends = start + wanted.limit
+    jobs = min(EDGE_PROCESSES, len(tests)) or 1
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = list(
+            pool.map(
+                lambda part: _run([*pytest, "-v", *part], ends - time.perf_counter()),
+                (tests[i::jobs] for i in range(jobs)),
+            )
+        )
+    lines = [line for run in runs for line in run.lines]
+    count = Counter(match[1] for line in lines if (match := _RESULT.match(line)))
+    wrong = [line[:300] for line in lines if line.startswith(("FAILED", "ERROR", "E  "))]
+    wrong += [f"pytest ended with {run.code}" for run in runs if run.code not in (0, None)]
+    left = len(tests) - count.total()
+    if left and not wrong and all(run.code is not None for run in runs):
+        wrong.append(f"{left} tests gave no result")
+    said = f"{count['PASSED']} passed, {count['SKIPPED']} skipped (a strategy that does not take the shape)"
+    late = [f"left out for time: {left} of {len(tests)} tests"] if left else []
+    if not tests:
+        wrong += listed.lines[-5:]
+    taken = time.perf_counter() - start
+    yield Check("edges", _outcome(wrong, count["PASSED"], left), count["PASSED"], taken, (said, *late, *wrong[:60]))
 
 
-def sanitizer(tool: str) -> Check:
-    """``compute-sanitizer`` with ``tool`` over ``sanitize.py``."""
+@dataclass(frozen=True)
+class Ran:
+    """What a program printed, and its exit status: None when its time ended first."""
+
+    lines: list[str]
+    code: int | None
+
+
+def _run(command: Sequence[str], limit: float) -> Ran:
+    """Run ``command`` here for at most ``limit`` seconds; it and what it started are killed then."""
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            code = process.wait(None if math.isinf(limit) else max(0.0, limit))
+        except subprocess.TimeoutExpired:
+            code = None
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        output.seek(0)
+        return Ran(output.read().splitlines(), code)
+
+
+def sanitizer(tool: str, wanted: Wanted) -> Iterator[Check]:
+    """``compute-sanitizer`` with ``tool`` over ``sanitize.py``, whose kernels alone it looks at where it can choose."""
     start = time.perf_counter()
     program = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
     if program is None:
-        return Check(tool, SKIPPED, 0, 0.0, ("compute-sanitizer is not installed here",))
-    # torch probes for features that are not there, which is no error of a kernel
+        yield Check(tool, SKIPPED, 0, 0.0, ("compute-sanitizer is not installed here",))
+        return
+    known = " ".join(_run([program, "--help"], 30).lines)
     options = ["--tool", tool, "--error-exitcode", str(REPORTED)]
+    # torch probes for features that are not there, which is no error of a kernel
     options += ["--report-api-errors", "no"] if tool == "memcheck" else []
-    command = [program, *options, sys.executable, "tests/cuda/sanitize.py"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-    lines = (done.stdout + done.stderr).splitlines()
-    ran = sum(line.endswith(" ran") for line in lines)
-    said = [line[:300] for line in lines if "SUMMARY" in line]
-    if done.returncode:
-        said += [
-            f"exit {done.returncode}",
-            *(line[:300] for line in lines if line.startswith("=========") or "Error" in line),
-        ]
-    outcome = PASSED if done.returncode == 0 and ran and said else FAILED
-    return Check(tool, outcome, ran, time.perf_counter() - start, tuple(said[:60]))
+    # torch's own kernels, which draw the data, need no watching: they would take most of the time
+    options += next(([name, "kns=fff_"] for name in ("--kernel-name", "--kernel-regex") if name in known), [])
+    done = _run([program, *options, sys.executable, "tests/cuda/sanitize.py"], wanted.limit)
+    ran = [line for line in done.lines if line.endswith(" ran")]
+    said = [line[:300] for line in done.lines if "SUMMARY" in line]
+    wrong = []
+    if done.code:
+        wrong = [f"exit {done.code}"]
+        wrong += [line[:300] for line in done.lines if line.startswith("=========") or "Error" in line]
+    elif done.code is None:  # killed: there is no summary, but what it found it printed at once
+        wrong = [line[:300] for line in done.lines if _FOUND.match(line)]
+        said = [f"left out for time: what follows {ran[-1] if ran else 'the start'}"]
+    elif not said:
+        wrong = ["no summary"]
+    taken = time.perf_counter() - start
+    yield Check(tool, _outcome(wrong, len(ran), done.code is None), len(ran), taken, tuple([*said, *wrong][:60]))
 
 
 def environment() -> dict[str, str]:
-    """This checkout in front, for the parts that are processes of their own."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+    """This checkout in front, for the parts that are processes of their own; two threads each, printing at once."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return os.environ | {
+        "PYTHONPATH": path,
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "2",
+        "OPENBLAS_NUM_THREADS": "2",
+    }
 
 
-CHECKS: dict[str, Callable[[list[str]], Check]] = {
+CHECKS: dict[str, Callable[[Wanted], Iterator[Check]]] = {
     "conformance": conformance,
     "edges": edges,
-    "memcheck": lambda _: sanitizer("memcheck"),
-    "racecheck": lambda _: sanitizer("racecheck"),
+    "memcheck": lambda wanted: sanitizer("memcheck", wanted),
+    "racecheck": lambda wanted: sanitizer("racecheck", wanted),
 }
 
 
@@ -153,6 +246,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "gpu-checks")
     parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS))
     parser.add_argument("--implementations", nargs="+", default=[], help="of the conformance part (default: all)")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=[], help="of the conformance part")
+    parser.add_argument("--limit", type=float, default=math.inf, help="seconds for each part; what is left is named")
     chosen = parser.parse_args(arguments)
 
     from fffbench.implementations import fff_cuda
@@ -176,9 +271,11 @@ def main(arguments: list[str] | None = None) -> int:
         "facts": facts,
     }
     checks: list[Check] = []
+    wanted = Wanted(tuple(chosen.implementations), tuple(chosen.dtypes), chosen.limit)
     for name in chosen.only:
-        checks.append(CHECKS[name](chosen.implementations))
-        write(chosen.out, summary, checks)
+        checks.append(Check(name, FAILED, 0, 0.0, ("it did not end",)))
+        for checks[-1] in CHECKS[name](wanted):
+            write(chosen.out, summary, checks)
         print(f"{checks[-1].outcome:8} {name}: {checks[-1].cases} cases, {checks[-1].seconds:.0f} s", flush=True)
         for detail in checks[-1].details:
             print(f"         {detail}", flush=True)

@@ -16,26 +16,32 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
 
 from tune import data
 
-from fffbench.implementations import fff_cuda
+from fffbench.implementations import dense_cuda_naive, fff_cuda
 from fffbench.plan.workload import Shape, Workload
 
 TREES = (Shape.tree(328, 1, 9), Shape.tree(768, 1, 12))
 LEAVES = (Shape.leaf(328, 1, 3, 33), Shape.leaf(77, 1, 2, 5), Shape.leaf(768, 1, 7, 32))
 
 for dtype, strategy, shapes in (
+    ("fp32", "token", LEAVES),
+    ("fp32", "tile", LEAVES),
+    ("bf16", "tile", LEAVES),
     ("bf16", "tensor", TREES),
     ("fp32", "shared", TREES),
     ("bf16", "latency", TREES),
     ("fp32", "path", TREES),
-    ("fp32", "token", LEAVES),
-    ("fp32", "tile", LEAVES),
-    ("bf16", "tile", LEAVES),
+    ("fp32", "dense_cuda_naive", (Shape.dense(77, 65),)),
 ):
     for shape in shapes:
         x, weights = data(shape, 333, dtype, 0)
         y = torch.empty_like(x)
-        run = fff_cuda.prepare(weights, Workload(shape, 333, dtype, device="cuda"), strategy).bind(x, y)
+        workload = Workload(shape, 333, dtype, device="cuda")
+        if strategy == "dense_cuda_naive":
+            layer = dense_cuda_naive.prepare(weights, workload)
+        else:
+            layer = fff_cuda.prepare(weights, workload, strategy)
+        run = layer.bind(x, y)
         run()
         run()
         torch.cuda.synchronize()
-        print(strategy, shape.id, "ran")
+        print(strategy, dtype, shape.id, "ran", flush=True)

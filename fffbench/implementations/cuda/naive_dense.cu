@@ -6,7 +6,7 @@
 #include "common.cuh"
 
 extern "C" __global__ void __launch_bounds__(1024)
-dense_naive(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2, scalar* y,
+fff_dense_naive(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2, scalar* y,
             int batch, int n) {
     const i64 token = i64(blockIdx.x) * blockDim.x + threadIdx.x;
     if (token >= batch) return;
