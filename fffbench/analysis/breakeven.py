@@ -39,6 +39,7 @@ class BreakEven:
     sure_from: int | None  # the smallest place measured whose whole interval is above the target
     best: float
     best_at: int
+    measured_to: int  # the largest place measured
     records: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -110,6 +111,7 @@ def _meeting(curve: Sequence[Speedup], target: float, axis: str, fixed: str, at:
         sure_from=next((at(row) for row in curve if (row.low or 0) > target), None),
         best=best.speedup or 0,
         best_at=at(best),
+        measured_to=at(curve[-1]),
         records=tuple(row.record for row in curve if row.record),
     )
 

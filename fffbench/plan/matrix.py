@@ -220,7 +220,8 @@ WIDTH = Preset(
         Block(FAST_DENSE, shapes=WIDTHS, batches=(1024,), threads=("all",), keep=True),
         Block(DENSE, shapes=WIDTHS, batches=(1024,), threads=("all",)),
         Block(
-            ("dense_padded", "dense_tiled", "family:fff"),
+            # a batch of 16384 is one tile of dense_tiled: there it would be dense_padded
+            ("dense_padded", "dense_fused", "family:fff"),
             shapes=tuple(Shape.tree(D, 1, levels) for levels in range(8, 21)),
             batches=(1024, 16384),
             dtypes=("bf16",),

@@ -149,7 +149,7 @@ def _break_even(analysis: Analysis, axis: str) -> Table | None:
 
 def _met(item: BreakEven) -> Cell:
     if item.first is None:
-        return Cell("not reached", words=True)
+        return Cell(f"not reached up to {item.measured_to}", words=True)
     if item.interpolated:
         return Cell(f"about {item.first:.0f}", "interpolated", sort=f"{item.first:.6g}")
     return Cell(f"{item.first:.0f}", "the smallest measured")

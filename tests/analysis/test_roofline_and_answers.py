@@ -9,6 +9,7 @@ from fffbench.analysis.breakeven import break_even
 from fffbench.analysis.headline import headline
 from fffbench.analysis.roofline import bound_of, dense_strength, share_of
 from fffbench.analysis.speedup import speedups
+from fffbench.plan.workload import Shape
 from fffbench.results.store import Results, load
 
 CEILINGS = {"fma_fp32": {"1": 1e11}, "dram_read": {"1": 1e10}, "dram_copy": {"1": 2e10}}
@@ -104,3 +105,42 @@ def test_break_even_is_interpolated_between_batches_and_never_beyond(tmp_path):
     assert one.sure_from == 4
     assert (many.first, ceiling.first) == (None, None)
     assert (many.best, many.best_at) == (8.0, 16)
+
+
+GAINS = ((8, 3.0), (12, 9.5), (16, 120.0), (20, 900.0))
+
+
+def gpu_widths(tmp_path, gains):
+    """A GPU's curve over widths in bf16, on which dense_padded is the fastest dense layer and dense_tiled is not."""
+    cells = {}
+    for levels, gain in gains:
+        axes = {
+            "shape": Shape.tree(768, 1, levels), "batch": 16384, "dtype": "bf16", "device": "cuda", "call": "graph",
+        }  # fmt: skip
+        cells |= {
+            cell_id("dense_padded", **axes): [1.0] * 6,
+            cell_id("dense_tiled", **axes): [1.1] * 6,
+            cell_id("fff_cuda", **axes): [1 / gain] * 6,
+            cell_id("fff_triton", **axes): [2 / gain] * 6,
+        }
+    write_run(tmp_path, cells=cells, machine="some-gpu", stable={"cpu": "Some CPU", "gpu": "Some GPU"})
+    found = break_even(speedups(load(tmp_path)))
+    return {item.target: item for item in found if (item.machine, item.axis) == ("some-gpu", "neurons")}
+
+
+def test_a_gpus_width_curve_says_from_how_many_neurons_78x_and_341x_are_met(tmp_path):
+    found = gpu_widths(tmp_path, GAINS)
+    assert {item.device for item in found.values()} == {"cuda"}
+    assert {(item.dtype, item.fixed) for item in found.values()} == {("bf16", "d 768, 1 tree, batch 16384")}
+    assert found[1.0].first == 255
+    assert 4095 < found[78.0].first < 65535
+    assert found[78.0].sure_from == 65535
+    assert 65535 < found[341.0].first < 2**20 - 1
+    assert (found[341.0].best, found[341.0].best_at) == (900.0, 2**20 - 1)
+
+
+def test_a_width_curve_that_never_meets_a_target_says_how_far_it_was_measured(tmp_path):
+    found = gpu_widths(tmp_path, GAINS[:3])
+    assert found[78.0].first is not None
+    assert (found[341.0].first, found[341.0].sure_from) == (None, None)
+    assert (found[341.0].measured_to, found[341.0].best) == (65535, 120.0)

@@ -234,6 +234,16 @@ def test_speed_up_against_width_has_its_crossings(tmp_path):
     assert rows["neurons", 1]["interpolated"] == "False"
 
 
+def test_a_target_that_no_width_meets_is_said_with_the_largest_width(tmp_path):
+    cells = {}
+    for levels, gain in ((8, 3), (20, 90)):
+        axes = {"shape": Shape.tree(768, 1, levels), "batch": 1024, "device": "cuda", "call": "graph"}
+        cells |= {cell_id("dense_padded", **axes): [1.0] * 6, cell_id("fff_cuda", **axes): [1 / gain] * 6}
+    write_run(tmp_path / "results", cells=cells, stable={"cpu": "Some CPU", "gpu": "Some GPU"})
+    text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
+    assert "not reached up to 1048575" in text
+
+
 def test_fewer_devices_follow_from_the_measured_speed_up(results, tmp_path):
     render(results, tmp_path / "out")
     with (tmp_path / "out" / "savings.csv").open() as file:
