@@ -21,6 +21,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fffbench.analysis import deciding
+from fffbench.analysis.difference import difference
+from fffbench.analysis.fidelity import Climb, climbs
 from fffbench.analysis.ledger import FORMULAS, Claim, Conditions, Subject, load_claims
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import dense_over_dense, speedups
@@ -59,6 +62,8 @@ class ClaimRow:
     band: tuple[float, float]
     conditions: str
     baseline: str | None
+    claimed_batch: int | None
+    batch: int | None
     threads: int | None
     baseline_threads: int | None
     measured: float | None
@@ -77,6 +82,7 @@ class ClaimRow:
     decides: bool  # whether the verdict rests on it; others are shown beside it
     command: str  # measures its cells; empty where no command line can name them
     difference: str  # what makes the two sets of conditions differ, factor by factor
+    lacking: str  # of an undecided verdict: why, and which command decides it
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
@@ -84,15 +90,20 @@ class ClaimRow:
 
 
 def judge_all(
-    results: Results, *, claims: Sequence[Claim] | None = None, rows: Sequence[Speedup] | None = None
+    results: Results,
+    *,
+    claims: Sequence[Claim] | None = None,
+    rows: Sequence[Speedup] | None = None,
+    ladders: Sequence[Climb] | None = None,
 ) -> list[ClaimRow]:
-    """Every claim of the ledger judged by ``results``; pass ``rows`` where the speed-ups are at hand already."""
+    """Every claim of the ledger judged by ``results``; pass ``rows`` and ``ladders`` where they are at hand already."""
     claims = load_claims() if claims is None else claims
     rows = [*(speedups(results) if rows is None else rows), *dense_over_dense(results)]
-    return [row for claim in claims for row in judge(claim, rows, results)]
+    ladders = climbs(results) if ladders is None else ladders
+    return [row for claim in claims for row in judge(claim, rows, results, ladders)]
 
 
-def judge(claim: Claim, rows: Sequence[Speedup], results: Results) -> list[ClaimRow]:
+def judge(claim: Claim, rows: Sequence[Speedup], results: Results, ladders: Sequence[Climb] = ()) -> list[ClaimRow]:
     """The rows of one claim: one for a count, else one per machine, conditions and thread count."""
     if claim.kind == "count":
         return [_count(claim)]
@@ -103,11 +114,12 @@ def judge(claim: Claim, rows: Sequence[Speedup], results: Results) -> list[Claim
     found: list[ClaimRow] = []
     for machine, device in machines:
         here = [row for row in matching if (row.machine, row.device) == (machine, device)]
-        found += _on_machine(claim, here)
+        own = [item for item in ladders if (item.claim, item.machine, item.device) == (claim.id, machine, device)]
+        found += _on_machine(claim, here, results, own)
     answered = [row for row in found if row.verdict != NOT_MEASURED]
     if answered:
         return answered
-    reason = _why_not_measured(claim, results)
+    reason = deciding.why_not_measured(claim, results)
     return [_row(claim, name, None, NOT_MEASURED, reason) for name in ("published", "fair") if name in claim.conditions]
 
 
@@ -131,18 +143,23 @@ def _of_the_work(claim: Claim, rows: Iterable[Speedup]) -> list[Speedup]:
     want = claim.workload
     assert want is not None
     shape = want.shape
-    key = (shape.n, want.batch, want.dtype, shape.d, shape.trees, shape.levels, shape.leaf_width)
+    key = (shape.n, want.dtype, shape.d, shape.trees, shape.levels, shape.leaf_width)
+    batches = {want.batch, *(batch for conditions in claim.conditions.values() for batch in conditions.or_batch)}
     return [
         row
         for row in rows
         if row.n == shape.n
-        and (row.n, row.batch, row.dtype, row.d, row.trees, row.levels, row.leaf_width) == key
+        and row.batch in batches
+        and (row.n, row.dtype, row.d, row.trees, row.levels, row.leaf_width) == key
         and row.device in want.devices
     ]
 
 
 def _chosen(claim: Claim, conditions: Conditions, rows: Iterable[Speedup]) -> list[Speedup]:
-    """The rows that answer ``conditions``: the best implementation for each thread count asked for."""
+    """The rows that answer ``conditions``: the best implementation for each thread count asked for.
+
+    Of several calls or batches that will do, the first with an interval of 95 %, else the first measured.
+    """
     subject = conditions.subject or claim.subject
     assert subject is not None
     mode = "fastest" if conditions.threads == "fastest" else "same"
@@ -155,16 +172,21 @@ def _chosen(claim: Claim, conditions: Conditions, rows: Iterable[Speedup]) -> li
         and row.baseline_threads == mode
         and (not isinstance(conditions.threads, int) or row.threads == conditions.threads)
     ]
-    for call in conditions.call:
-        of_call = [row for row in fitting if row.call == call]
-        if of_call:
-            best: dict[int, Speedup] = {}
-            for row in of_call:
-                key = 0 if mode == "fastest" else row.threads
-                if key not in best or (row.speedup or 0) > (best[key].speedup or 0):
-                    best[key] = row
-            return [best[key] for key in sorted(best)]
-    return []
+    assert claim.workload is not None
+    places = [(call, batch) for batch in (claim.workload.batch, *conditions.or_batch) for call in conditions.call]
+    answers = [_best([row for row in fitting if (row.call, row.batch) == place], mode) for place in places]
+    deciding_first = sorted(answers, key=lambda rows: not any((row.coverage or 0) >= LEVEL for row in rows))
+    return next((rows for rows in deciding_first if rows), [])
+
+
+def _best(rows: Iterable[Speedup], mode: str) -> list[Speedup]:
+    """The fastest implementation's row at each thread count, or of all."""
+    best: dict[int, Speedup] = {}
+    for row in rows:
+        key = 0 if mode == "fastest" else row.threads
+        if key not in best or (row.speedup or 0) > (best[key].speedup or 0):
+            best[key] = row
+    return [best[key] for key in sorted(best)]
 
 
 def _is_subject(subject: Subject, row: Speedup) -> bool:
@@ -197,22 +219,29 @@ def _nearest(claim: Claim, rows: Sequence[Speedup]) -> Speedup:
     )
 
 
-def _on_machine(claim: Claim, rows: Sequence[Speedup]) -> list[ClaimRow]:
+def _on_machine(claim: Claim, rows: Sequence[Speedup], results: Results, ladders: Sequence[Climb]) -> list[ClaimRow]:
     chosen = {name: _chosen(claim, conditions, rows) for name, conditions in claim.conditions.items()}
     fair = _nearest(claim, chosen["fair"]) if chosen["fair"] else None
     published = _nearest(claim, chosen["published"]) if chosen.get("published") else None
     verdict, reason = _verdict(claim, fair, published)
     beside = _at_equal_threads(claim, rows, chosen["fair"])
-    difference = _difference(claim, published, [*beside, *chosen["fair"]])
+    both = difference(claim, chosen.get("published", []), [*chosen["fair"], *beside], ladders)
+    lacking = deciding.lacking(claim, fair, published, results) if verdict == UNDECIDED else ""
+    reason = f"{reason} {lacking}".strip()
     found: list[ClaimRow] = []
     for name in ("published", "fair"):
+        answers: list[Speedup | None] = []
         if name in claim.conditions:
-            answers: list[Speedup | None] = [*chosen[name]] or [None]
-            found += [_row(claim, name, row, verdict, reason, rows[0], difference=difference) for row in answers]
-    places = [row for row in beside if row not in chosen["fair"]]
-    return found + [
-        _row(claim, "fair", row, verdict, reason, rows[0], difference=difference, decides=False) for row in places
-    ]
+            answers = [*chosen[name]] or [None]
+        places = [row for row in beside if row not in chosen["fair"]] if name == "fair" else []
+        found += [
+            _row(
+                claim, name, row, verdict, reason,
+                place=rows[0], difference=both, lacking=lacking, decides=row not in places,
+            )
+            for row in (*answers, *places)
+        ]  # fmt: skip
+    return found
 
 
 def _at_equal_threads(claim: Claim, rows: Iterable[Speedup], decisive: Sequence[Speedup]) -> list[Speedup]:
@@ -223,43 +252,6 @@ def _at_equal_threads(claim: Claim, rows: Iterable[Speedup], decisive: Sequence[
     equal = conditions.model_copy(update={"threads": "any", "call": (decisive[0].call,)})
     known = {(row.record, row.baseline_record) for row in decisive}
     return [row for row in _chosen(claim, equal, rows) if (row.record, row.baseline_record) not in known]
-
-
-def _difference(claim: Claim, published: Speedup | None, fair: Sequence[Speedup]) -> str:
-    """The sentence on what turns the ratio under published conditions into the fair one, from both sides' times."""
-    if published is None or published.time is None or published.baseline_time is None:
-        return ""
-    alike = [row for row in fair if row.threads == row.baseline_thread_count == published.threads]
-    row = next(iter(alike), None)
-    if row is None or row.time is None or row.baseline_time is None:
-        return ""
-    fast, dense = row.time / published.time, row.baseline_time / published.baseline_time
-    fair_conditions, other = claim.conditions["fair"], claim.conditions["published"]
-    ours = _changes(
-        (published.implementation, row.implementation),
-        (f"{other.routing} routing", f"{fair_conditions.routing} routing"),
-        (f"{other.cache} caches", f"{fair_conditions.cache} caches"),
-        (f"{published.call} calls", f"{row.call} calls"),
-    )
-    theirs = _changes(
-        (published.baseline_implementation or "", row.baseline_implementation or ""),
-        (f"{other.cache} caches", f"{fair_conditions.cache} caches"),
-        (f"{published.call} calls", f"{row.call} calls"),
-    )
-    side = "dense" if claim.subject and claim.subject.family == "dense" else "FFF"
-    own, other_side = abs(math.log(fast)), abs(math.log(dense))
-    origin = "mostly from its own side" if own > 2 * other_side else "mostly from the baseline"
-    origin = "from both sides" if other_side / 2 <= own <= 2 * other_side else origin
-    threads = f"{published.threads} thread{'s' * (published.threads != 1)}"
-    return (
-        f"From {number(published.speedup or 0)}x under published conditions to {number(row.speedup or 0)}x under fair "
-        f"ones ({threads} on both sides): the {side} side takes {number(fast)}x the time ({ours}) and the baseline "
-        f"{number(dense)}x ({theirs}), so the difference comes {origin}."
-    )
-
-
-def _changes(*pairs: tuple[str, str]) -> str:
-    return "; ".join(f"{before} to {after}" for before, after in pairs if before != after) or "nothing changed"
 
 
 def _verdict(claim: Claim, fair: Speedup | None, published: Speedup | None) -> tuple[str, str]:
@@ -290,10 +282,11 @@ def _said(claim: Claim, row: Speedup) -> str:
     words = {"reached": "within the band of", "unclear": "too uncertain for the band of"}
     where = words.get(_position(claim, row), outside)
     band = f"{number(claim.published / claim.band)} to {number(claim.published * claim.band)}"
-    threads = f"{row.threads} thread{'s' if row.threads > 1 else ''}"
-    if row.baseline_thread_count != row.threads:
+    threads = "" if row.device != "cpu" else f", {row.threads} thread{'s' if row.threads > 1 else ''}"
+    if threads and row.baseline_thread_count != row.threads:
         threads += f" against {row.baseline_thread_count}"
-    sides = f"{row.implementation} over {row.baseline_implementation}, {threads}"
+    batch = f", batch {row.batch}" if claim.workload and row.batch != claim.workload.batch else ""
+    sides = f"{row.implementation} over {row.baseline_implementation}{threads}{batch}"
     thin = f"; only {percent(row.coverage or 0)} coverage" if 0 < (row.coverage or 0) < LEVEL else ""
     return f"{ratio(row.speedup or 0, row.low, row.high)}, {where} {band} ({sides}{thin})"
 
@@ -304,9 +297,10 @@ def _row(
     row: Speedup | None,
     verdict: str,
     reason: str,
-    place: Speedup | None = None,
     *,
+    place: Speedup | None = None,
     difference: str = "",
+    lacking: str = "",
     decides: bool = True,
 ) -> ClaimRow:
     conditions = claim.conditions.get("fair" if name == "fair" else "published")
@@ -323,6 +317,8 @@ def _row(
         band=(claim.published / claim.band, claim.published * claim.band),
         conditions=name,
         baseline=conditions.baseline if conditions else None,
+        claimed_batch=claim.workload.batch if claim.workload else None,
+        batch=row.batch if row else None,
         threads=row.threads if row else None,
         baseline_threads=row.baseline_thread_count if row else None,
         measured=row.speedup if row else None,
@@ -339,55 +335,7 @@ def _row(
         note=claim.note,
         chart=claim.chart,
         decides=decides,
-        command=_command(claim),
+        command=deciding.command(claim),
         difference=difference,
+        lacking=lacking,
     )
-
-
-def _command(claim: Claim) -> str:
-    """The command that measures the cells of a claim about a tree."""
-    want = claim.workload
-    if claim.kind != "ratio" or want is None or not want.trees or want.leaf_width:
-        return ""
-    names: list[str] = []
-    for conditions in claim.conditions.values():
-        subject = conditions.subject or claim.subject
-        assert subject is not None
-        names += subject.implementations or (f"family:{subject.family}",)
-    axes: dict[str, Sequence[object]] = {
-        "d": [want.d],
-        "levels": [want.levels],
-        "trees": [want.trees],
-        "batches": [want.batch],
-        "dtypes": [want.dtype],
-        "devices": want.devices,
-        "implementations": ["family:dense", *names],
-        "routing": [conditions.routing for conditions in claim.conditions.values()],
-        "cache": [conditions.cache for conditions in claim.conditions.values()],
-        "call": [call for conditions in claim.conditions.values() for call in conditions.call],
-        "threads": ["1", "all"],
-    }
-    return "fffbench run " + " ".join(
-        f"--{axis} {','.join(map(str, dict.fromkeys(values)))}" for axis, values in axes.items()
-    )
-
-
-def _why_not_measured(claim: Claim, results: Results) -> str:
-    """The reason of a skipped cell that would have answered, or the device that no machine here has."""
-    want = claim.workload
-    assert want is not None
-    for item in results.skipped:
-        work = item.cell.workload
-        if (
-            (work.shape, work.batch, work.dtype) == (want.shape, want.batch, want.dtype)
-            and work.device in want.devices
-            and item.family != "dense"
-        ):
-            return f"Not measured: {item.cell.implementation} was skipped on {item.machine} ({item.reason})."
-    devices = {record.cell.workload.device for record in results.records}
-    if not devices.intersection(want.devices):
-        needed = " or ".join({"cpu": "CPU", "cuda": "CUDA"}[device] for device in want.devices)
-        return f"Not measured: there are no {needed} results yet."
-    assert claim.subject is not None
-    names = " or ".join(claim.subject.implementations) or f"an implementation of family {claim.subject.family}"
-    return f"Not measured: no result has {names} beside its baseline at this shape, batch and dtype."

@@ -11,21 +11,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fffbench.analysis.ledger import load_claims
 from fffbench.analysis.stats import process_medians, ratio_of_medians
-from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS, Ladder, Side
+from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS, Ladder, Rung, Side
 from fffbench.plan.workload import FAULTY
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 from fffbench.units import number
 
 Place = tuple[str, str, str, int, int]  # run, machine, device, batch, threads
-SMALL_CHANGE = 1.1  # factors nearer to 1 than this are not named in the sentence
-MOST_NAMED = 3
+SMALL_CHANGE = 1.1  # factors nearer to 1 than this are not named in a sentence
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,7 @@ class Step:
     wrong: str
     missing: str
     records: tuple[str, ...]
+    mistake: bool = True  # whether a fault of the benchmark was mended; else a kernel or condition of ours came in
 
     @property
     def factor(self) -> float | None:
@@ -71,6 +70,11 @@ class Climb:
     arrival: float | None
     residual: float | None
     sentence: str
+
+    @property
+    def mended(self) -> Step:
+        """The last rung of the published routines, all mistakes mended."""
+        return [step for step in self.steps if step.mistake][-1]
 
     def to_json(self) -> dict[str, Any]:
         """The climb as plain data."""
@@ -104,7 +108,7 @@ def _climb(ladder: Ladder, published: float, place: Place, records: Sequence[Rec
     steps: list[Step] = []
     before: tuple[Record | None, Record | None] = (None, None)
     for rung, (ours, dense) in zip(ladder.rungs, sides, strict=True):
-        steps.append(_step(rung.mended, rung.ours, rung.dense, ours, dense, before))
+        steps.append(_step(rung, ours, dense, before))
         before = (ours, dense)
     first, last = steps[0].speedup, steps[-1].speedup
     factors = [step.factor for step in steps[1:]]
@@ -112,11 +116,11 @@ def _climb(ladder: Ladder, published: float, place: Place, records: Sequence[Rec
     if first and last and all(factors):
         residual = last / math.prod((first, *(factor for factor in factors if factor)))
     arrival = first / published if first else None
-    sentence = _sentence(published, batch, threads if device == "cpu" else None, steps, residual)
-    return Climb(
+    climb = Climb(
         ladder.claim, ladder.title, published, run, machine, device, batch, threads, tuple(steps), arrival, residual,
-        sentence,
+        sentence="",
     )  # fmt: skip
+    return replace(climb, sentence=_sentence(climb))
 
 
 def _find(side: Side, records: Sequence[Record]) -> Record | None:
@@ -141,27 +145,20 @@ def _middle(record: Record) -> float:
     return sorted(_medians(record))[len(_medians(record)) // 2]
 
 
-def _step(
-    mended: str,
-    ours_side: Side,
-    dense_side: Side,
-    ours: Record | None,
-    dense: Record | None,
-    before: tuple[Record | None, Record | None],
-) -> Step:
+def _step(rung: Rung, ours: Record | None, dense: Record | None, before: tuple[Record | None, Record | None]) -> Step:
     gain = ratio_of_medians(_medians(dense), _medians(ours)) if ours and dense else None
     interval = (gain.low, gain.high) if gain and gain.coverage > 0 else (None, None)
     known = all((ours, dense, *before))
-    lacking = [side.implementation for side, record in ((ours_side, ours), (dense_side, dense)) if record is None]
+    lacking = [side.implementation for side, record in ((rung.ours, ours), (rung.dense, dense)) if record is None]
     wrong = [
         f"{record.cell.implementation}: error {record.info.check.error:.1g}"
         for record in (ours, dense)
         if record is not None and record.info.family == FAULTY and record.info.check.error > record.info.check.tolerance
     ]
     return Step(
-        mended=mended,
-        ours=ours.cell.implementation if ours else ours_side.implementation,
-        dense=dense.cell.implementation if dense else dense_side.implementation,
+        mended=rung.mended,
+        ours=ours.cell.implementation if ours else rung.ours.implementation,
+        dense=dense.cell.implementation if dense else rung.dense.implementation,
         time=_middle(ours) if ours else None,
         dense_time=_middle(dense) if dense else None,
         speedup=gain.value if gain else None,
@@ -172,6 +169,7 @@ def _step(
         wrong="; ".join(wrong),
         missing=", ".join(lacking),
         records=tuple(record.id for record in (ours, dense) if record),
+        mistake=rung.mistake,
     )
 
 
@@ -182,19 +180,35 @@ def _faster(before: Record | None, after: Record | None) -> float:
     return ratio_of_medians(_medians(before), _medians(after)).value if before.id != after.id else 1.0
 
 
-def _sentence(published: float, batch: int, threads: int | None, steps: Sequence[Step], residual: float | None) -> str:
-    """What makes the difference, the largest changes first."""
-    first, last = steps[0].speedup, steps[-1].speedup
-    at = f"batch {batch}" + (f", {threads} thread{'s' * (threads != 1)} on both sides" if threads else "")
-    said = f"At {at}, the benchmark as published gives {number(first or 0)}x here; {number(published)}x was published"
-    if last is None or residual is None:
-        lacking = sorted({name for step in steps if step.missing for name in step.missing.split(", ")})
-        return f"{said}; the way to a fair comparison lacks {', '.join(lacking)}."
-    changes = [(abs(math.log(step.factor or 1)), step) for _, step in pairwise(steps)]
-    large = sorted((item for item in changes if item[0] > math.log(SMALL_CHANGE)), key=lambda item: -item[0])
-    named = [f"{written_change(step.factor or 1)} {step.mended}" for _, step in large[:MOST_NAMED]]
-    what = f"what makes the difference most is {', '.join(named)}" if named else "no single mistake changes it much"
-    return f"{said}; under fair conditions it is {number(last)}x, and {what} (residual {number(residual)})."
+def _sentence(climb: Climb) -> str:
+    """From the publication to the fair comparison, at one batch and thread count."""
+    threads = f", {climb.threads} thread{'s' * (climb.threads != 1)} on both sides" if climb.device == "cpu" else ""
+    first, last = climb.steps[0].speedup or 0, climb.steps[-1].speedup
+    said = (
+        f"At batch {climb.batch}{threads}: {number(climb.published)}x was published; as shipped, the benchmark gives "
+        f"{number(first)}x here ({in_words(climb.arrival or 1)} with other hardware and libraries, and with what was "
+        "not published)."
+    )
+    if last is None or climb.residual is None:
+        lacking = sorted({name for step in climb.steps if step.missing for name in step.missing.split(", ")})
+        return f"{said} The way to a fair comparison lacks {', '.join(lacking)}."
+    mended, ours = (", ".join(changes(climb, mistakes=mistakes)) or "no large change" for mistakes in (True, False))
+    return (
+        f"{said} With its mistakes mended it gives {number(climb.mended.speedup or 0)}x: {mended}. The fair comparison "
+        f"gives {number(last)}x: {ours}. Residual {number(climb.residual)}."
+    )
+
+
+def changes(climb: Climb, *, mistakes: bool) -> list[str]:
+    """What mending mistakes changed, or what came in of ours: the factors in words, the largest first."""
+    found = [(abs(math.log(step.factor)), step) for step in climb.steps if step.factor and step.mistake == mistakes]
+    large = sorted((item for item in found if item[0] > math.log(SMALL_CHANGE)), key=lambda item: -item[0])
+    return [f"{in_words(step.factor or 1)} with {step.mended}" for _, step in large]
+
+
+def in_words(factor: float) -> str:
+    """``12.5 times more`` or ``2.00 times less``."""
+    return f"{number(factor)} times more" if factor >= 1 else f"{number(1 / factor)} times less"
 
 
 def written_change(factor: float) -> str:

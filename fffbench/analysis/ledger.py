@@ -62,6 +62,7 @@ class Conditions(_Strict):
 
     ``threads`` is a number, ``fastest`` (each side at its own best) or ``any`` (every thread count measured, the
     same on both sides; the one nearest to the published figure decides, because the publication gives none).
+    ``or_batch`` are batches that will do as well, for sides that treat one token after the other.
     """
 
     baseline: Literal["published", "same-primitive", "bert", "best-dense", "wider"]
@@ -69,6 +70,7 @@ class Conditions(_Strict):
     call: tuple[Literal["kernel", "torch", "graph"], ...] = Field(min_length=1, max_length=len(CALLS))
     routing: Literal["uniform", "single-path"]
     threads: Literal["fastest", "any"] | Annotated[int, Field(ge=1)] = "fastest"
+    or_batch: tuple[Annotated[int, Field(ge=1)], ...] = ()
     subject: Subject | None = None
 
 

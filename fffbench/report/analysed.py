@@ -46,7 +46,8 @@ def analyse(results: Results) -> Analysis:
     bounds = {record.id: bound_of(record, results.machine_of(record)) for record in results.records}
     shares = {key: bound.seconds / times[key].value if bound else None for key, bound in bounds.items()}
     anchors = {record.id: f"s{index}" for index, record in enumerate(results.records)}
-    claims = judge_all(results, rows=rows)
+    ladders = climbs(results)
+    claims = judge_all(results, rows=rows, ladders=ladders)
     found = answers(results, rows)
     series, note = history(results.history)
     return Analysis(
@@ -61,7 +62,7 @@ def analyse(results: Results) -> Analysis:
         strength=dense_strength(results),
         answers=found,
         attributions=attributions(results, found, rows),
-        climbs=climbs(results),
+        climbs=ladders,
         anchors=anchors,
         history=series,
         history_note=note,

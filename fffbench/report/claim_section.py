@@ -102,7 +102,8 @@ def _reason(rows: Sequence[ClaimRow]) -> str:
     low, high = first.band
     missing = [row.conditions for row in rows if row.measured is None]
     unmeasured = f" The {missing[0]} conditions were not measured here." if missing else ""
-    return f"Counts as reached from {number(low)}x to {number(high)}x.{unmeasured} {first.difference}".strip()
+    band = f"Counts as reached from {number(low)}x to {number(high)}x."
+    return " ".join(part for part in (band + unmeasured, first.lacking, first.difference) if part)
 
 
 def _place(results: Results, machine: str | None, device: str | None) -> str:
@@ -120,6 +121,7 @@ def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis) -> 
         threads = "" if row.device == "cuda" else f", {row.threads} thread{'s' * (row.threads != 1)}"
         if row.baseline_threads not in (None, row.threads) and threads:
             threads += f" against {row.baseline_threads}"
-        small = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}){threads}{thin}"
+        batch = f", batch {row.batch}" if row.batch not in (None, rows[0].claimed_batch) else ""
+        small = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}){threads}{batch}{thin}"
         cells.append(Cell(ratio(row.measured, row.low, row.high), small, analysis.anchors.get(row.records[0], "")))
     return tuple(cells)

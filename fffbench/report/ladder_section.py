@@ -10,8 +10,9 @@ from fffbench.units import number, ratio, seconds
 
 CSV = "ladder.csv"
 CSV_COLUMNS = (
-    "claim", "published", "machine", "device", "run", "batch", "threads", "rung", "mended", "fff", "dense", "time",
-    "dense_time", "speedup", "low", "high", "fff_factor", "dense_factor", "wrong", "missing", "records",
+    "claim", "published", "machine", "device", "run", "batch", "threads", "arrival", "residual", "rung", "mended",
+    "fff", "dense", "time", "dense_time", "speedup", "low", "high", "fff_factor", "dense_factor", "wrong", "missing",
+    "records",
 )  # fmt: skip
 
 
@@ -39,15 +40,17 @@ def ladders(
 
 
 def _table(group: Sequence[Climb], anchors: Mapping[str, str], table_id: str) -> Table:
-    rows = []
+    published = (Cell("as published", "elsewhere"), *(Cell(f"{number(climb.published)}x") for climb in group))
+    rows: list[tuple[Cell, ...]] = [published]
     for index, step in enumerate(group[0].steps):
         rows.append(
             (
-                Cell(f"{index + 1}. {step.mended}", "wrong on purpose" if step.wrong else ""),
-                *(_cell(climb.steps[index], anchors) for climb in group),
+                Cell(f"{index + 1}. {'as shipped, here' if index == 0 else step.mended}", _kind(step)),
+                *(_cell(climb.steps[index], anchors, climb.arrival if index == 0 else None) for climb in group),
             )
         )
-    head = ("One mistake mended at a time", *(_place(climb) for climb in group))
+    rows.append((Cell("residual", "ratio at the end over the product of all factors"), *map(_residual, group)))
+    head = ("From the publication to a fair comparison", *(_place(climb) for climb in group))
     return Table(table_id, head, (False, *(True for _ in group)), tuple(rows), CSV)
 
 
@@ -56,10 +59,24 @@ def _place(climb: Climb) -> str:
     return f"batch {climb.batch}{threads}"
 
 
-def _cell(step: Step, anchors: Mapping[str, str]) -> Cell:
+def _kind(step: Step) -> str:
+    if not step.mistake:
+        return "ours"
+    return "wrong on purpose" if step.wrong else "right"
+
+
+def _residual(climb: Climb) -> Cell:
+    if climb.residual is None:
+        return Cell("a rung is missing", words=True)
+    return Cell(number(climb.residual))
+
+
+def _cell(step: Step, anchors: Mapping[str, str], arrival: float | None) -> Cell:
+    """One rung; ``arrival`` is what leads from the published figure to the first."""
     if step.speedup is None:
         return Cell(f"not measured: {step.missing}", words=True)
-    changed = "" if step.factor is None else f"{written_change(step.factor)}; "
+    factor = step.factor if arrival is None else arrival
+    changed = "" if factor is None else f"{written_change(factor)}; "
     small = f"{changed}{step.ours} {seconds(step.time or 0)}, {step.dense} {seconds(step.dense_time or 0)}"
     return Cell(ratio(step.speedup, step.low, step.high), small, anchors.get(step.records[0], ""))
 
@@ -69,7 +86,7 @@ def csv_rows(climbs: Sequence[Climb]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for climb in climbs:
         for index, step in enumerate(climb.steps, start=1):
-            shared = {name: getattr(climb, name) for name in CSV_COLUMNS[:7]}
+            shared = {name: getattr(climb, name) for name in CSV_COLUMNS[:9]}
             own = {name: getattr(step, name) for name in ("mended", "dense", "time", "dense_time", "speedup", "low")}
             more = {"fff": step.ours, "fff_factor": step.ours_factor, "rung": index}
             last = {name: getattr(step, name) for name in ("high", "dense_factor", "wrong", "missing", "records")}

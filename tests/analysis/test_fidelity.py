@@ -5,7 +5,7 @@ import math
 import pytest
 from synthetic import cell_id, write_run
 
-from fffbench.analysis.fidelity import climbs
+from fffbench.analysis.fidelity import changes, climbs
 from fffbench.plan.workload import Shape
 from fffbench.results.store import load
 
@@ -53,11 +53,21 @@ def test_the_factors_lead_from_the_first_rung_to_the_fair_comparison(tmp_path):
     assert found.steps[4].ours_factor == pytest.approx(0.06 / 0.05)
 
 
-def test_one_sentence_says_what_makes_the_difference(tmp_path):
+def test_the_sentence_leads_from_the_publication_over_the_mended_benchmark_to_the_fair_comparison(tmp_path):
     (found,) = climb(tmp_path)
-    assert "gives 40.0x here; 78.0x was published" in found.sentence
-    assert "under fair conditions it is 122x" in found.sentence
-    assert "12.5 our FFF kernel, ÷ 2.00 each token has rows of its own" in found.sentence
+    assert "78.0x was published; as shipped, the benchmark gives 40.0x here (1.95 times less" in found.sentence
+    assert "With its mistakes mended it gives 14.0x: 2.00 times less with rows of its own" in found.sentence
+    assert "The fair comparison gives 122x: 12.5 times more with our FFF kernel" in found.sentence
+
+
+def test_mistakes_and_our_own_changes_are_told_apart_each_largest_first_in_both_directions(tmp_path):
+    (found,) = climb(tmp_path)
+    factors = [found.steps[index].factor for index in (2, 3, 1)]
+    assert factors == sorted(factors)
+    assert [said.split(" with ")[0] for said in changes(found, mistakes=True)] == [
+        "2.00 times less", "1.20 times less", "1.11 times less",
+    ]  # fmt: skip
+    assert changes(found, mistakes=False)[0] == "12.5 times more with our FFF kernel"
 
 
 def test_a_rung_that_is_wrong_on_purpose_says_so_with_its_error(tmp_path):
