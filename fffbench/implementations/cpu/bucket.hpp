@@ -8,43 +8,11 @@
 
 namespace {
 using fffbench::CHUNK;
-using fffbench::Errands;
 using fffbench::GROUP;
 using fffbench::LIST_STRIDE;
 
-// From this many tokens at a node on, all its descendants of the next pass will be wanted.
-constexpr int CROWD = 16;
-
-inline void send_for(Errands& e, const void* row) {
-    if (e.tail - e.head < Errands::RING) e.rows[e.tail++ % Errands::RING] = row;
-}
-
-// The next row worth fetching; `idle` where there is none.
-template <class T>
-inline const T* next_errand(const Descent<T>& c, const T* idle) {
-    Errands& e = c.scratch.errands;
-    if (e.head != e.tail) return static_cast<const T*>(e.rows[e.head++ % Errands::RING]);
-    if (e.done == e.count) return idle;
-    const auto at = e.done++;
-    const std::int64_t token = e.tokens == nullptr ? e.first + at : e.tokens[at];
-    __builtin_prefetch(c.job.logits + token * c.job.logit_stride, 1, 2);
-    return c.x(token);
-}
-
-// Before a pass over many tokens: queue what the passes below it and the output will read.
-template <class T>
-inline void plan_ahead(const Descent<T>& c, std::int64_t node, bool pair, int next) {
-    Errands& e = c.scratch.errands;
-    e.head = e.tail;
-    send_for(e, c.w2(node));
-    if (pair) send_for(e, c.w2(2 * node + 1)), send_for(e, c.w2(2 * node + 2));
-    if (next == c.stop) return;
-    const std::int64_t first = pair ? 4 * node + 3 : 2 * node + 1, count = pair ? 4 : 2;
-    for (std::int64_t child = first; child < first + count; ++child) {
-        send_for(e, c.w1(child));
-        if (c.stop - next >= 2) send_for(e, c.w1(2 * child + 1)), send_for(e, c.w1(2 * child + 2));
-    }
-}
+// How many tokens ahead of its use a row of x is fetched once more, into the second-level cache if it is not there.
+constexpr int SOON = 2 * GROUP;
 
 // Where the tokens of a node go on: four lists, one for each turn of the two levels (or two for one level).
 struct Ways {
@@ -55,19 +23,22 @@ struct Ways {
 };
 
 // Logits of TOKENS tokens for one level (ROWS = 1) or two (ROWS = 3), stored; the tokens go to the list of their turn.
-template <class T, int TOKENS, int ROWS>
+// MORE: the list goes on for SOON + GROUP tokens.
+template <class T, int TOKENS, int ROWS, bool MORE = false>
 inline void group_logits(const Descent<T>& c, const T* const* w, const std::int32_t* tokens, int level, Ways& ways) {
     const T* x[TOKENS];
     for (int t = 0; t < TOKENS; ++t) x[t] = c.x(tokens[t]);
-    const T* far[FAR];
+    constexpr int AHEAD = FAR + (MORE ? GROUP : 0);
+    const T* far[AHEAD];
     UNROLL for (int f = 0; f < FAR; ++f) far[f] = next_errand(c, x[0]);
+    if constexpr (MORE) UNROLL for (int f = 0; f < GROUP; ++f) far[FAR + f] = c.x(tokens[SOON + f]);
     float out[TOKENS][ROWS];
-    dots<T, TOKENS, ROWS>(x, w, c.job.d, out, far);
+    dots<T, TOKENS, ROWS, AHEAD>(x, w, c.job.d, out, far);
     if (level + 2 >= c.job.levels)  // translate the addresses of the output rows before they are written
         UNROLL for (int t = 0; t < TOKENS; ++t) {
             const T* y = static_cast<const T*>(c.job.y) + static_cast<std::int64_t>(tokens[t]) * c.job.d;
-            __builtin_prefetch(y);
-            __builtin_prefetch(y + c.job.d - 1);
+            __builtin_prefetch(y, 0, 2);  // not into L1, whose few miss buffers would be held until DRAM answers
+            __builtin_prefetch(y + c.job.d - 1, 0, 2);
         }
     UNROLL for (int t = 0; t < TOKENS; ++t) {
         float* logits = c.job.logits + static_cast<std::int64_t>(tokens[t]) * c.job.logit_stride + level;
@@ -92,6 +63,7 @@ inline void node_logits(const Descent<T>& c, std::int64_t node, int level, const
     w[0] = c.w1(node);
     for (int r = 1; r < ROWS; ++r) w[r] = c.w1(2 * node + r);
     int i = 0;
+    for (; i + SOON + GROUP <= count; i += GROUP) group_logits<T, GROUP, ROWS, true>(c, w, tokens + i, level, ways);
     for (; i + GROUP <= count; i += GROUP) group_logits<T, GROUP, ROWS>(c, w, tokens + i, level, ways);
     switch (count - i) {
         case 3: group_logits<T, 3, ROWS>(c, w, tokens + i, level, ways); break;

@@ -41,12 +41,14 @@ void set_tensors(Job& job, Address x, Address w1, Address w2, Address y) {
     job.y = reinterpret_cast<void*>(y);
 }
 
-// The tokens of the next work item: listed, or `first` and up.
-void expect(Errands& errands, const std::int32_t* tokens, std::int64_t first, std::int64_t count) {
+// The tokens of the next work item, listed or `first` and up, and the node where it begins unless its rows are in use.
+void expect(Errands& errands, const std::int32_t* tokens, std::int64_t first, std::int64_t count,
+            std::int64_t node = -1) {
     errands.tokens = tokens;
     errands.first = first;
     errands.count = count;
     errands.done = 0;
+    errands.node = node;
 }
 
 }  // namespace
@@ -187,7 +189,7 @@ void FffCall::run_two_phases(const Job& job) {
         const BucketItem& item = items_[static_cast<std::size_t>(i)];
         if (next >= 0) {
             const BucketItem& coming = items_[static_cast<std::size_t>(next)];
-            expect(scratch.errands, job.order + coming.begin, 0, coming.count);
+            expect(scratch.errands, job.order + coming.begin, 0, coming.count, coming.node);
         }
         kernels_->bottom(job, scratch, item.node, job.order + item.begin, item.count);
     });

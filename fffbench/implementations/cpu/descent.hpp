@@ -45,10 +45,12 @@ inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32
             activate(job, job.logits + token * stride, act + n * stride, stride);
             ++n;
         }
+        const T* far[OUTPUT_TOKENS];
+        for (int f = 0; f < n / OUTPUT_FAR * OUTPUT_FAR; ++f) far[f] = next_errand(c, rows[0]);
         if (c.wide())
-            output<T, float>(sums, rows, act, stride, n, job.levels, job.d, c.add, false);
+            output<T, float>(sums, rows, act, stride, n, job.levels, job.d, c.add, false, far);
         else
-            output<T, T>(y, rows, act, stride, n, job.levels, job.d, c.add, job.stream);
+            output<T, T>(y, rows, act, stride, n, job.levels, job.d, c.add, job.stream, far);
     }
 }
 

@@ -6,13 +6,15 @@
 
 namespace {
 
+constexpr int LINE = 64;  // bytes
+
 // Rows fetched ahead in one pass. Measured on Zen 4: 1 does not keep up with four tokens, 3 gains nothing over 2.
 constexpr int FAR = 2;
 
 // TOKENS x ROWS dot products at once: TOKENS + ROWS loads feed TOKENS * ROWS fused multiply-adds. Every product has
 // one accumulator, so a token's logit does not depend on which tokens share the pass. `far` are rows that will be
 // wanted later: their lines are fetched into the second-level cache at the pace of the multiply-adds.
-template <class T, int TOKENS, int ROWS>
+template <class T, int TOKENS, int ROWS, int AHEAD = FAR>
 inline void dots(const T* const* x, const T* const* w, std::int64_t d, float (*out)[ROWS],
                  const T* const* far) {
     using D = Dot<T>;
@@ -26,7 +28,7 @@ inline void dots(const T* const* x, const T* const* w, std::int64_t d, float (*o
             const auto v = Simd::pin(D::load(x[t] + i));
             UNROLL for (int r = 0; r < ROWS; ++r) sum[t][r] = D::mad(v, row[r], sum[t][r]);
         }
-        UNROLL for (int f = 0; f < FAR; ++f) __builtin_prefetch(far[f] + i, 0, 2);
+        UNROLL for (int f = 0; f < AHEAD; ++f) __builtin_prefetch(far[f] + i, 0, 2);
     }
     if (i < d) {
         const int tail = static_cast<int>(d - i);
@@ -76,10 +78,17 @@ inline void dots_each(const T* const* x, const T* const* w, std::int64_t d, floa
 
 enum class Store { plain, stream };
 
+// Far rows that four tokens' output fetches: one a token, as the passes do.
+constexpr int OUTPUT_FAR = 4;
+
 // The columns [i, i + COLUMNS vectors) of TOKENS output rows: the sum over `count` weight rows, kept in registers.
+// Meanwhile the same columns of the `far` rows, if there are any, are fetched into the second-level cache.
 template <class T, class Y, int TOKENS, int COLUMNS, Store STORE>
 inline void output_block(Y* const* y, const T* const* rows, const float* act, int stride, int count, std::int64_t i,
-                         bool add) {
+                         bool add, const T* const* far) {
+    constexpr int LINES = OUTPUT_FAR * ((COLUMNS * Simd::width * static_cast<int>(sizeof(T)) + LINE - 1) / LINE);
+    const int pace = (LINES + count - 1) / count;
+    int line = 0;
     Simd::V sum[TOKENS][COLUMNS];
     UNROLL for (int t = 0; t < TOKENS; ++t)
         UNROLL for (int c = 0; c < COLUMNS; ++c) sum[t][c] = add ? Simd::load(y[t] + i + c * Simd::width) : Simd::zero();
@@ -90,6 +99,10 @@ inline void output_block(Y* const* y, const T* const* rows, const float* act, in
             const auto a = Simd::pin(Simd::set1(act[t * stride + k]));
             UNROLL for (int c = 0; c < COLUMNS; ++c) sum[t][c] = Simd::fma(a, row[c], sum[t][c]);
         }
+        if (TOKENS == 4 && COLUMNS > 1 && far != nullptr)
+            for (const int until = line + pace < LINES ? line + pace : LINES; line < until; ++line)
+                __builtin_prefetch(far[line % OUTPUT_FAR] + i + line / OUTPUT_FAR * (LINE / static_cast<int>(sizeof(T))),
+                                   0, 2);
     }
     UNROLL for (int t = 0; t < TOKENS; ++t)
         UNROLL for (int c = 0; c < COLUMNS; ++c) {
@@ -109,37 +122,40 @@ inline void output_tail(Y* y, const T* const* rows, const float* act, int count,
 
 template <class T, class Y, int COLUMNS, Store STORE>
 inline void output_columns(Y* const* y, const T* const* rows, const float* act, int stride, int tokens, int count,
-                           std::int64_t i, bool add) {
+                           std::int64_t i, bool add, const T* const* far) {
     int t = 0;
     for (; t + 4 <= tokens; t += 4)
-        output_block<T, Y, 4, COLUMNS, STORE>(y + t, rows, act + t * stride, stride, count, i, add);
+        output_block<T, Y, 4, COLUMNS, STORE>(y + t, rows, act + t * stride, stride, count, i, add,
+                                              far == nullptr ? nullptr : far + t);
+    const float* act_t = act + t * stride;
     switch (tokens - t) {
-        case 3: output_block<T, Y, 3, COLUMNS, STORE>(y + t, rows, act + t * stride, stride, count, i, add); break;
-        case 2: output_block<T, Y, 2, COLUMNS, STORE>(y + t, rows, act + t * stride, stride, count, i, add); break;
-        case 1: output_block<T, Y, 1, COLUMNS, STORE>(y + t, rows, act + t * stride, stride, count, i, add); break;
+        case 3: output_block<T, Y, 3, COLUMNS, STORE>(y + t, rows, act_t, stride, count, i, add, far); break;
+        case 2: output_block<T, Y, 2, COLUMNS, STORE>(y + t, rows, act_t, stride, count, i, add, far); break;
+        case 1: output_block<T, Y, 1, COLUMNS, STORE>(y + t, rows, act_t, stride, count, i, add, far); break;
         default: break;
     }
 }
 
 // y[t] (+)= sum over k of act[t][k] * rows[k], for tokens that share all rows. `stream` needs rows of y that are
-// whole, aligned cache lines (so there is no tail).
+// whole, aligned cache lines (so there is no tail). `far`: null, or OUTPUT_FAR rows to fetch for every four tokens.
 template <class T, class Y>
 inline void output(Y* const* y, const T* const* rows, const float* act, int stride, int tokens, int count,
-                   std::int64_t d, bool add, bool stream) {
+                   std::int64_t d, bool add, bool stream, const T* const* far = nullptr) {
     // accumulators of 4 tokens and the row fit the registers: 24 + 6 of 32, or 12 + 3 of 16
     constexpr int COLUMNS = Simd::width == 16 ? 6 : 3;
     constexpr int W = Simd::width;
     std::int64_t i = 0;
     if (stream) {
         for (; i + COLUMNS * W <= d; i += COLUMNS * W)
-            output_columns<T, Y, COLUMNS, Store::stream>(y, rows, act, stride, tokens, count, i, add);
+            output_columns<T, Y, COLUMNS, Store::stream>(y, rows, act, stride, tokens, count, i, add, far);
         for (; i + W <= d; i += W)
-            output_columns<T, Y, 1, Store::stream>(y, rows, act, stride, tokens, count, i, add);
+            output_columns<T, Y, 1, Store::stream>(y, rows, act, stride, tokens, count, i, add, far);
         return;
     }
     for (; i + COLUMNS * W <= d; i += COLUMNS * W)
-        output_columns<T, Y, COLUMNS, Store::plain>(y, rows, act, stride, tokens, count, i, add);
-    for (; i + W <= d; i += W) output_columns<T, Y, 1, Store::plain>(y, rows, act, stride, tokens, count, i, add);
+        output_columns<T, Y, COLUMNS, Store::plain>(y, rows, act, stride, tokens, count, i, add, far);
+    for (; i + W <= d; i += W)
+        output_columns<T, Y, 1, Store::plain>(y, rows, act, stride, tokens, count, i, add, far);
     if (i < d)
         for (int t = 0; t < tokens; ++t)
             output_tail(y[t], rows, act + t * stride, count, i, static_cast<int>(d - i), add);

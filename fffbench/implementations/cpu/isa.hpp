@@ -5,6 +5,7 @@
 #include "dot.hpp"
 #include "tree.hpp"
 #include "walk.hpp"
+#include "errands.hpp"
 #include "descent.hpp"
 #include "stragglers.hpp"
 #include "bucket.hpp"

@@ -49,8 +49,6 @@ inline void overrun(const Job& job) {
     }
 }
 
-constexpr int LINE = 64;  // bytes
-
 // Whole row into the second-level cache; every weight row is too long to be wanted in the first all at once.
 template <class T>
 inline void fetch_row(const T* row, std::int64_t d) {

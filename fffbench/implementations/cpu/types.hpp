@@ -51,13 +51,15 @@ struct Job {
 };
 
 // Rows that will be wanted soon, fetched into the second-level cache bit by bit while multiply-adds keep the core
-// busy: first the weight rows of the passes that follow, then the tokens of the next work item.
+// busy: first the weight rows of the passes that follow, then the tokens and the first rows of the next work item.
 struct Errands {
     static constexpr unsigned RING = 64;
     const void* rows[RING] = {};
     unsigned head = 0, tail = 0;
+    unsigned asked = 0;                    // how often a row was asked for
     const std::int32_t* tokens = nullptr;  // of the next work item; null: `first` and up
     std::int64_t first = 0, count = 0, done = 0;
+    std::int64_t node = -1;                // where the next work item begins; -1: nothing to fetch there
 };
 
 // What one worker needs beside the job.
