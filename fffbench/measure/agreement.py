@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation
-from fffbench.measure import agreement_gpu, cellrun, fingerprint, inputs
+from fffbench.measure import agreement_gpu, cellrun, fingerprint, inputs, lock
 from fffbench.measure.agreement_gpu import Reading
 from fffbench.measure.clock import Effort, time_calls
 from fffbench.plan import routing
@@ -135,8 +136,17 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.device == "cuda" and not fingerprint.gpu_names():
         print("no NVIDIA GPU here: nothing to compare")
         return 0
+    try:
+        with lock.machine(f"fffbench agreement --device {chosen.device}"):
+            return _measure(chosen.device, chosen.out)
+    except UserError as error:  # somebody measures already
+        print(f"fffbench: {error}", file=sys.stderr)
+        return 2
+
+
+def _measure(device: str, out: Path | None) -> int:
     taken = []
-    for reading in agreement_gpu.readings() if chosen.device == "cuda" else by_torch():
+    for reading in agreement_gpu.readings() if device == "cuda" else by_torch():
         taken.append(reading)
         print(
             f"{reading.cell:<72} ours {seconds(reading.ours):>9}  {reading.clock} {seconds(reading.theirs):>9}  "
@@ -147,8 +157,8 @@ def main(arguments: list[str] | None = None) -> int:
     judged = [abs(reading.difference) for reading in taken if counts(reading)]
     worst = max(judged, default=float("inf"))
     print(f"largest difference that counts: {percent(worst) if judged else 'none'}; allowed {percent(ALLOWED)}")
-    if chosen.out is not None:
-        write(chosen.out, chosen.device, taken, worst)
+    if out is not None:
+        write(out, device, taken, worst)
     return int(worst > ALLOWED)
 
 

@@ -1,8 +1,9 @@
-"""How often is ``fffbench regress`` wrong? A study by simulation and on this machine: ``nox -s calibrate``.
+"""How often is ``fffbench regress`` wrong, and how often are asv's rules? ``nox -s calibrate`` simulates and measures.
 
 The real part runs the very check that ``regress`` runs, on builds whose truth
 is known: two builds of the same sources, and kernels into which a slow-down was
-planted. Every run is on disk when it ends; the same command continues.
+planted; ``--device cuda`` does so with the CUDA kernels. ``asv_rates`` does the
+same with asv. Every run is on disk when it ends; the same command continues.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,31 @@ from typing import Any
 from fffbench.analysis import regression
 from fffbench.analysis.regression import Plan
 from fffbench.errors import UserError
-from fffbench.regress import build, check, planted, run, sources
-from fffbench.regress.run import Builds
+from fffbench.regress import asv_rates, build, check, cuda, planted, planted_cuda, run, sources
+from fffbench.regress.run import Answer, Builds, Request
 from fffbench.regress.simulate import simulate
-from fffbench.regress.suite import SUITE, write_data
+from fffbench.regress.suite import CPU, CUDA, CUDA_TOKENS, Suite, write_data
 
 CALIBRATION = "calibration"
 SAME = 0  # percent planted
 # comparisons wanted by percent planted; every case of a run is one
-COMPARISONS = {SAME: 210, 5: 42, 10: 42, 20: 42}
+COMPARISONS = {
+    "cpu": {SAME: 210, 5: 42, 10: 42, 20: 42},
+    "cuda": {SAME: 24, 10: 12, 20: 12},  # 12 runs: six minutes on an H200
+}
+# work is planted into .cu files, so Triton's kernels have no known slow-down
+CUDA_KERNELS = replace(CUDA, cases=tuple(case for case in CUDA.cases if case.implementation == "fff_cuda"))
 TRIALS = 4000
+REGRESS, ASV = "regress", "asv"
+STUDIES = (REGRESS, ASV)
+
+One = Callable[[int, str], dict[str, Any]]  # percent planted and a label: a run as it is stored
 
 
-def study(path: Path, comparisons: dict[int, int], trials: int, revision: str | None, budget: float | None) -> None:
-    """Bring the study in ``path`` to the wanted counts, continuing what is there."""
-    root = sources.repository()
-    subject = sources.read_revision(root, revision) if revision else sources.read_working_tree(root)
+def study(path: Path, comparisons: dict[int, int], trials: int, revision: str | None, end: float | None) -> None:
+    """Bring the study of the C++ kernels in ``path`` to the wanted counts, continuing what is there."""
+    root = sources.repository(revision or ".")
+    subject = sources.read(root, revision, sources.CPU)
     plan = Plan()
     state = _load(path)
     state["plan"] = regression.plan_json(plan)
@@ -51,24 +61,68 @@ def study(path: Path, comparisons: dict[int, int], trials: int, revision: str | 
             _say(f"building the kernels with {percent} % of work planted")
             heads[percent] = build.build(planted.plant(subject, percent), f"head{percent}", workspace)
     data = write_data(workspace)
-    end = None if budget is None else time.monotonic() + budget
-    while (kind := _next(state["runs"], comparisons)) is not None:
+
+    def one(percent: int, label: str) -> dict[str, Any]:
+        return _one(replace(builds, head=heads[percent]), data, workspace, CPU, plan, label, None)
+
+    _measure(path, state, comparisons, CPU, one, end)
+
+
+def study_cuda(path: Path, comparisons: dict[int, int], revision: str | None, end: float | None) -> None:
+    """The same for the CUDA kernels of this machine's GPU; ``UserError`` where there is none."""
+    if (reason := cuda.reason()) is not None:
+        raise UserError(f"--device cuda: {reason}")
+    root = sources.repository(revision or ".")
+    subject = sources.read(root, revision, sources.CUDA)
+    plan = Plan()
+    state = _load(path)
+    state["plan"] = regression.plan_json(plan)
+    workspace = root / check.WORKSPACE
+    data = write_data(workspace, CUDA_TOKENS)
+    with cuda.Server() as server:
+        builds = cuda.build_all(subject, subject, CUDA_KERNELS, workspace, data, server, _say)
+        wanted = {f"head{n}": (planted_cuda.plant(subject, n), f"head{n}") for n in comparisons if n != SAME}
+        slower = cuda.compile_all(wanted, CUDA_KERNELS.cases, workspace, data, server, _say, CUDA_KERNELS.device)
+
+        def one(percent: int, label: str) -> dict[str, Any]:
+            sides = replace(builds, head=slower[f"head{percent}"]) if percent != SAME else builds
+            return _one(sides, data, workspace, CUDA_KERNELS, plan, label, server)
+
+        _measure(path, state, comparisons, CUDA_KERNELS, one, end)
+
+
+def _measure(
+    path: Path, state: dict[str, Any], comparisons: dict[int, int], suite: Suite, one: One, end: float | None
+) -> None:
+    """Runs of all kinds in turn, each stored when it ends, until there are enough or ``end`` has come."""
+    while (kind := _next(of_device(state["runs"], suite.device), comparisons)) is not None:
         if end is not None and time.monotonic() > end:
             _say("the time budget ends; the same command continues")
-            break
+            return
         number = len(state["runs"])
-        state["runs"].append(_one(replace(builds, head=heads[kind]), data, workspace, kind, plan, number))
+        state["runs"].append({"planted": kind, "device": suite.device, **one(kind, f"calibration {number}")})
         _store(path, state)
         last = state["runs"][-1]
         _say(f"run {number}: {kind} % planted: {last['answer']}, {last['blocks']} blocks, {last['seconds']:.0f} s")
 
 
-def _one(builds: Builds, data: Path, workspace: Path, percent: int, plan: Plan, number: int) -> dict[str, Any]:
+def of_device(runs: Sequence[dict[str, Any]], device: str) -> list[dict[str, Any]]:
+    """The runs of one device; those from before there were two are of the CPU."""
+    return [item for item in runs if item.get("device", CPU.device) == device]
+
+
+def _one(
+    builds: Builds,
+    data: Path,
+    workspace: Path,
+    suite: Suite,
+    plan: Plan,
+    label: str,
+    work: Callable[[Request], Answer] | None,
+) -> dict[str, Any]:
     began = time.monotonic()
-    label = f"calibration {number}"
-    outcome = run.compare(builds, data, workspace / "journals", plan=plan, label=label)
+    outcome = run.compare(builds, data, workspace / "journals", suite=suite, plan=plan, label=label, work=work)
     return {
-        "planted": percent,
         "answer": outcome.answer,
         "cases": outcome.cases,
         "ratios": {name: round(found.ratio, 4) for name, found in outcome.bounds.items()},
@@ -119,24 +173,21 @@ def _say(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run or continue the study, then write its tables; the exit status."""
-    from fffbench.cli.options import parse_duration
-    from fffbench.measure import fingerprint
     from fffbench.regress import calibrated
 
     parser = argparse.ArgumentParser(prog="python -m fffbench.regress.calibrate", description=__doc__.split("\n")[0])
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of results")
-    parser.add_argument("--revision", help="whose kernels (default: the working tree)")
+    parser.add_argument("--revision", help="whose kernels (default: the working tree; for asv its commit)")
+    parser.add_argument("--device", choices=tuple(COMPARISONS), default="cpu", help="whose kernels; cuda: no asv")
+    parser.add_argument("--study", choices=STUDIES, action="append", help="only this one; may be given twice")
     parser.add_argument("--budget", help="stop after this time, such as 20m; the same command continues")
     parser.add_argument("--trials", type=int, default=TRIALS, help="of every rule, model and slow-down")
-    parser.add_argument("--scale", type=float, default=1.0, help="times the comparisons (1: 210 and three times 42)")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the numbers of comparisons")
     parser.add_argument("--tables", action="store_true", help="measure nothing; write the tables of what is there")
     given = parser.parse_args(arguments)
     try:
         if not given.tables:
-            path = given.results / CALIBRATION / f"{fingerprint.machine_id(fingerprint.stable())}.json"
-            comparisons = {percent: max(len(SUITE), round(n * given.scale)) for percent, n in COMPARISONS.items()}
-            budget = parse_duration(given.budget) if given.budget else None
-            study(path, comparisons, given.trials, given.revision, budget)
+            _studies(given)
         for changed in calibrated.write(given.results.resolve().parent, given.results / CALIBRATION):
             _say(f"wrote {changed}")
     except (UserError, OSError) as error:
@@ -146,6 +197,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("interrupted; finished runs are kept, and the same command continues")
         return 130
     return 0
+
+
+def _studies(given: argparse.Namespace) -> None:
+    from fffbench.cli.options import parse_duration
+    from fffbench.measure import fingerprint, lock
+
+    end = time.monotonic() + parse_duration(given.budget) if given.budget else None
+    folder = given.results / CALIBRATION
+    name = f"{fingerprint.machine_id(fingerprint.stable())}.json"
+    suite = CUDA_KERNELS if given.device == CUDA.device else CPU
+    wanted = COMPARISONS[given.device]
+    comparisons = {percent: max(len(suite.cases), round(n * given.scale)) for percent, n in wanted.items()}
+    studies = given.study or STUDIES
+    if REGRESS in studies:
+        with lock.machine("fffbench calibrate"):
+            if suite is CPU:
+                study(folder / name, comparisons, given.trials, given.revision, end)
+            else:
+                study_cuda(folder / name, comparisons, given.revision, end)
+    if ASV in studies and suite is CPU:  # asv takes the machine's lock itself, for every pair
+        pairs = {percent: max(1, round(n * given.scale)) for percent, n in asv_rates.PAIRS.items()}
+        workspace = sources.repository() / check.WORKSPACE / "asv"
+        asv_rates.study(folder / ASV / name, workspace, given.revision or "HEAD", pairs, end, _say)
 
 
 if __name__ == "__main__":

@@ -10,33 +10,38 @@ from typing import Any
 
 from scipy.stats import beta
 
+from fffbench.analysis.history import history
 from fffbench.analysis.regression import NONE, REGRESSION
 from fffbench.errors import UserError
+from fffbench.regress import asv_rates
 from fffbench.regress.simulate import OURS
+from fffbench.results.asv import read_history
 
+BRANCH = "slowed_branch"  # in the folder of calibrations: what benchmarks/slowed_commit.py keeps
 DOCS, README = "docs/regression.md", "README.md"
 _BLOCK = re.compile(r"(<!-- calibration:begin[^>]*-->\n).*?(<!-- calibration:end -->)", re.DOTALL)
 
 Study = dict[str, Any]
+DEVICES = {"cpu": "", "cuda": ", CUDA kernels"}
 
 
 def write(root: Path, folder: Path) -> list[str]:
     """Write the tables of every study in ``folder`` into the files at ``root`` that exist; those that changed."""
     studies = [_read(path) for path in sorted(folder.glob("*.json"))]
+    with_asv = [asv_rates.load(path) for path in sorted((folder / "asv").glob("*.json"))]
     changed = []
-    for name, text in ((DOCS, full(studies)), (README, short(studies))):
+    for name, text in ((DOCS, full(studies, with_asv, folder / BRANCH)), (README, short(studies, with_asv))):
         path = root / name
         if not path.exists():
             continue
         before = path.read_text(encoding="utf-8")
-        if len(_BLOCK.findall(before)) != 1:
+        found = _BLOCK.findall(before)
+        if len(found) != 1:
             raise UserError(
                 f"{name} needs one pair of lines '<!-- calibration:begin -->' and '<!-- calibration:end -->'"
             )
-        begin, end = _BLOCK.findall(before)[0]
-        found = _BLOCK.search(before)
-        assert found is not None
-        after = before[: found.start()] + begin + text + end + before[found.end() :]
+        begin, end = found[0]
+        after = _BLOCK.sub(lambda _, text=text, begin=begin, end=end: begin + text + end, before)  # type: ignore[misc]
         if after != before:
             path.write_text(after, encoding="utf-8")
             changed.append(name)
@@ -53,24 +58,115 @@ def _read(path: Path) -> Study:
     return found
 
 
-def full(studies: list[Study]) -> str:
-    """Both parts of every study."""
-    if not studies:
-        return "Nothing has been calibrated yet.\n"
-    return "\n".join(part for study in studies for part in (_simulated(study), _measured(study), _by_case(study)))
+def by_device(study: Study) -> list[tuple[str, list[Study]]]:
+    """The runs of a study for each device that has any."""
+    found = [(device, [item for item in study["runs"] if item.get("device", "cpu") == device]) for device in DEVICES]
+    return [(device, runs) for device, runs in found if runs]
 
 
-def short(studies: list[Study]) -> str:
-    """Every rule under the noise model "shared", from the newest simulation, and what the machines measured."""
+def full(studies: list[Study], with_asv: list[Study], branch: Path) -> str:
+    """Everything: simulation, this check as measured, asv as measured, and its history of a slowed branch."""
     if not studies:
         return "Nothing has been calibrated yet.\n"
-    rates = {(rate["rule"], rate["effect"]): rate for rate in studies[-1]["simulation"] if rate["model"] == "shared"}
-    lines = ["| rule (simulated, noise of a shared runner) | a false alarm in the suite | +5 % | +10 % | +20 % |"]
-    lines.append("|---|--:|--:|--:|--:|")
-    for rule in dict.fromkeys(rule for rule, _ in rates):
-        shares = " | ".join(_share(rates[rule, effect]) for effect in (0.0, 0.05, 0.1, 0.2))
-        lines += [f"| {rule} | {shares} |"]
+    parts = [_simulated(study) for study in studies if study["simulation"]]
+    for study in studies:
+        for device, runs in by_device(study):
+            parts += [_measured(f"{study['machine']}{DEVICES[device]}", runs), _by_case(runs)]
+    parts += [_asv(study) for study in with_asv]
+    return "\n".join(parts + ([_branch(branch)] if branch.is_dir() else []))
+
+
+def _branch(folder: Path) -> str:
+    """What the page's history says of the branch that asv measured in ``folder``."""
+    said = json.loads((folder / "branch.json").read_text(encoding="utf-8"))
+    series, note = history(read_history(folder).points)
+    named = [item for item in series if any(step.commit == said["slow"] for step in item.steps)]
+    moved = [item.name for item in series if item.control and item.steps]
+    other = [item.name for item in series for step in item.steps if step.commit != said["slow"]]
+    lines = [
+        "### A slow commit in the middle of a branch",
+        "",
+        (
+            f"`nox -s slowed_commit`, {len(said['commits'])} commits; in number "
+            f"{said['commits'].index(said['slow']) + 1}, `{said['slow'][:8]}`, a kernel does its work twice. "
+            f"{note or 'The page of the history says:'}"
+        ),
+        "",
+        *(f"- `{item.name}`: {item.sentence}." for item in named),
+        f"- other steps: {', '.join(other) or 'none'}; controls that moved: {', '.join(moved) or 'none'}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def short(studies: list[Study], with_asv: list[Study]) -> str:
+    """What was measured of each tool, and how long it takes."""
+    if not studies:
+        return "Nothing has been calibrated yet.\n"
+    lines = ["| rule, measured | false alarms | runs with any | +10 % found | +20 % found |", "|---|--:|--:|--:|--:|"]
+    for study in studies:
+        for device, runs in by_device(study):
+            cells = [
+                _of(*_alarms(runs, 0)),
+                _of(*_runs_alarmed(runs)),
+                _of(*_alarms(runs, 10)),
+                _of(*_alarms(runs, 20)),
+            ]
+            lines.append(f"| `fffbench regress`, {study['machine']}{DEVICES[device]} | {' | '.join(cells)} |")
+    for study in with_asv:
+        rates = {(r.rule, r.factor, r.planted): r for r in asv_rates.rates(study["pairs"])}
+        for rule, factor in dict.fromkeys((rule, factor) for rule, factor, _ in rates):
+            same, ten, twenty = (rates.get((rule, factor, percent)) for percent in (0, 10, 20))
+            cells = [
+                _of(same.alarms, same.comparisons) if same else "",
+                _of(same.suites_alarmed, same.suites) if same else "",
+                *(_of(rate.alarms, rate.comparisons) if rate else "" for rate in (ten, twenty)),
+            ]
+            lines.append(f"| `{rule} --factor {factor:g}`, {study['machine']} | {' | '.join(cells)} |")
     lines += ["", *(_sentence(study) for study in studies)]
+    return "\n".join(lines) + "\n"
+
+
+def _alarms(runs: list[Study], percent: int) -> tuple[int, int]:
+    total, slower, _ = counts(runs, percent)
+    return slower, total
+
+
+def _runs_alarmed(runs: list[Study]) -> tuple[int, int]:
+    """Runs with nothing planted that called any case slower, and all such runs."""
+    same = [item for item in runs if item["planted"] == 0]
+    return sum(REGRESSION in item["cases"].values() for item in same), len(same)
+
+
+def _of(count: int, total: int) -> str:
+    return f"{count} of {total} ({100 * count / total:.0f} %)" if total else ""
+
+
+def _asv(study: Study) -> str:
+    """The rules of asv on the pairs of one machine."""
+    pairs = study["pairs"]
+    seconds = [pair["seconds"] for pair in pairs]
+    same = [pair for pair in pairs if pair["planted"] == asv_rates.SAME]
+    lines = [
+        f"### asv, measured on {study['machine']}",
+        "",
+        (
+            f"{len(pairs)} runs of `asv continuous` over the {len(pairs[0]['base'])} C++ kernels of the asv suite, "
+            f"{median(seconds):.0f} s each once built; asv called {sum(pair['regression'] for pair in same)} of the "
+            f"{len(same)} with nothing planted a regression. Below those are judged both ways, and `asv compare` "
+            "judges bases and heads of different runs, all combinations of them: such comparisons are not independent."
+        ),
+        "",
+        "| rule | factor | planted | slower, by benchmark | 95 % interval | suites with any |",
+        "|---|--:|--:|--:|---|--:|",
+    ]
+    for rate in asv_rates.rates(pairs):
+        independent = rate.rule == asv_rates.CONTINUOUS and rate.planted
+        low, high = interval(rate.alarms, rate.comparisons)
+        bounds = f"{_percent(low)} to {_percent(high)}" if independent else ""
+        lines.append(
+            f"| {rate.rule} | {rate.factor:g} | {f'+{rate.planted} %' if rate.planted else 'nothing'} | "
+            f"{_of(rate.alarms, rate.comparisons)} | {bounds} | {_of(rate.suites_alarmed, rate.suites)} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -112,54 +208,64 @@ def interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, f
     return low, high
 
 
-def _measured(study: Study) -> str:
+def _measured(title: str, runs: list[Study]) -> str:
     lines = [
-        f"### Measured on {study['machine']}",
+        f"### Measured on {title}",
         "",
-        "| planted | comparisons | regression | 95 % interval | none | inconclusive | runs | control failed | s |",
-        "|--:|--:|--:|---|--:|--:|--:|--:|---|",
+        (
+            "| planted | head / base | comparisons | regression | 95 % interval | none | inconclusive | runs "
+            "| control failed | s |"
+        ),
+        "|--:|--:|--:|--:|---|--:|--:|--:|--:|---|",
     ]
-    for percent in sorted({item["planted"] for item in study["runs"]}):
-        runs = [item for item in study["runs"] if item["planted"] == percent]
-        total, slower, none = counts(study["runs"], percent)
+    for percent in sorted({item["planted"] for item in runs}):
+        these = [item for item in runs if item["planted"] == percent]
+        total, slower, none = counts(runs, percent)
         low, high = interval(slower, total)
-        failed = sum(not all(item["controls"].values()) for item in runs)
-        seconds = [item["seconds"] for item in runs]
+        failed = sum(not all(item["controls"].values()) for item in these)
+        seconds = [item["seconds"] for item in these]
+        ratio = median(value for item in these for value in item["ratios"].values())
         what = f"+{percent} %" if percent else "nothing: two builds of the same sources"
         lines.append(
-            f"| {what} | {total} | {slower} | {_percent(low)} to {_percent(high)} | {none} | {total - slower - none} | "
-            f"{len(runs)} | {failed} | {median(seconds):.0f}, at most {max(seconds):.0f} |"
+            f"| {what} | {ratio:.3f} | {total} | {slower} | {_percent(low)} to {_percent(high)} | {none} "
+            f"| {total - slower - none} | {len(these)} | {failed} | {median(seconds):.0f}, at most {max(seconds):.0f} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def _by_case(study: Study) -> str:
+def _by_case(runs: list[Study]) -> str:
+    percents = sorted({item["planted"] for item in runs} - {0})
+    shown = ", ".join(f"+{percent}" for percent in percents)
     lines = [
-        "| kernel | standard deviation of a block | regressions with nothing planted | found at +5, +10, +20 % |",
-        "|---|--:|--:|---|",
+        (
+            f"| kernel | standard deviation of a block | regressions with nothing planted | found at {shown} % "
+            "| head / base there |"
+        ),
+        "|---|--:|--:|---|---|",
     ]
-    percents = sorted({item["planted"] for item in study["runs"]})
-    for case in dict.fromkeys(case for item in study["runs"] for case in item["cases"]):
+    for case in dict.fromkeys(case for item in runs for case in item["cases"]):
         found = {}
-        for percent in percents:
-            answers = [item["cases"].get(case) for item in study["runs"] if item["planted"] == percent]
+        for percent in (0, *percents):
+            answers = [item["cases"].get(case) for item in runs if item["planted"] == percent]
             found[percent] = f"{answers.count(REGRESSION)} of {len(answers)}"
-        spread = median(item["spread"][case] for item in study["runs"] if case in item["spread"])
-        others = ", ".join(found[percent] for percent in percents if percent)
-        lines.append(f"| {case} | {_percent(spread)} | {found.get(0, '')} | {others} |")
+        spread = median(item["spread"][case] for item in runs if case in item["spread"])
+        ratios = [
+            median(item["ratios"][case] for item in runs if item["planted"] == percent and case in item["ratios"])
+            for percent in percents
+        ]
+        lines.append(
+            f"| {case} | {_percent(spread)} | {found[0]} | {', '.join(found[percent] for percent in percents)} "
+            f"| {', '.join(f'{ratio:.3f}' for ratio in ratios)} |"
+        )
     return "\n".join(lines) + "\n"
 
 
 def _sentence(study: Study) -> str:
     parts = []
-    for percent in sorted({item["planted"] for item in study["runs"]}):
-        total, slower, _ = counts(study["runs"], percent)
-        if percent == 0:
-            parts.append(f"{slower} false alarms in {total} comparisons of two builds of the same sources")
-        else:
-            parts.append(f"{slower} of {total} planted slow-downs of {percent} % found")
-    seconds = [item["seconds"] for item in study["runs"]]
-    length = (
-        f"; a run takes {median(seconds):.0f} s once built, the longest took {max(seconds):.0f} s" if seconds else ""
-    )
-    return f"`fffbench regress` measured on {study['machine']}: {', '.join(parts) or 'nothing yet'}{length}."
+    for device, runs in by_device(study):
+        seconds = [item["seconds"] for item in runs]
+        parts.append(
+            f"A run of `fffbench regress` on {study['machine']}{DEVICES[device]} takes {median(seconds):.0f} s once "
+            f"built; the longest took {max(seconds):.0f} s."
+        )
+    return " ".join(parts)

@@ -53,6 +53,25 @@ def test_a_lone_outlier_is_not_a_step(tmp_path, height, place):
     assert of(tmp_path, noisy(levels)).steps == ()
 
 
+def test_a_slow_commit_that_the_next_one_mends_is_named_as_standing_alone(tmp_path):
+    series = of(tmp_path, noisy([1, 1, 1, 1.5, 1, 1, 1], noise=0.01))
+    assert series.steps == ()
+    ((commit, ratio),) = series.alone
+    assert commit == COMMITS[3]
+    assert ratio == pytest.approx(1.5, rel=0.05)
+    assert f"slower at {COMMITS[3][:8]} alone" in series.sentence
+
+
+def test_noise_alone_names_few_commits(tmp_path):
+    found = [of(tmp_path / str(seed), noisy([1] * 30, seed, 0.05)).alone for seed in range(20)]
+    assert sum(map(bool, found)) <= 1
+
+
+def test_two_noisy_commits_before_a_step_are_one_level(tmp_path):
+    (step,) = of(tmp_path, [1.0, 1.13, 1.61, 1.62, 1.6]).steps
+    assert step.commit == COMMITS[2]
+
+
 def test_a_newest_commit_off_its_level_is_named_but_no_step_yet(tmp_path):
     series = of(tmp_path, [1.0, 1.01, 1.8])
     assert series.steps == ()
