@@ -250,12 +250,12 @@ def _by_case(runs: list[Study]) -> str:
             found[percent] = f"{answers.count(REGRESSION)} of {len(answers)}"
         spread = median(item["spread"][case] for item in runs if case in item["spread"])
         ratios = [
-            median(item["ratios"][case] for item in runs if item["planted"] == percent and case in item["ratios"])
+            [item["ratios"][case] for item in runs if item["planted"] == percent and case in item["ratios"]]
             for percent in percents
         ]
         lines.append(
             f"| {case} | {_percent(spread)} | {found[0]} | {', '.join(found[percent] for percent in percents)} "
-            f"| {', '.join(f'{ratio:.3f}' for ratio in ratios)} |"
+            f"| {', '.join(f'{median(these):.3f}' if these else '' for these in ratios)} |"
         )
     return "\n".join(lines) + "\n"
 
