@@ -55,6 +55,44 @@ def test_a_revision_without_kernels_is_refused(checkout):
         sources.read_revision(checkout, "HEAD")
 
 
+def test_a_folder_of_sources_is_a_revision_called_by_its_own_name(checkout, tmp_path):
+    exported = tmp_path / "old"
+    subprocess.run(["git", "worktree", "add", "-q", "--detach", str(exported)], cwd=checkout, check=True)
+    found = sources.read(checkout, str(exported))
+    assert found.files == sources.read_revision(checkout, "HEAD").files
+    assert found.shown == "old"
+
+
+def test_what_git_knows_by_a_name_comes_before_a_folder_of_that_name(checkout, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "branch", "old"], cwd=checkout, check=True)
+    (tmp_path / "old").mkdir()
+    assert sources.read(checkout, "old").commit
+
+
+def test_a_folder_without_kernels_is_refused(checkout, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="folder 'empty' has no kernels"):
+        sources.read(checkout, str(tmp_path / "empty"))
+
+
+def test_where_no_git_is_folders_can_be_compared(checkout, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no git in it
+    monkeypatch.chdir(checkout)
+    assert sources.repository(".") == checkout
+    with pytest.raises(UserError, match="folders of sources"):
+        sources.repository("main")
+    assert sources.read(checkout, ".").files == sources.read(checkout, None).files
+
+
+def test_the_cuda_side_has_its_own_deciding_sources(checkout):
+    with pytest.raises(UserError, match="no kernels"):
+        sources.read_revision(checkout, "HEAD", sources.CUDA)
+    assert sources.CUDA.holds("fffbench/implementations/cuda/path.cu")
+    assert not sources.CUDA.holds("fffbench/implementations/cpu/call.cpp")
+    assert not sources.CUDA.holds("fffbench/report/html.py")
+
+
 def test_both_layers_are_planted_and_the_rest_is_left_alone(checkout):
     revision = sources.read_working_tree(checkout)
     text = dict(planted.plant(revision, 10).files)[planted.BINDINGS].decode()
