@@ -3,8 +3,10 @@
 No GPU here: the whole path (server, forks, each revision's package, turns) runs on the CPU with a torch layer.
 """
 
+import contextlib
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 
 import fffbench
 from fffbench.errors import UserError
-from fffbench.regress import cuda, run, sources, suite
+from fffbench.regress import cuda, run, sources, suite, torch_worker, worker
 from fffbench.regress.build import BuildError
 from fffbench.regress.suite import Case, Suite
 
@@ -134,3 +136,94 @@ def test_the_drawn_data_serve_both_dtypes(tmp_path):
 def test_a_request_is_plain_json(base, tmp_path):
     made = run.Builds(*(tmp_path / name for name in "abcd"))
     json.dumps(run._request(SMALL, made, tmp_path, [(LINEAR, ("base", "head"))], 0))
+
+
+class Gpu:
+    """Stands in for torch.cuda: time passes by the calls that a graph holds, a millisecond each."""
+
+    def __init__(self):
+        self.now, self.recording, self.launched = 0.0, None, []
+
+    def launch(self, name):
+        (self.launched if self.recording is None else self.recording).append(name)
+
+    def capture(self, held, stream):
+        assert stream is not None
+        return contextlib.closing(Recording(self, held))
+
+    def install(self, monkeypatch):
+        gpu = self
+
+        class Stream:
+            def wait_stream(self, _other):
+                pass
+
+        class Event:
+            def __init__(self, *, enable_timing):
+                assert enable_timing
+
+            def record(self):
+                self.at = gpu.now
+
+            def elapsed_time(self, later):
+                return later.at - self.at
+
+        class Graph(list):
+            replays = 0
+
+            def replay(self):
+                self.replays += 1
+                gpu.now += len(self)
+
+        for name, value in {
+            "Stream": Stream,
+            "Event": Event,
+            "CUDAGraph": Graph,
+            "graph": self.capture,
+            "stream": lambda _: contextlib.nullcontext(),
+            "current_stream": Stream,
+            "synchronize": lambda: None,
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+
+
+class Recording:
+    def __init__(self, gpu, held):
+        self.gpu = gpu
+        gpu.recording = held
+
+    def close(self):
+        self.gpu.recording = None
+
+
+def test_a_turn_on_a_gpu_is_one_graph_of_the_calls_in_rotation_timed_at_its_second_replay(monkeypatch):
+    gpu = Gpu()
+    gpu.install(monkeypatch)
+    turns = torch_worker.Graphs([partial(gpu.launch, "a"), partial(gpu.launch, "b")])
+    assert gpu.launched == ["a", "b"]  # warmed up, outside any graph
+    assert turns.run(5) == pytest.approx(5e-3)
+    (graph,) = turns._graphs.values()
+    assert list(graph) == ["a", "b", "a", "b", "a"]
+    assert graph.replays == 2
+    assert turns.run(5) == pytest.approx(5e-3)
+    assert (len(turns._graphs), graph.replays) == (1, 4)  # captured once
+
+
+class Clocked:
+    """Stands in for a child: its calls take the seconds given, by a clock that all children share."""
+
+    def __init__(self, seconds, log):
+        self.seconds, self.log = seconds, log
+
+    def turn(self, _index, count):
+        self.log.append(self)
+        return count * self.seconds
+
+
+def test_turns_go_a_b_b_a_then_b_a_a_b_without_leads_and_give_the_true_ratio():
+    log = []
+    base, head = Clocked(1e-4, log), Clocked(1.1e-4, log)
+    times = worker.take_turns([base, head], 0, seconds=0.0, lead_seconds=0.0)
+    order = "".join("a" if child is base else "b" for child in log)
+    assert order.endswith("abba" + "baab" + "abba")
+    assert np.median(times[1]) / np.median(times[0]) == pytest.approx(1.1)
