@@ -62,6 +62,8 @@ def demonstrate(clone: Path, bench: str, keep: Path | None) -> int:
         keep_results(clone, keep, commits, slow)
     compared = ratios(asv(clone, "compare", before, slow))
     listed = published(clone)
+    page = page_of(clone)
+    # last: it measures two of the commits anew
     judged = asv(clone, "continuous", "--bench", "time_pass..fff_cpu", before, slow, allowed=(0, 1))
     slower = {name: ratio for name, ratio in compared.items() if ratio >= LEAST}
     findings = {
@@ -71,7 +73,7 @@ def demonstrate(clone: Path, bench: str, keep: Path | None) -> int:
         and not any("Control" in name for name in slower),
         f"asv publish lists {slow[:8]}: {listed.get(slow)}": any("fff_cpu" in name for name in listed.get(slow, ())),
         "asv continuous calls it a regression": "PERFORMANCE DECREASED" in judged,
-        f"the page's history says slower from {slow[:8]} on": on_page(page_of(clone), slow),
+        f"the page's history says slower from {slow[:8]} on": on_page(page, slow),
     }
     for what, holds in findings.items():
         print(f"{'yes' if holds else 'NO '}  {what}", flush=True)
