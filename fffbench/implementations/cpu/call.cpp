@@ -92,7 +92,7 @@ FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& s
     });
     workspace_.allocate();
     place([this]<class T>(std::size_t count) { return workspace_.take<T>(count); });
-    if (two_phases) items_.reserve(buckets + batch / CHUNK + 1);
+    if (two_phases) items_.reserve(buckets + batch / static_cast<std::size_t>(plan_.item) + 1);
     reserve_threads(plan_.workers);
 }
 
@@ -177,11 +177,15 @@ void FffCall::run_two_phases(const Job& job) {
     for (std::int64_t t = 0; t < job.batch; ++t) ++counts_[job.subtree[t] - first_node + 1];
     items_.clear();
     for (std::int64_t b = 0; b < buckets; ++b) {
-        for (std::int64_t at = 0; at < counts_[b + 1]; at += CHUNK)
+        for (std::int64_t at = 0; at < counts_[b + 1]; at += plan_.item)
             items_.push_back({first_node + static_cast<std::int32_t>(b), counts_[b] + at,
-                              static_cast<int>(std::min<std::int64_t>(CHUNK, counts_[b + 1] - at))});
+                              static_cast<int>(std::min<std::int64_t>(plan_.item, counts_[b + 1] - at))});
         counts_[b + 1] += counts_[b];
     }
+    if (plan_.workers > 1)  // a large item that comes last would keep one worker busy alone
+        std::ranges::sort(items_, [](const BucketItem& a, const BucketItem& b) {
+            return a.count != b.count ? a.count > b.count : a.begin < b.begin;
+        });
     for (std::int64_t t = 0; t < job.batch; ++t)
         job.order[counts_[job.subtree[t] - first_node]++] = static_cast<std::int32_t>(t);
 

@@ -22,6 +22,11 @@ constexpr std::int64_t STREAM_BYTES = 4 << 20;
 constexpr std::int64_t BUCKET_TOKENS = 96;
 constexpr std::int64_t BUCKET_TOKENS_SHALLOW = 16;
 
+// Work items a worker should have of each phase: their sizes differ and none can be shared. On 16 cores at batch 16384,
+// blocks and items of 128 tokens instead of 256 and 512, the largest items first, take 1.5 ms instead of 2.1.
+constexpr std::int64_t ITEMS_PER_WORKER = 8;
+constexpr std::int64_t SMALLEST_ITEM = 64;  // fewer tokens do not pay for a subtree's weights
+
 std::int64_t bucket_tokens(int levels) {
     const std::int64_t leaves = std::int64_t{1} << (levels - 1);
     return std::clamp(leaves / 16, BUCKET_TOKENS_SHALLOW, BUCKET_TOKENS);
@@ -71,9 +76,14 @@ Plan make_plan(std::int64_t batch, std::int64_t d, std::int64_t trees, int level
     // a block of tokens fills three eighths of the second-level cache: 128 tokens at d = 768 in 1 MiB
     const std::int64_t fits = std::clamp<std::int64_t>(l2_bytes() * 3 / 8 / row_bytes / 16 * 16, 16, CHUNK);
     const std::int64_t share = (batch + plan.workers - 1) / plan.workers;
+    const std::int64_t even = plan.workers == 1 ? CHUNK : std::max(share / ITEMS_PER_WORKER / 16 * 16, SMALLEST_ITEM);
+    plan.item = std::min<std::int64_t>(even, CHUNK);
     plan.block = std::clamp<std::int64_t>(share, 1, fits);
     const int top = top_levels_that_fit(row_bytes);
-    if (trees == 1 && levels > top + 1 && share > fits) plan.top_levels = top;
+    if (trees == 1 && levels > top + 1 && share > fits) {
+        plan.top_levels = top;
+        plan.block = std::min(plan.block, even);
+    }
     return plan;
 }
 

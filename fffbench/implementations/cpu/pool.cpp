@@ -13,9 +13,10 @@
 namespace fffbench {
 namespace {
 
-// How long an idle worker watches for work before it sleeps: longer than the gap between the phases of a call, short
-// enough to leave the core to others. Waking a sleeper costs 5 to 50 us.
-constexpr std::chrono::microseconds SPIN{50};
+// How long an idle worker watches for work before it sleeps: longer than it waits for the slowest of 16 at the end of a
+// phase (50 us was not enough and cost 0.1 to 0.25 ms of 2 ms a call), and still less than OpenMP's workers watch.
+// Waking a sleeper costs 5 to 50 us.
+constexpr std::chrono::microseconds SPIN{1000};
 constexpr int SPIN_BATCH = 32;  // pauses between two looks at the clock
 
 inline void pause_cpu() {
