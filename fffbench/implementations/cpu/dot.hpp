@@ -14,8 +14,8 @@ constexpr int FAR = 2;
 // TOKENS x ROWS dot products at once: TOKENS + ROWS loads feed TOKENS * ROWS fused multiply-adds. Every product has
 // one accumulator, so a token's logit does not depend on which tokens share the pass. `far` are rows that will be
 // wanted later: their lines are fetched into the second-level cache at the pace of the multiply-adds.
-template <class T, int TOKENS, int ROWS, int AHEAD = FAR>
-inline void dots(const T* const* x, const T* const* w, std::int64_t d, float (*out)[ROWS],
+template <class T, int TOKENS, int ROWS, int AHEAD = FAR, int STRIDE>
+inline void dots(const T* const* x, const T* const* w, std::int64_t d, float (*out)[STRIDE],
                  const T* const* far) {
     using D = Dot<T>;
     Simd::V sum[TOKENS][ROWS];
@@ -39,7 +39,9 @@ inline void dots(const T* const* x, const T* const* w, std::int64_t d, float (*o
             UNROLL for (int r = 0; r < ROWS; ++r) sum[t][r] = D::mad(v, row[r], sum[t][r]);
         }
     }
-    if constexpr (TOKENS == 4) {
+    if constexpr (TOKENS == 4 && ROWS == 3 && STRIDE == 4) {
+        Simd::sum4x3(sum, out[0]);
+    } else if constexpr (TOKENS == 4) {
         UNROLL for (int r = 0; r < ROWS; ++r) {
             float of_row[4];
             Simd::sum4(sum[0][r], sum[1][r], sum[2][r], sum[3][r], of_row);

@@ -45,6 +45,10 @@ struct Simd {
         const __m128 ab = _mm_hadd_ps(halves(a), halves(b)), cd = _mm_hadd_ps(halves(c), halves(d));
         _mm_storeu_ps(out, _mm_hadd_ps(ab, cd));
     }
+    // The sums of 4 x 3 vectors, likewise; every fourth float of `out` is left over.
+    static void sum4x3(const V (*v)[3], float* out) {
+        for (int t = 0; t < 4; ++t) sum4(v[t][0], v[t][1], v[t][2], v[t][2], out + 4 * t);
+    }
     static __m128 halves(V a) { return _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)); }
 
     static __m256i lanes(int n) {

@@ -47,6 +47,20 @@ struct Simd {
         all = _mm512_add_ps(all, _mm512_permute_ps(all, 0x4e));
         _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, all)));
     }
+    // The sums of 4 x 3 vectors, each added up in the same order as sum() does; out[4 * t + 3] is of no use.
+    static void sum4x3(const V (*v)[3], float* out) {
+        V all[3];  // the sums of 128-bit quarters, a quarter for each of four vectors
+        for (int r = 0; r < 3; ++r) {
+            const V ab = _mm512_add_ps(_mm512_shuffle_f32x4(v[0][r], v[1][r], 0x44),
+                                       _mm512_shuffle_f32x4(v[0][r], v[1][r], 0xee));
+            const V cd = _mm512_add_ps(_mm512_shuffle_f32x4(v[2][r], v[3][r], 0x44),
+                                       _mm512_shuffle_f32x4(v[2][r], v[3][r], 0xee));
+            all[r] = _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
+        }
+        const V lo = _mm512_add_ps(_mm512_shuffle_ps(all[0], all[1], 0x88), _mm512_shuffle_ps(all[0], all[1], 0xdd));
+        const V hi = _mm512_add_ps(all[2], _mm512_permute_ps(all[2], 0xb1));
+        _mm512_storeu_ps(out, _mm512_add_ps(_mm512_shuffle_ps(lo, hi, 0x08), _mm512_shuffle_ps(lo, hi, 0xad)));
+    }
 
     static __mmask16 lanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
     static V load(const float* p) { return _mm512_loadu_ps(p); }

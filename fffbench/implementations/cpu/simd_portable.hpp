@@ -38,6 +38,10 @@ struct Simd {
     static void sum4(V a, V b, V c, V d, float* out) {
         out[0] = sum(a), out[1] = sum(b), out[2] = sum(c), out[3] = sum(d);
     }
+    static void sum4x3(const V (*v)[3], float* out) {
+        for (int t = 0; t < 4; ++t)
+            for (int r = 0; r < 3; ++r) out[4 * t + r] = sum(v[t][r]);
+    }
 
     template <class E>
     static V load(const E* p, int n) {
