@@ -82,7 +82,7 @@ class ClaimRow:
     decides: bool  # whether the verdict rests on it; others are shown beside it
     command: str  # measures its cells; empty where no command line can name them
     difference: str  # what makes the two sets of conditions differ, factor by factor
-    lacking: str  # of an undecided verdict: why, and which command decides it
+    lacking: str  # why the verdict is undecided or not-measured, without the command that is part of the reason
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
@@ -119,8 +119,13 @@ def judge(claim: Claim, rows: Sequence[Speedup], results: Results, ladders: Sequ
     answered = [row for row in found if row.verdict != NOT_MEASURED]
     if answered:
         return answered
-    reason = deciding.why_not_measured(claim, results)
-    return [_row(claim, name, None, NOT_MEASURED, reason) for name in ("published", "fair") if name in claim.conditions]
+    lacking = deciding.why_not_measured(claim, results)
+    reason = f"{lacking} {deciding.advice(claim)}".strip()
+    return [
+        _row(claim, name, None, NOT_MEASURED, reason, lacking=lacking)
+        for name in ("published", "fair")
+        if name in claim.conditions
+    ]
 
 
 def _count(claim: Claim) -> ClaimRow:
@@ -227,7 +232,7 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup], results: Results, ladders
     beside = _at_equal_threads(claim, rows, chosen["fair"])
     both = difference(claim, chosen.get("published", []), [*chosen["fair"], *beside], ladders)
     lacking = deciding.lacking(claim, fair, published, results) if verdict == UNDECIDED else ""
-    reason = f"{reason} {lacking}".strip()
+    reason = " ".join(filter(None, (reason, lacking, deciding.advice(claim) if lacking else "")))
     found: list[ClaimRow] = []
     for name in ("published", "fair"):
         answers: list[Speedup | None] = []

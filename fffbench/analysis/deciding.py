@@ -17,7 +17,7 @@ DEVICE_NAMES = {"cpu": "CPU", "cuda": "CUDA"}
 
 
 def lacking(claim: Claim, fair: Speedup | None, published: Speedup | None, results: Results) -> str:
-    """Why neither set of conditions decides ``claim``, in processes measured, and the command that decides it."""
+    """Why neither set of conditions decides ``claim``, in processes measured."""
     processes = {record.id: len(record.info.processes) for record in results.records}
     said, steady = [], []
     for name, row in (("fair", fair), ("published", published)):
@@ -31,14 +31,16 @@ def lacking(claim: Claim, fair: Speedup | None, published: Speedup | None, resul
             )
         else:
             steady.append(name)
-    measure = f"`{command(claim)}` measures {FULL_PROCESSES} of each" if command(claim) else ""
     if not said:
         measured = [name for name, row in (("fair", fair), ("published", published)) if row is not None]
-        absent = [name for name in claim.conditions if name not in measured]
-        said = [f"the {name} conditions were not measured" for name in absent]
+        said = [f"the {name} conditions were not measured" for name in claim.conditions if name not in measured]
         said = said or [f"the interval under {' and '.join(steady)} conditions reaches beyond both ends of the band"]
-        measure = f"`{command(claim)}` measures them" if absent and command(claim) else measure
-    return f"Undecided: {'; '.join(said)}{'; ' + measure if measure else ''}."
+    return f"Undecided: {'; '.join(said)}."
+
+
+def advice(claim: Claim) -> str:
+    """The sentence with the command that would measure what is lacking, six processes of each cell."""
+    return f"`{command(claim)}` measures {FULL_PROCESSES} processes of each." if command(claim) else ""
 
 
 def _counted(processes: int) -> str:
@@ -119,11 +121,10 @@ def why_not_measured(claim: Claim, results: Results) -> str:
             and item.family != "dense"
         ):
             return f"Not measured: {item.cell.implementation} was skipped on {item.machine} ({item.reason})."
-    measure = f" `{command(claim)}` measures it." if command(claim) else ""
     devices = {record.cell.workload.device for record in results.records}
     if not devices.intersection(want.devices):
         needed = " or ".join(DEVICE_NAMES[device] for device in want.devices)
-        return f"Not measured: there are no {needed} results yet.{measure}"
+        return f"Not measured: there are no {needed} results yet."
     assert claim.subject is not None
     names = " or ".join(claim.subject.implementations) or f"an implementation of family {claim.subject.family}"
-    return f"Not measured: no result has {names} beside its baseline at this shape, batch and dtype.{measure}"
+    return f"Not measured: no result has {names} beside its baseline at this shape, batch and dtype."

@@ -48,6 +48,7 @@ def claim_views(analysis: Analysis, ladders: Sequence[LadderView], samples: Mapp
                     published=_measured(items, "published", analysis),
                     fair=_measured(items, "fair", analysis),
                     reason=_reason(items),
+                    difference=items[0].difference,
                 )
             )
         found.append(
@@ -81,7 +82,7 @@ def claims_table(views: Sequence[ClaimView]) -> Table | None:
                     Cell(view.statement, view.confidence),
                     Cell(f"{finding.icon} {finding.verdict}", finding.machine, badge=finding.verdict),
                     Cell(reason, words=True) if reason else _first(finding.published),
-                    _first(finding.fair),
+                    Cell() if reason else _first(finding.fair),
                 )
             )
     if not rows:
@@ -91,19 +92,18 @@ def claims_table(views: Sequence[ClaimView]) -> Table | None:
 
 
 def _first(values: Sequence[Cell]) -> Cell:
-    return Cell(values[0].main, values[0].small, values[0].link) if values else Cell()
+    return Cell(values[0].main, values[0].small, values[0].link) if values else Cell("not measured here", words=True)
 
 
 def _reason(rows: Sequence[ClaimRow]) -> str:
     """The reason beside the numbers: where there are some, only what they must reach, for they say the rest."""
     first = rows[0]
     if all(row.measured is None for row in rows) or first.kind != "ratio":
-        return first.reason
+        return first.lacking or first.reason
     low, high = first.band
     missing = [row.conditions for row in rows if row.measured is None]
     unmeasured = f" The {missing[0]} conditions were not measured here." if missing else ""
-    band = f"Counts as reached from {number(low)}x to {number(high)}x."
-    return " ".join(part for part in (band + unmeasured, first.lacking, first.difference) if part)
+    return f"Counts as reached from {number(low)}x to {number(high)}x.{unmeasured} {first.lacking}".strip()
 
 
 def _place(results: Results, machine: str | None, device: str | None) -> str:

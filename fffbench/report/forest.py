@@ -16,6 +16,7 @@ from fffbench.report.view import Figure
 from fffbench.units import number, ratio
 
 WIDE, NARROW = 9.4, 4.6  # inches; the narrow one is 331 px wide and fits a phone unscaled
+MANY = 14  # lines from which on the chart is drawn closer: a claim's name once, its machines beneath it
 Place = tuple[str, str]  # machine and device
 Line = tuple[str, str | None, str | None]  # a claim's id, and the machine and device that answer it, or None
 
@@ -68,26 +69,35 @@ def draw(
 ) -> Markup:
     """The chart with names beside the axis, or (narrow) above each line."""
     short = {row.id: row.short for row in ratios}
-    written = [_line_name(short[claim], (machine, device), names, narrow=narrow) for claim, machine, device in lines]
-    written.reverse()
+    close = len(lines) > MANY and len(names) > 1 and not narrow
+    heights, named = _heights(lines, close=close)
+    inches = 0.68 if narrow else 0.17 if close else 0.4
     said: list[str] = []
     with mpl.rc_context(STYLE):
-        figure, (axes,) = drawing.new(NARROW if narrow else WIDE, 1.3 + (0.62 if narrow else 0.4) * len(lines))
+        figure, (axes,) = drawing.new(NARROW if narrow else WIDE, 1.3 + inches * (heights[0] + 1))
         axes.set_xscale("log")
-        for height, (claim, *place) in enumerate(reversed(lines)):
+        ticks: dict[float, str] = {}
+        for line, height in zip(lines, heights, strict=True):
+            claim, *place = line
             of_line = [row for row in ratios if row.id == claim and place in ([row.machine, row.device], [None, None])]
-            _forest_line(axes, height, of_line, said)
+            _forest_line(axes, height, of_line, said, close=close)
+            written = _line_name(short[claim], (line[1], line[2]), names, narrow=narrow)
             if narrow:
                 left: Any = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 9}
-                axes.annotate(written[height], (0, height + 0.42), **left)
+                axes.annotate(written, (0, height + 0.36), **left)
+            ticks[height] = written if not close else written.split("\n")[-1]
+        if close:
+            ticks |= {height: label(short[claim]) for claim, height in named.items()}
         axes.axvline(1, color=MUTED, linewidth=1)
         axes.axvline(ceiling, color=INK, linewidth=1, linestyle=(0, (4, 2)))
-        top = len(lines) - 0.35
+        top = heights[0] + (1.65 if close else 0.65)
         beside: Any = {"textcoords": "offset points", "va": "bottom", "fontsize": 8.5}
         axes.annotate(f"ceiling {number(ceiling)}x", (ceiling, top), xytext=(-5, 0), ha="right", **beside)
         axes.annotate("1x: as fast as dense", (1, top), xytext=(5, 0), ha="left", color=MUTED, **beside)
-        axes.set_ylim(-0.6, len(lines) - 0.1)
-        axes.set_yticks(range(len(lines)), [""] * len(lines) if narrow else written)
+        axes.set_ylim(-0.8 if close else -0.6, heights[0] + (2 if close else 0.9))
+        axes.set_yticks(list(ticks), [""] * len(ticks) if narrow else list(ticks.values()))
+        for tick, height in zip(axes.get_yticklabels(), ticks, strict=True):
+            tick.set(fontweight="bold" if height in named.values() else "normal", fontsize=8.5 if close else None)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_visible(False)
@@ -98,6 +108,22 @@ def draw(
         return drawing.to_svg(figure, name, said)
 
 
+def _heights(lines: Sequence[Line], *, close: bool) -> tuple[list[float], dict[str, float]]:
+    """Where each line lies, the first on top; if ``close``, also where each claim's name stands above its lines."""
+    if not close:
+        return [float(len(lines) - 1 - index) for index in range(len(lines))], {}
+    claims = list(dict.fromkeys(claim for claim, _, _ in lines))
+    heights, named, level = [], {}, len(lines) + 1.4 * len(claims)
+    for index, (claim, _, _) in enumerate(lines):
+        if index == 0 or lines[index - 1][0] != claim:
+            named[claim] = level - 0.4
+            level -= 1.4
+        heights.append(level)
+        level -= 1
+    bottom = heights[-1]
+    return [height - bottom for height in heights], {claim: height - bottom for claim, height in named.items()}
+
+
 def _line_name(claim: str, place: tuple[str | None, str | None], names: Mapping[Place, str], *, narrow: bool) -> str:
     gap = ", " if narrow else "\n"
     machine, device = place
@@ -106,9 +132,11 @@ def _line_name(claim: str, place: tuple[str | None, str | None], names: Mapping[
     return label(claim) + (f"{gap}{label(names[machine, device])}" if len(names) > 1 else "")
 
 
-def _forest_line(axes: Axes, height: int, rows: Sequence[ClaimRow], said: list[str]) -> None:
+def _forest_line(axes: Axes, height: float, rows: Sequence[ClaimRow], said: list[str], *, close: bool) -> None:
     published = rows[0].published
-    axes.plot(published, height, "D", markerfacecolor="none", markeredgecolor=INK, markersize=8, markeredgewidth=1.3)
+    size = 5 if close else 8
+    axes.plot(published, height, "D", markerfacecolor="none", markeredgecolor=INK, markersize=size, markeredgewidth=1.2)
+    right = max([published, *(row.high or row.measured or 0 for row in rows)])
     words = [f"{rows[0].id}: published {rows[0].published_shown}"]
     for row in rows:
         if row.measured is None:
@@ -120,16 +148,11 @@ def _forest_line(axes: Axes, height: int, rows: Sequence[ClaimRow], said: list[s
             axes.plot([row.low, row.high], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot(row.measured, y, "o", color=colour, markersize=6 if fair else 5)
         if fair:
-            axes.annotate(
-                f"{number(row.measured)}x",
-                (row.measured, y),
-                xytext=(0, -4),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-                fontsize=8.5,
-                color=FFF,
-            )
+            where: Any = {"xytext": (0, -4), "ha": "center", "va": "top", "fontsize": 8.5}
+            if close:
+                where = {"xytext": (6, 0), "ha": "left", "va": "center", "fontsize": 7.5}
+            at = (right, height) if close else (row.measured, y)
+            axes.annotate(f"{number(row.measured)}x", at, textcoords="offset points", color=FFF, **where)
         words.append(
             f"{row.conditions} {ratio(row.measured, row.low, row.high)} on {row.machine} ({row.device}), "
             f"{row.threads} thread{'s' * (row.threads != 1)}"

@@ -51,7 +51,7 @@ def width_by_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | N
                 vmax=limit,
                 annot=table.map(lambda value: "" if np.isnan(value) else f"{number(value)}x"),
                 fmt="",
-                annot_kws={"fontsize": 8},
+                annot_kws={"fontsize": 8, "in_layout": False, "clip_on": False},  # inside anyway
                 cbar=False,
                 linewidths=1,
                 linecolor="none",

@@ -63,6 +63,7 @@ class Finding:
     published: tuple[Cell, ...]
     fair: tuple[Cell, ...]
     reason: str
+    difference: str = ""
 
 
 @dataclass(frozen=True)

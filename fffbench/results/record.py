@@ -11,6 +11,7 @@ process that took them, because the process is the unit of every interval.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -122,7 +123,7 @@ class Record(_Plain):
     cell: Cell
     info: CellInfo
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Unique over all results: run and cell."""
         return f"{self.run}/{self.cell.id}"

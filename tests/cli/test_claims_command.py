@@ -88,6 +88,7 @@ def test_without_any_results_every_ratio_is_not_measured_with_a_reason_and_witho
     for row in rows:
         assert row["verdict"] == "not-measured"
         assert row["reason"].startswith("Not measured: ")
+        assert row["command"] in row["reason"]
         assert (row["records"], row["measured"]) == ([], None)
 
 
@@ -98,7 +99,7 @@ def test_an_undecided_claim_says_how_few_processes_it_rests_on_and_which_command
     assert row["verdict"] == "undecided"
     many = "1 process" if processes == 1 else "2 processes"
     assert f"fff_cpu was measured in {many} and dense_linear in {many}, too few for a 95 % interval" in row["reason"]
-    assert "`fffbench run --preset paper --devices cpu` measures 6 of each" in row["reason"]
+    assert "`fffbench run --preset paper --devices cpu` measures 6 processes of each" in row["reason"]
 
 
 def test_a_figure_about_token_by_token_routines_is_decided_by_the_smaller_batch_where_the_published_one_cannot(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from html.parser import HTMLParser
+from itertools import product
 
 import pytest
 from synthetic import CONTROL, OPTIMISED, STABLE, cell_id, quick_cells, run_json, write_history, write_run
@@ -253,22 +254,97 @@ def test_fewer_devices_follow_from_the_measured_speed_up(results, tmp_path):
     )
 
 
-def test_five_thousand_cells_render_in_ten_seconds_and_five_megabytes(tmp_path):
-    names = ("dense_linear", "dense_padded", "fff_cpu", "fff_two", "cmm_gather_bmm")
-    cells = {
-        cell_id(name, batch=batch, threads=threads, cache=cache): (batch * (1e-4 if name.startswith("dense") else 1e-6))
-        for name in names
-        for batch in range(1, 251)
-        for threads in (1, 2)
-        for cache in ("cold", "hot")
-    }
-    assert len(cells) == 5000
-    write_run(tmp_path / "results", cells=cells)
-    loaded = load(tmp_path / "results")
+WRONG_ON_PURPOSE = {"error": 1.0, "tolerance": 1e-6, "tokens": 9, "diverged": 0, "diverged_cap": 0}
+FLEET = ("epyc-2c", "epyc-64c", "xeon-16c", "h100", "h200")
+
+
+def claimed_cells(number, device, ours):
+    """Cells of the claims' layer under both conditions, and of the rungs of its ladder where there is a CPU."""
+    cells, faulty = quick_cells(1 + number) if device == "cpu" else {}, {}
+    for cache, call, routing in (("cold", "kernel", "uniform"), ("hot", "torch", "single-path")):
+        for name, gain in (("dense_linear", 1), ("dense_bmm", 0.1), ("cmm_gather_bmm", 4), (ours, 90 + 5 * number)):
+            of_tree = "uniform" if name.startswith("dense") else routing
+            for batch in (1, 16, 128, 1024, 4096, 16384):
+                axes = {"routing": of_tree, "cache": cache, "call": call, "device": device}
+                cells[cell_id(name, batch=batch, **axes)] = (batch + 20) * 1e-4 / gain
+    for batch, thread in product((4096, 16384), (1, 2)) if device == "cpu" else ():
+        at = {"batch": batch, "threads": thread, "cache": "hot"}
+        for state, seconds in (("published", 0.02), ("random", 0.03), ("rows", 0.05), ("activated", 0.06)):
+            faulty[cell_id(f"faulty_blas_fff2_{state}", **at)] = seconds
+        for state, seconds in (("published", 0.8), ("random", 0.9), ("buffers", 0.7)):
+            faulty[cell_id(f"faulty_blas_ff3_{state}", shape=Shape.dense(768, 4095), **at)] = seconds
+        cells |= {cell_id("cmm_blas2", **at): 0.05, cell_id(ours, **at): 0.004, cell_id("dense_linear", **at): 0.7}
+    return cells, faulty
+
+
+def fleet(folder):
+    """Five machines of a thousand cells each, two with a GPU: the claims' layer, widths and batches, ladders."""
+    for number, machine in enumerate(FLEET):
+        device, ours = ("cuda", "fff_cuda") if machine[0] == "h" else ("cpu", "fff_cpu")
+        stable = STABLE | ({"cpu": f"CPU {machine}"} if device == "cpu" else {"cpu": "Host", "gpu": f"GPU {machine}"})
+        cells, faulty = claimed_cells(number, device, ours)
+        names = (("dense_padded", 1.0), ("dense_fused", 0.9), ("dense_tiled", 1.1), (ours, 0.009))
+        grid = product(("fp32", "bf16", "fp16"), (1, 4, 16, 64, 256, 1024, 4096, 16384), range(8, 18), names)
+        for dtype, batch, levels, (name, factor) in grid:
+            shape = Shape.tree(768, 1, levels)
+            for call in ("kernel", "torch"):
+                where = {"shape": shape, "batch": batch, "dtype": dtype, "device": device, "call": call}
+                if len(cells) + len(faulty) < 1000:
+                    cells.setdefault(cell_id(name, **where), (batch + 1) * shape.n * 2e-8 * factor)
+        run = {"machine": machine, "run": f"{machine}-1", "stable": stable}
+        changes = {"family": "faulty", "check": WRONG_ON_PURPOSE}
+        path = write_run(folder, cells=faulty, changes=changes, **run)
+        path.rename(path.with_name(f"{machine}-faulty.json"))
+        write_run(folder, cells=cells, **run)
+
+
+def test_five_thousand_cells_of_five_machines_render_in_ten_seconds_and_five_megabytes(tmp_path):
+    fleet(tmp_path / "results")
     begin = time.process_time()  # not the wall clock: the tests share their cores
+    loaded = load(tmp_path / "results")
     page = render(loaded, tmp_path / "out")
     assert time.process_time() - begin < 10
     assert page.stat().st_size < 5e6
+    assert (len(loaded.machines), len(loaded.records)) == (5, 5000)
+    text = page.read_text(encoding="utf-8")
+    assert all(f"{'GPU' if machine[0] == 'h' else 'CPU'} {machine}" in text for machine in FLEET)
+
+
+def gpu_ladder(folder):
+    """The rungs of the ladder of 40x on a GPU, each 1.5 times the one before."""
+    axes = {"cache": "hot", "device": "cuda"}
+    plain = Shape.dense(768, 4095)
+    faulty = {cell_id("faulty_torch_fffbmm_unsynchronised", call="torch", **axes): 0.01}
+    faulty[cell_id("faulty_torch_bmm_unsynchronised", shape=plain, call="torch", **axes)] = 0.4
+    faulty[cell_id("faulty_torch_fffbmm_autograd", call="torch", **axes)] = 0.01
+    faulty[cell_id("faulty_torch_bmm_autograd", shape=plain, call="torch", **axes)] = 0.6
+    right = {"error": 1e-7, "tolerance": 1e-6, "tokens": 9, "diverged": 0, "diverged_cap": 0}
+    changes = {"family": "faulty", "check": right}
+    stable = {"cpu": "Some CPU", "gpu": "Some GPU"}
+    write_run(folder, cells=faulty, machine="gpu-1", run="rungs", stable=stable, changes=changes)
+    cells = {cell_id("dense_linear", device="cuda", call="graph"): 0.005}
+    cells[cell_id("fff_cuda", device="cuda", call="graph")] = 0.001
+    write_run(folder, cells=cells, machine="gpu-1", run="layers", stable=stable)
+
+
+def test_the_ladder_of_a_gpu_is_on_the_page_from_the_published_figure_on_and_names_the_rungs_that_are_missing(tmp_path):
+    gpu_ladder(tmp_path / "results")
+    text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
+    claim = text[text.index('id="claim-gpu-40x"') :]
+    claim = claim[: claim.index('<details class="claim"')]
+    rungs = ("as published", "1. as shipped, here", "2. a clock that waits for the GPU", "3. no autograd")
+    places = [claim.index(words) for words in rungs]
+    assert places == sorted(places)
+    assert claim.index("40.0x") > places[0]  # the published figure, in the first row
+    assert "not measured: cmm_gather_bmm, dense_bmm" in claim
+
+
+def test_without_a_ladder_the_claim_says_which_command_measures_it(results, tmp_path):
+    text = render(results, tmp_path / "out").read_text(encoding="utf-8")
+    claim = text[text.index('id="claim-gpu-40x"') :]
+    assert "there are no CUDA results yet" in claim[: claim.index('<details class="claim"')]
+    assert "fffbench run --preset paper --devices cuda" in claim[: claim.index('<details class="claim"')]
+    assert "fffbench run --preset fidelity" in text
 
 
 def test_results_analysis_and_report_load_neither_torch_nor_an_implementation(results, tmp_path):
