@@ -136,7 +136,6 @@ def _forest_line(axes: Axes, height: float, rows: Sequence[ClaimRow], said: list
     published = rows[0].published
     size = 5 if close else 8
     axes.plot(published, height, "D", markerfacecolor="none", markeredgecolor=INK, markersize=size, markeredgewidth=1.2)
-    right = max([published, *(row.high or row.measured or 0 for row in rows)])
     words = [f"{rows[0].id}: published {rows[0].published_shown}"]
     for row in rows:
         if row.measured is None:
@@ -149,10 +148,12 @@ def _forest_line(axes: Axes, height: float, rows: Sequence[ClaimRow], said: list
         axes.plot(row.measured, y, "o", color=colour, markersize=6 if fair else 5)
         if fair:
             where: Any = {"xytext": (0, -4), "ha": "center", "va": "top", "fontsize": 8.5}
-            if close:
-                where = {"xytext": (6, 0), "ha": "left", "va": "center", "fontsize": 7.5}
-            at = (right, height) if close else (row.measured, y)
-            axes.annotate(f"{number(row.measured)}x", at, textcoords="offset points", color=FFF, **where)
+            at: tuple[float, float] = (row.measured, y)
+            axis: Any = "data"
+            if close:  # in a column of their own: no room below, and to the right are other dots
+                where = {"xytext": (4, 0), "ha": "left", "va": "center", "fontsize": 8}
+                at, axis = (1, height), axes.get_yaxis_transform()
+            axes.annotate(f"{number(row.measured)}x", at, xycoords=axis, textcoords="offset points", color=FFF, **where)
         words.append(
             f"{row.conditions} {ratio(row.measured, row.low, row.high)} on {row.machine} ({row.device}), "
             f"{row.threads} thread{'s' * (row.threads != 1)}"
