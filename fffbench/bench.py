@@ -324,7 +324,11 @@ def sources_digest() -> str:
         for path in (root / room).rglob("*")
         if path.suffix in SOURCES
     )
-    from fffbench import _cpu
+    try:
+        from fffbench import _cpu
+    except ImportError as error:  # FFFBENCH_KERNELS=OFF, or a checkout in front of the installed package
+        reason = "nothing is measured without them; `pip install .` builds them (FFFBENCH_KERNELS=OFF leaves them out)"
+        raise UserError(f"{root} has no compiled kernels: {reason}") from error
 
     for path in (*files, Path(_cpu.__file__)):
         digest.update(path.name.encode() + path.read_bytes())

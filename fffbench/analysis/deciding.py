@@ -8,7 +8,7 @@ from fffbench.analysis.ledger import Claim, Conditions
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import PUBLISHED, SAME_PRIMITIVE
 from fffbench.analysis.stats import LEVEL
-from fffbench.plan.matrix import FAST_DENSE, PAPER, Block
+from fffbench.plan.presets import FAST_DENSE, PAPER, Block
 from fffbench.plan.workload import Shape
 from fffbench.results.record import FULL_PROCESSES
 from fffbench.results.store import Results

@@ -110,6 +110,15 @@ def test_a_terminal_shows_a_bar_and_the_same_result(tmp_path):
     assert json.loads(Path(path).read_text())["benchmarks"]
 
 
+def test_a_run_without_compiled_kernels_says_in_one_line_how_to_get_them(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['fffbench._cpu'] = None")
+    hidden = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*RUN, "--results", str(tmp_path)], env=hidden, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no compiled kernels" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_listing_on_a_bare_machine_gives_the_reasons(bare):
     done = subprocess.run(
         [sys.executable, "-m", "fffbench", "list", "--json"], capture_output=True, text=True, env=bare, check=True

@@ -4,7 +4,8 @@ import pytest
 
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementations
-from fffbench.plan.matrix import PRESETS, Axes, Names, cells, preset
+from fffbench.plan.matrix import Axes, Names, cells, preset
+from fffbench.plan.presets import PRESETS
 
 NAMES = Names(
     {name: item.family for name, item in implementations().items()},
