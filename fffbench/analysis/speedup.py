@@ -10,7 +10,8 @@ Both sides come from one run, batch, dtype, device, cache protocol and call.
 Dense times do not depend on routing: dense records, measured with uniform
 routing on the tree's shape, serve every routing. Where several runs hold a
 cell, the run with the most fresh processes on both sides counts (six is full),
-among equals the newest; the others are superseded.
+among equals the newest; the others are superseded. For ``fastest`` only runs
+count that measured the subject at the thread count that is fastest for it.
 Choosing the fastest of several measured baselines favours the baseline
 slightly, which is the direction a sceptic asks for.
 """
@@ -160,6 +161,8 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
     for item in group:
         by_run[item.record.started, item.record.run].append(item)
     newest_first = [by_run[key] for key in sorted(by_run, reverse=True)]
+    if mode == "fastest":
+        newest_first = _with_the_fastest_count(newest_first)
     rows = []
     for baseline in BASELINES:
         if baseline == "same-primitive" and group[0].record.cell.implementation not in SAME_PRIMITIVE:
@@ -184,9 +187,26 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
     return rows
 
 
+def _with_the_fastest_count(runs: Sequence[list[Timed]]) -> list[list[Timed]]:
+    """The runs that measured the subject at the thread count that is fastest among its most thorough records.
+
+    A run over one thread alone knows nothing of the fastest count, however new it is.
+    """
+    every = [item for items in runs for item in items]
+    full = max(_processes(item) for item in every)
+    best = min((item for item in every if _processes(item) == full), key=lambda item: item.time.value)
+    count = best.record.cell.workload.threads
+    return [items for items in runs if any(item.record.cell.workload.threads == count for item in items)]
+
+
+def _processes(item: Timed) -> int:
+    """Fresh processes of a record, up to those of a full one."""
+    return min(FULL_PROCESSES, len(item.record.info.processes))
+
+
 def _thoroughness(pair: tuple[Timed, Timed]) -> int:
     """Fresh processes behind a ratio, up to those of a full record: a budget-cut run does not displace a full one."""
-    return min(FULL_PROCESSES, *(len(side.record.info.processes) for side in pair))
+    return min(_processes(side) for side in pair)
 
 
 def _missing(record: Record, baseline: str, results: Results) -> str:
