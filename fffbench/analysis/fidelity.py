@@ -82,21 +82,25 @@ class Climb:
 
 
 def climbs(results: Results) -> list[Climb]:
-    """Every ladder at every place where its first rung was measured; of several runs the most thorough, newest."""
+    """Every ladder at every place where its first rung was measured.
+
+    Of several runs the one with the most rungs, then the most thorough first rung, then the newest.
+    """
     published = {claim.id: claim.published for claim in load_claims()}
     places: dict[Place, list[Record]] = defaultdict(list)
     for record in results.records:
         work = record.cell.workload
         if work.routing == "uniform":
             places[record.run, record.machine, work.device, work.batch, work.threads].append(record)
-    best: dict[tuple[object, ...], tuple[tuple[int, str], Climb]] = {}
+    best: dict[tuple[object, ...], tuple[tuple[int, int, str], Climb]] = {}
     for ladder in LADDERS:
         for place, records in places.items():
             if ladder.device == place[2] and ladder.claim in published:
                 found = _climb(ladder, published[ladder.claim], place, records)
                 if found.steps[0].speedup is not None:
                     first = [record for record in records if record.id in found.steps[0].records]
-                    rank = (min(len(record.info.processes) for record in first), first[0].started)
+                    rungs = sum(step.speedup is not None for step in found.steps)
+                    rank = (rungs, min(len(record.info.processes) for record in first), first[0].started)
                     key = (LADDERS.index(ladder), *place[1:])
                     best[key] = max(best.get(key, (rank, found)), (rank, found), key=lambda item: item[0])
     return [climb for _, (_, climb) in sorted(best.items(), key=lambda item: str(item[0][:3]) + f"{item[0][3:]}")]

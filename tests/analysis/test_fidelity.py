@@ -28,7 +28,7 @@ TIMES = {  # seconds: FFF by level 2, then dense by level 3, as the mistakes go 
 }
 
 
-def climb(tmp_path, times=TIMES, processes=6):
+def climb(tmp_path, times=TIMES, processes=6, run="one", started="2026-02-01T00:00:00Z"):
     for family in ("faulty", None):
         cells = {
             cell_id(name, shape=shape, batch=4096, cache=cache): [time] * processes
@@ -36,8 +36,8 @@ def climb(tmp_path, times=TIMES, processes=6):
             if name.startswith("faulty_") == (family == "faulty")
         }
         changes = {"family": "faulty", "check": WRONG} if family else {}
-        path = write_run(tmp_path, cells=cells, run="one", changes=changes)
-        path.rename(path.with_name(f"one-{family}.json"))
+        path = write_run(tmp_path, cells=cells, run=run, started=started, changes=changes)
+        path.rename(path.with_name(f"{run}-{family}.json"))
     return [item for item in climbs(load(tmp_path)) if item.claim == "cpu-78x"]
 
 
@@ -81,6 +81,14 @@ def test_a_missing_cell_is_named_and_never_a_remainder(tmp_path):
     assert found.steps[4].missing == "cmm_blas2"
     assert found.steps[4].factor is found.steps[5].factor is found.residual is None
     assert "lacks cmm_blas2" in found.sentence
+
+
+def test_a_newer_and_more_thorough_run_of_the_first_rung_alone_does_not_hide_the_whole_ladder(tmp_path):
+    climb(tmp_path, processes=3)
+    first = {key: time for key, time in TIMES.items() if key[0].endswith("_published")}
+    (found,) = climb(tmp_path, first, run="two", started="2026-03-01T00:00:00Z")
+    assert found.run == "one"
+    assert found.residual == pytest.approx(1)
 
 
 def test_without_the_first_rung_there_is_no_ladder(tmp_path):
