@@ -139,9 +139,12 @@ def test_fair_and_published_values_stand_at_one_thread_and_at_all_with_what_make
 def test_a_planted_false_file_flips_the_claims_it_is_about_and_no_others(tmp_path):
     write_run(tmp_path, cells=quick_cells())
     before = verdicts(load(tmp_path))
-    false = {cell_id("dense_linear"): [1.0] * 6, cell_id("fff_cpu"): [0.5] * 6}
-    hot = {"cache": "hot", "call": "torch"}
-    false |= {cell_id("dense_linear", **hot): [1.0] * 6, cell_id("fff_cpu", routing="single-path", **hot): [0.5] * 6}
+    false = {}
+    for threads in (1, 2):  # a run over slower thread counts alone would not be what is fastest
+        for rest in ({}, {"cache": "hot", "call": "torch"}):
+            path = "single-path" if rest else "uniform"
+            false[cell_id("dense_linear", threads=threads, **rest)] = [1.0] * 6
+            false[cell_id("fff_cpu", threads=threads, routing=path, **rest)] = [0.5] * 6
     write_run(tmp_path, cells=false, run="false", started="2027-01-01T00:00:00Z")
     after = verdicts(load(tmp_path))
     assert {claim for claim in before if before[claim] != after[claim]} == {"cpu-78x", "forum-30x"}
