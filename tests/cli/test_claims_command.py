@@ -37,8 +37,11 @@ def flipped(before, after):
 def test_a_planted_false_file_flips_the_claims_about_its_cells_and_no_others(tmp_path):
     write_run(tmp_path, cells=quick_cells())
     before = verdicts(tmp_path)
-    false = {cell_id("dense_linear"): [1.0] * 6, cell_id("fff_cpu"): [0.5] * 6}
-    false |= {cell_id("dense_linear", **HOT): [1.0] * 6, cell_id("fff_cpu", routing="single-path", **HOT): [0.5] * 6}
+    false = {}
+    for threads in (1, 2):
+        for routing, rest in (("uniform", {}), ("single-path", HOT)):
+            false[cell_id("dense_linear", threads=threads, **rest)] = [1.0] * 6
+            false[cell_id("fff_cpu", threads=threads, routing=routing, **rest)] = [0.5] * 6
     planted = write_run(tmp_path, cells=false, run="false", started="2027-01-01T00:00:00Z")
     assert flipped(before, verdicts(tmp_path)) == {"cpu-78x", "forum-30x"}
     planted.unlink()
