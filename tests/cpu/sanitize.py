@@ -130,6 +130,10 @@ def python(arguments: list[str], env: dict[str, str]) -> subprocess.CompletedPro
 def judge(run: Run, target: Path) -> str:
     """Every planted mistake must be reported; then the tests must pass unreported. A line for each."""
     env = environment(run, target)
+    kernels = python(["-c", "import fffbench._cpu as kernels; print(kernels.__file__)"], env)
+    if not Path(kernels.stdout.strip() or "/").is_relative_to(target):  # an editable install stands in front of it
+        other = kernels.stdout.strip() or kernels.stderr[-2000:]
+        raise CheckError(f"{run.sanitizers}: not the build in {target} is imported but {other}; `nox -s sanitize` does")
     lines = []
     for name, (code, words) in run.planted.items():
         done = python(["-c", PREPARE + code], env)
