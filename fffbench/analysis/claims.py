@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fffbench.analysis import deciding
+from fffbench.analysis.commands import command
 from fffbench.analysis.difference import difference
 from fffbench.analysis.fidelity import Climb, climbs
 from fffbench.analysis.ledger import FORMULAS, Claim, Conditions, Subject, load_claims
@@ -340,7 +341,7 @@ def _row(
         note=claim.note,
         chart=claim.chart,
         decides=decides,
-        command=deciding.command(claim),
+        command=command(claim),
         difference=difference,
         lacking=lacking,
     )

@@ -1,15 +1,11 @@
-"""What does an undecided or unmeasured claim lack, and which command would decide it?"""
+"""What does an undecided or unmeasured claim lack?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from fffbench.analysis.ledger import Claim, Conditions
+from fffbench.analysis.commands import command
+from fffbench.analysis.ledger import Claim
 from fffbench.analysis.rows import Speedup
-from fffbench.analysis.speedup import PUBLISHED, SAME_PRIMITIVE
 from fffbench.analysis.stats import LEVEL
-from fffbench.plan.presets import FAST_DENSE, PAPER, Block
-from fffbench.plan.workload import Shape
 from fffbench.results.record import FULL_PROCESSES
 from fffbench.results.store import Results
 
@@ -45,68 +41,6 @@ def advice(claim: Claim) -> str:
 
 def _counted(processes: int) -> str:
     return f"{processes} process{'es' * (processes != 1)}"
-
-
-def command(claim: Claim) -> str:
-    """The command that measures the cells of a ratio; empty where no command line can name them."""
-    want = claim.workload
-    if claim.kind != "ratio" or want is None:
-        return ""
-    if any(_holds(block, claim) for block in PAPER.blocks):
-        return f"fffbench run --preset paper --devices {','.join(want.devices)}"
-    if not want.trees or want.leaf_width:
-        return ""
-    axes: dict[str, Sequence[object]] = {
-        "d": [want.d],
-        "levels": [want.levels],
-        "trees": [want.trees],
-        "batches": [want.batch],
-        "dtypes": [want.dtype],
-        "devices": want.devices,
-        "implementations": [name for conditions in claim.conditions.values() for name in _sides(claim, conditions)],
-        "routing": [conditions.routing for conditions in claim.conditions.values()],
-        "cache": [conditions.cache for conditions in claim.conditions.values()],
-        "call": [conditions.call[0] for conditions in claim.conditions.values()],
-        "threads": _threads(claim),
-    }
-    return "fffbench run " + " ".join(
-        f"--{axis} {','.join(map(str, dict.fromkeys(values)))}" for axis, values in axes.items()
-    )
-
-
-def _holds(block: Block, claim: Claim) -> bool:
-    """Whether ``block`` measures the claim's subject at its work."""
-    want, subject = claim.workload, claim.subject
-    assert want is not None
-    assert subject is not None
-    names = subject.implementations or (f"family:{subject.family}",)
-    shapes: tuple[Shape, ...] = (want.shape,)
-    batches = {want.batch, *(batch for conditions in claim.conditions.values() for batch in conditions.or_batch)}
-    return bool(
-        set(shapes) & set(block.shapes)
-        and batches & set(block.batches)
-        and want.dtype in block.dtypes
-        and set(want.devices) & set(block.devices)
-        and {*names, *(f"family:{name.split('_')[0]}" for name in names)} & set(block.implementations)
-    )
-
-
-def _sides(claim: Claim, conditions: Conditions) -> tuple[str, ...]:
-    """The implementations of both sides: the subject, and the dense layers that can be the baseline."""
-    subject = conditions.subject or claim.subject
-    assert subject is not None
-    names = subject.implementations or (f"family:{subject.family}",)
-    if conditions.baseline == "published":
-        return (*names, PUBLISHED)
-    if conditions.baseline == "same-primitive":
-        return (*names, *(SAME_PRIMITIVE[name] for name in names if name in SAME_PRIMITIVE))
-    return (*names, PUBLISHED, "dense_padded", *FAST_DENSE)
-
-
-def _threads(claim: Claim) -> list[object]:
-    asked = {conditions.threads for conditions in claim.conditions.values()}
-    counts = [count for count in asked if isinstance(count, int)]
-    return sorted(counts) if len(counts) == len(asked) else [1, "all"]  # type: ignore[return-value]
 
 
 def why_not_measured(claim: Claim, results: Results) -> str:

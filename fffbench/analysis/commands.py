@@ -1,0 +1,145 @@
+"""Which command measures what the verdict on a claim needs?
+
+The preset whose blocks hold both sides of every ratio that the claim's conditions ask for, on each of its devices; for
+a claim that no preset knows, the axes of its cells one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from fffbench.analysis.ledger import Claim, Conditions
+from fffbench.analysis.speedup import BERT_WIDTH, PUBLISHED, PUBLISHED_WIDTH, SAME_PRIMITIVE
+from fffbench.plan.presets import FAST_DENSE, LEAF, PAPER, USERS, Block
+from fffbench.plan.workload import Shape
+
+LEDGER_PRESETS = (PAPER, USERS, LEAF)  # the first that holds a claim is named
+
+
+def command(claim: Claim) -> str:
+    """The command that measures the cells of a ratio; empty where no command line can name them."""
+    want = claim.workload
+    if claim.kind != "ratio" or want is None:
+        return ""
+    for preset in LEDGER_PRESETS:
+        if holds(preset.blocks, claim):
+            return f"fffbench run --preset {preset.name} --devices {','.join(want.devices)}"
+    if not want.trees or want.leaf_width:
+        return ""
+    axes: dict[str, Sequence[object]] = {
+        "d": [want.d],
+        "levels": [want.levels],
+        "trees": [want.trees],
+        "batches": [want.batch],
+        "dtypes": [want.dtype],
+        "devices": want.devices,
+        "implementations": [name for conditions in claim.conditions.values() for name in _sides(claim, conditions)],
+        "routing": [conditions.routing for conditions in claim.conditions.values()],
+        "cache": [conditions.cache for conditions in claim.conditions.values()],
+        "call": [conditions.call[0] for conditions in claim.conditions.values()],
+        "threads": _threads(claim),
+    }
+    return "fffbench run " + " ".join(
+        f"--{axis} {','.join(map(str, dict.fromkeys(values)))}" for axis, values in axes.items()
+    )
+
+
+def holds(blocks: Sequence[Block], claim: Claim) -> bool:
+    """Whether ``blocks`` measure both sides of every ratio that ``claim`` asks for, on each of its devices."""
+    assert claim.workload is not None
+    return all(
+        any(_compared(place, claim, conditions) for place in _places(blocks, claim, conditions, device))
+        for conditions in claim.conditions.values()
+        for device in claim.workload.devices
+    )
+
+
+def _places(blocks: Sequence[Block], claim: Claim, conditions: Conditions, device: str) -> Iterator[list[Block]]:
+    """The blocks of each batch and call that will do, all under the cache protocol asked for."""
+    want = claim.workload
+    assert want is not None
+    for batch in (want.batch, *conditions.or_batch):
+        for call in conditions.call:
+            yield [
+                block
+                for block in blocks
+                if batch in block.batches
+                and call in block.calls
+                and want.dtype in block.dtypes
+                and device in block.devices
+                and conditions.cache in block.caches
+            ]
+
+
+def _compared(blocks: Sequence[Block], claim: Claim, conditions: Conditions) -> bool:
+    """Whether ``blocks`` of one place hold the subject and its baseline, at thread counts that can be compared."""
+    want, subject = claim.workload, conditions.subject or claim.subject
+    assert want is not None
+    assert subject is not None
+    return any(
+        _common(
+            conditions.threads,
+            [
+                block
+                for block in blocks
+                if want.shape in block.shapes
+                and (conditions.routing in block.routings or want.n is not None)
+                and _asks(block, name)
+            ],
+            [block for block in blocks if _asks(block, partner) and any(map(fits, block.shapes))],
+        )
+        for name in subject.implementations or (f"family:{subject.family}",)
+        for partner, fits in [_baseline(conditions.baseline, name, want.shape)]
+    )
+
+
+def _common(threads: str | int, ours: Sequence[Block], dense: Sequence[Block]) -> bool:
+    """Whether both sides have a thread count that the conditions ask for: each its own, or one and the same."""
+    counts = [{count for block in side for count in block.threads} for side in (ours, dense)]
+    if threads == "fastest":
+        return all(counts)
+    common = counts[0] & counts[1]
+    return bool(common if threads == "any" else common & {threads})
+
+
+def _baseline(baseline: str, subject: str, shape: Shape) -> tuple[str, Callable[[Shape], bool]]:
+    """Which dense layer ``subject`` is compared with, and the shapes that will do."""
+    if baseline == "published":
+        return PUBLISHED, lambda other: (other.d, other.n) == (shape.d, shape.n)
+    if baseline == "same-primitive":
+        return SAME_PRIMITIVE[subject], lambda other: (other.d, other.n) == (shape.d, shape.n)
+    if baseline == "bert":
+        return "family:dense", lambda other: (other.d, other.n) == (shape.d, BERT_WIDTH)
+    if baseline == "wider":
+        return subject, lambda other: (other.d, other.n) == (shape.d, PUBLISHED_WIDTH)
+    return "family:dense", lambda other: other.d == shape.d and other.n >= shape.n
+
+
+def _asks(block: Block, name: str) -> bool:
+    """Whether ``block`` measures the implementation ``name``, or one of the ``family:``."""
+    prefix = _prefix(name)
+    return any(_prefix(own).startswith(prefix) or prefix.startswith(_prefix(own)) for own in block.implementations)
+
+
+def _prefix(pattern: str) -> str:
+    """``cmm_blas1 `` of ``cmm_blas1``, ``fff_`` of ``family:fff``: what all the names it stands for begin with."""
+    family = pattern.removeprefix("family:")
+    return f"{family}_" if family != pattern else f"{pattern} "
+
+
+def _sides(claim: Claim, conditions: Conditions) -> tuple[str, ...]:
+    """The implementations of both sides: the subject, and the dense layers that can be the baseline."""
+    subject = conditions.subject or claim.subject
+    assert subject is not None
+    names = subject.implementations or (f"family:{subject.family}",)
+    if conditions.baseline == "published":
+        return (*names, PUBLISHED)
+    if conditions.baseline == "same-primitive":
+        return (*names, *(SAME_PRIMITIVE[name] for name in names if name in SAME_PRIMITIVE))
+    return (*names, PUBLISHED, "dense_padded", *FAST_DENSE)
+
+
+def _threads(claim: Claim) -> list[object]:
+    asked = {conditions.threads for conditions in claim.conditions.values()}
+    counts = [count for count in asked if isinstance(count, int)]
+    return sorted(counts) if len(counts) == len(asked) else [1, "all"]  # type: ignore[return-value]
