@@ -89,7 +89,9 @@ template <class T>
 void descend(const Descent<T>& c, Stragglers<T>& stragglers, std::int64_t node, int level, const std::int32_t* tokens,
              int count, int pass = 0) {
     if (level == c.stop) {
-        for (int i = 0; i < count; ++i) c.job.subtree[tokens[i]] = static_cast<std::int32_t>(node);
+        const auto subtree = static_cast<std::int32_t>(node + 1 - (std::int64_t{1} << level));
+        for (int i = 0; i < count; ++i) c.job.subtree[tokens[i]] = subtree;
+        c.counts[subtree] = count;
         return;
     }
     if (count <= FEW && c.stop == c.job.levels) {
@@ -118,10 +120,11 @@ void descend(const Descent<T>& c, Stragglers<T>& stragglers, std::int64_t node, 
     }
 }
 
-// First phase: the node after job.top_levels levels, for tokens [begin, end).
+// First phase: the subtree after job.top_levels levels, for tokens [begin, end).
 template <class T>
-void top(const Job& job, const Scratch& scratch, std::int64_t begin, std::int64_t end) {
-    const Descent<T> c{job, scratch, 0, job.top_levels, begin, false};
+void top(const Job& job, const Scratch& scratch, std::int64_t begin, std::int64_t end, std::int32_t* counts) {
+    for (int s = 0; s < 1 << job.top_levels; ++s) counts[s] = 0;
+    const Descent<T> c{job, scratch, 0, job.top_levels, begin, false, counts};
     const int count = static_cast<int>(end - begin);
     for (int i = 0; i < count; ++i) scratch.tokens[i] = static_cast<std::int32_t>(begin + i);
     Stragglers<T> none;

@@ -77,7 +77,9 @@ FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& s
         job_.logits = part.template operator()<float>(bucket ? checked_product(batch, stride) : 0);
         job_.subtree = part.template operator()<std::int32_t>(two_phases ? batch : 0);
         job_.order = part.template operator()<std::int32_t>(two_phases ? batch : 0);
-        counts_ = part.template operator()<std::int64_t>(two_phases ? buckets + 1 : 0);
+        places_ = part.template operator()<std::int32_t>(
+            two_phases ? checked_product(static_cast<std::size_t>(blocks()), buckets) : 0);
+        starts_ = part.template operator()<std::int64_t>(two_phases ? buckets : 0);
         partials_ = part.template operator()<float>(partial_floats);
         for (auto& scratch : scratch_) {
             scratch.row = part.template operator()<float>(row_floats);
@@ -149,8 +151,7 @@ void FffCall::run_walk(const Job& job) {
 }
 
 void FffCall::run_direct(const Job& job) {
-    const std::int64_t items = (job.batch + plan_.block - 1) / plan_.block;
-    for_items(items, [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
+    for_items(blocks(), [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
         const std::int64_t begin = i * plan_.block, end = std::min(begin + plan_.block, job.batch);
         if (job.trees > 1) {
             kernels_->forest(job, scratch, begin, end);
@@ -163,32 +164,13 @@ void FffCall::run_direct(const Job& job) {
 }
 
 void FffCall::run_two_phases(const Job& job) {
-    const std::int64_t blocks = (job.batch + plan_.block - 1) / plan_.block;
-    for_items(blocks, [&](std::int64_t i, std::int64_t next, const Scratch& scratch) {
-        const auto end_of = [&](std::int64_t block) { return std::min((block + 1) * plan_.block, job.batch); };
+    const auto end_of = [&](std::int64_t block) { return std::min((block + 1) * plan_.block, job.batch); };
+    const std::int64_t subtrees = std::int64_t{1} << plan_.top_levels;
+    for_items(blocks(), [&](std::int64_t i, std::int64_t next, const Scratch& scratch) {
         if (next >= 0) expect(scratch.errands, nullptr, next * plan_.block, end_of(next) - next * plan_.block);
-        kernels_->top(job, scratch, i * plan_.block, end_of(i));
+        kernels_->top(job, scratch, i * plan_.block, end_of(i), places_ + i * subtrees);
     });
-
-    // counting sort: stable, so the outcome does not depend on which worker did what
-    const std::int64_t buckets = std::int64_t{1} << plan_.top_levels;
-    const auto first_node = static_cast<std::int32_t>(buckets - 1);
-    std::fill(counts_, counts_ + buckets + 1, 0);
-    for (std::int64_t t = 0; t < job.batch; ++t) ++counts_[job.subtree[t] - first_node + 1];
-    items_.clear();
-    for (std::int64_t b = 0; b < buckets; ++b) {
-        for (std::int64_t at = 0; at < counts_[b + 1]; at += plan_.item)
-            items_.push_back({first_node + static_cast<std::int32_t>(b), counts_[b] + at,
-                              static_cast<int>(std::min<std::int64_t>(plan_.item, counts_[b + 1] - at))});
-        counts_[b + 1] += counts_[b];
-    }
-    if (plan_.workers > 1)  // a large item that comes last would keep one worker busy alone
-        std::ranges::sort(items_, [](const BucketItem& a, const BucketItem& b) {
-            return a.count != b.count ? a.count > b.count : a.begin < b.begin;
-        });
-    for (std::int64_t t = 0; t < job.batch; ++t)
-        job.order[counts_[job.subtree[t] - first_node]++] = static_cast<std::int32_t>(t);
-
+    sort_by_subtree(job);
     for_items(static_cast<std::int64_t>(items_.size()), [&](std::int64_t i, std::int64_t next, const Scratch& scratch) {
         const BucketItem& item = items_[static_cast<std::size_t>(i)];
         if (next >= 0) {
@@ -196,6 +178,44 @@ void FffCall::run_two_phases(const Job& job) {
             expect(scratch.errands, job.order + coming.begin, 0, coming.count, coming.node);
         }
         kernels_->bottom(job, scratch, item.node, job.order + item.begin, item.count);
+    });
+}
+
+// A stable counting sort, so the outcome does not depend on which worker did what. The blocks have counted, and every
+// block's tokens find their places by themselves: done serially this took 75 us of a 1.5 ms call on 16 cores.
+void FffCall::sort_by_subtree(const Job& job) {
+    const std::int64_t subtrees = std::int64_t{1} << plan_.top_levels;
+    std::fill(starts_, starts_ + subtrees, 0);
+    for (std::int64_t block = 0; block < blocks(); ++block)
+        for (std::int64_t s = 0; s < subtrees; ++s) {
+            std::int32_t& place = places_[block * subtrees + s];
+            const std::int32_t count = place;
+            place = static_cast<std::int32_t>(starts_[s]);
+            starts_[s] += count;
+        }
+    items_.clear();
+    std::int64_t begin = 0;
+    for (std::int64_t s = 0; s < subtrees; ++s) {
+        const std::int64_t count = starts_[s];
+        for (std::int64_t at = 0; at < count; at += plan_.item)
+            items_.push_back({static_cast<std::int32_t>(subtrees - 1 + s), begin + at,
+                              static_cast<int>(std::min<std::int64_t>(plan_.item, count - at))});
+        starts_[s] = begin;
+        begin += count;
+    }
+    if (plan_.workers > 1)  // a large item that comes last would keep one worker busy alone
+        std::ranges::sort(items_, [](const BucketItem& a, const BucketItem& b) {
+            return a.count != b.count ? a.count > b.count : a.begin < b.begin;
+        });
+    const std::int64_t parts = plan_.workers;
+    for_items(parts, [&](std::int64_t part, std::int64_t, const Scratch&) {
+        for (std::int64_t block = blocks() * part / parts; block < blocks() * (part + 1) / parts; ++block) {
+            std::int32_t* places = places_ + block * subtrees;
+            for (std::int64_t t = block * plan_.block; t < std::min((block + 1) * plan_.block, job.batch); ++t) {
+                const std::int32_t s = job.subtree[t];
+                job.order[starts_[s] + places[s]++] = static_cast<std::int32_t>(t);
+            }
+        }
     });
 }
 

@@ -36,6 +36,8 @@ private:
     void run_walk(const Job& job);
     void run_direct(const Job& job);
     void run_two_phases(const Job& job);
+    void sort_by_subtree(const Job& job);
+    std::int64_t blocks() const { return (job_.batch + plan_.block - 1) / plan_.block; }
     template <class F>
     void for_items(std::int64_t count, F work);
 
@@ -48,7 +50,8 @@ private:
     Workspace workspace_;
     std::vector<Scratch> scratch_;
     std::vector<BucketItem> items_;
-    std::int64_t* counts_ = nullptr;
+    std::int32_t* places_ = nullptr;  // [blocks][subtrees] a block's tokens; then where the first of them belongs
+    std::int64_t* starts_ = nullptr;  // [subtrees] where each begins in the order
     float* partials_ = nullptr;
     std::mutex busy_;  // one workspace, one run at a time
 };

@@ -14,6 +14,7 @@ struct Descent {
     int stop;                 // level at which to record the node instead of going on, or job.levels
     std::int64_t first_token; // of the work item: where scratch.row begins
     bool add;                 // to what earlier trees left
+    std::int32_t* counts = nullptr;  // of tokens that stop at each node of level `stop`, from the left
 
     const T* x(std::int64_t token) const { return static_cast<const T*>(job.x) + token * job.d; }
     const T* w1(std::int64_t node) const { return static_cast<const T*>(job.w1) + (base + node) * job.d; }

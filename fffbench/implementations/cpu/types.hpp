@@ -45,7 +45,7 @@ struct Job {
     bool stream = false;              // write y past the caches
     std::int32_t* path = nullptr;     // when set: store the visited rows, compute no output
     float* logits = nullptr;          // [batch][logit_stride], bucket strategy
-    std::int32_t* subtree = nullptr;  // [batch] the node each token reaches after the first phase
+    std::int32_t* subtree = nullptr;  // [batch] the subtree each token reaches in the first phase, from the left
     std::int32_t* order = nullptr;    // [batch] tokens sorted by subtree
     Fault fault = Fault::none;
 };
@@ -90,7 +90,8 @@ struct LeafKernels;  // leaf_job.hpp
 // The functions of one instruction set for one dtype.
 struct Kernels {
     void (*walk)(const Job&, const Scratch&, const WalkItem&);
-    void (*top)(const Job&, const Scratch&, std::int64_t begin, std::int64_t end);
+    // counts: [2**top_levels] tokens of [begin, end) that reach each subtree, to be filled
+    void (*top)(const Job&, const Scratch&, std::int64_t begin, std::int64_t end, std::int32_t* counts);
     void (*bottom)(const Job&, const Scratch&, std::int32_t node, const std::int32_t* tokens, int count);
     void (*forest)(const Job&, const Scratch&, std::int64_t begin, std::int64_t end);
     void (*gemv)(const GemvJob&, std::int64_t row_begin, std::int64_t row_end, float* partial);
