@@ -5,12 +5,18 @@ library that numpy calls: the OpenBLAS inside its wheel, or what a
 distribution linked it to. Only CBLAS entry points are used, whatever their
 spelling (``cblas_sdot``, ``scipy_cblas_sdot64_``, ``cblas_sdot_64``), by
 address; so no BLAS and no compiler is needed to install this package.
+
+MKL's threads are those of its own OpenMP where ``load_openmp`` came before
+``import torch``, else GNU's, which torch brings. It matters where groups are
+small: a parallel region of one thread takes 75 ns with the first and 190 ns
+with the second (``docs/fidelity.md``).
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, files
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from ctypes import _NamedFuncPointer as Function
 
 ROW_MAJOR, NO_TRANS, TRANS = 101, 111, 112  # CBLAS_LAYOUT and CBLAS_TRANSPOSE
+MKL_THREADING_INTEL = 0  # of mkl_service.h
 
 # How a CBLAS function may be spelled, and whether its integers then have 64 bits (None: the library says).
 MKL_SPELLINGS = (("", "_64", True), ("", "", False))
@@ -29,7 +36,7 @@ SPELLINGS = (("scipy_", "64_", True), ("", "64_", True), ("", "_64", True), ("sc
 
 @dataclass(frozen=True)
 class Blas:
-    """A loaded BLAS: ``name`` is the product with version and kernel architecture, ``wide`` its integers' width."""
+    """A loaded BLAS: ``name`` has product, version, kernels and threading, ``wide`` is its integers' width."""
 
     library: ctypes.CDLL
     name: str
@@ -39,13 +46,11 @@ class Blas:
 
     def address(self, function: str) -> int:
         """Where ``cblas_<function>`` is, or 0 where this BLAS has none."""
-        found = _symbol(self.library, f"{self.prefix}cblas_{function}{self.suffix}")
-        return 0 if found is None else ctypes.cast(found, ctypes.c_void_p).value or 0
+        return _address(self.library, f"{self.prefix}cblas_{function}{self.suffix}")
 
     def vector(self, function: str) -> int:
         """Where MKL's vector function ``function`` (``vsCdfNorm``) is, 32-bit counts, or 0 where this is not MKL."""
-        found = _symbol(self.library, function)
-        return 0 if found is None else ctypes.cast(found, ctypes.c_void_p).value or 0
+        return _address(self.library, function)
 
     def note(self, threads: int) -> str:
         """What a record says about it."""
@@ -81,6 +86,18 @@ class Blas:
         return found
 
 
+def load_openmp() -> None:
+    """Load MKL's OpenMP, where its wheel is installed; for a process that has not imported torch yet.
+
+    Of two OpenMP libraries in a process the first takes the function names they share, for both their users. With
+    GNU's first, MKL's own threads would all be told that they are thread 0, and products come out wrong.
+    """
+    openmp, _ = _mkl_paths()
+    if openmp is not None:
+        with suppress(OSError):
+            ctypes.CDLL(str(openmp), mode=ctypes.RTLD_GLOBAL)
+
+
 @cache
 def find() -> Blas | None:
     """MKL, or the BLAS numpy calls, or None."""
@@ -113,21 +130,35 @@ def _symbol(library: ctypes.CDLL, name: str) -> Function | None:
     return getattr(library, name, None)
 
 
+def _address(library: ctypes.CDLL, name: str) -> int:
+    found = _symbol(library, name)
+    return 0 if found is None else ctypes.cast(found, ctypes.c_void_p).value or 0
+
+
 def _mkl() -> Blas | None:
     """MKL's single dynamic library from its wheel, with the OpenMP it would otherwise look for by itself."""
-    try:
-        listed = [Path(str(entry.locate())) for name in ("intel-openmp", "mkl") for entry in files(name) or ()]
-    except PackageNotFoundError:
-        return None
-    openmp = next((path for path in listed if path.name == "libiomp5.so"), None)
-    runtime = next((path for path in listed if path.name.startswith("libmkl_rt.so")), None)
+    openmp, runtime = _mkl_paths()
     if openmp is None or runtime is None:
         return None
     try:
-        ctypes.CDLL(str(openmp.resolve()), mode=ctypes.RTLD_GLOBAL)
-        return _opened(runtime.resolve(), MKL_SPELLINGS)
+        own = ctypes.CDLL(str(openmp), mode=ctypes.RTLD_GLOBAL)
+        library = ctypes.CDLL(str(runtime))
     except OSError:
         return None
+    if _address(ctypes.CDLL(None), "omp_get_thread_num") == _address(own, "omp_get_thread_num"):
+        # left to itself MKL takes GNU's threads wherever that library is loaded, in use or not
+        library.MKL_Set_Threading_Layer(MKL_THREADING_INTEL)
+    return _opened(runtime, MKL_SPELLINGS)
+
+
+def _mkl_paths() -> tuple[Path | None, Path | None]:
+    """Where the wheels' ``libiomp5.so`` and ``libmkl_rt.so`` are."""
+    try:
+        listed = [Path(str(entry.locate())) for name in ("intel-openmp", "mkl") for entry in files(name) or ()]
+    except PackageNotFoundError:
+        return None, None
+    openmp = next((path.resolve() for path in listed if path.name == "libiomp5.so"), None)
+    return openmp, next((path.resolve() for path in listed if path.name.startswith("libmkl_rt.so")), None)
 
 
 def _of_numpy() -> Blas | None:
@@ -157,7 +188,7 @@ def _opened(path: Path, spellings: tuple[tuple[str, str, bool | None], ...]) -> 
 
 
 def _name(library: ctypes.CDLL, path: Path) -> str:
-    """Product, version and the architecture whose kernels it chose."""
+    """Product, version, the architecture whose kernels it chose, and whose threads it uses."""
     from threadpoolctl import threadpool_info
 
     info: dict[str, Any] = next(
@@ -165,7 +196,9 @@ def _name(library: ctypes.CDLL, path: Path) -> str:
     )
     product = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}.get(info.get("internal_api", ""), path.name)
     kernels = info.get("architecture") or _mkl_kernels(library)
-    return f"{product} {info.get('version') or 'of unknown version'} ({kernels or 'unknown kernels'})"
+    threading = info.get("threading_layer") or "unknown"
+    version = info.get("version") or "of unknown version"
+    return f"{product} {version} ({kernels or 'unknown kernels'}, {threading} threading)"
 
 
 def _openblas_config(library: ctypes.CDLL, prefix: str) -> str:

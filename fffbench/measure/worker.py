@@ -67,6 +67,9 @@ def main() -> None:
     _end_with_parent()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+    from fffbench.implementations import blaslib
+
+    blaslib.load_openmp()  # before torch
     import torch  # noqa: F401  (the point of this process: children start with it imported)
 
     from fffbench.measure import cellrun, device

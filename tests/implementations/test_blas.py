@@ -1,6 +1,8 @@
 """BLAS layers: which library they found, that it runs at the threads asked for, and what they say without one."""
 
 import ctypes
+import subprocess
+import sys
 
 import pytest
 
@@ -43,6 +45,7 @@ def test_the_blas_is_named_with_version_and_kernels(blas):
     assert product in {"MKL", "OpenBLAS", "BLIS"} or ".so" in product
     assert version[0].isdigit()
     assert kernels.startswith("(")
+    assert kernels.endswith(" threading)")
 
 
 def test_its_functions_are_called_with_integers_of_the_right_width(blas):
@@ -122,3 +125,35 @@ def test_the_loops_work_with_32_bit_integers_too():
     _cpu.blas_tree1(wide=False, dot=at[0], axpy=at[1], **addresses, batch=1, d=3, trees=1, levels=2)
     assert seen == [3, 3]
     assert torch.allclose(y, torch.nn.functional.gelu(torch.tensor([[1.0, 0, -1]])))
+
+
+PRODUCT_OF_TWO_THREADS = """
+import sys
+from fffbench.implementations import blaslib
+if sys.argv[1] == "its own first":
+    blaslib.load_openmp()
+import torch
+blas = blaslib.use(2)
+a, b = torch.randn(512, 256), torch.randn(768, 256)
+c = torch.full((512, 768), float("nan"))
+blas.product(512, 256, 768, transposed=True)(a.data_ptr(), b.data_ptr(), c.data_ptr())
+print(torch.allclose(c.double(), a.double() @ b.double().T, atol=1e-3), blas.name)
+"""
+
+
+@pytest.mark.parametrize(("order", "threading"), [("its own first", "intel"), ("torch's first", "gnu")])
+def test_mkl_takes_the_openmp_that_came_first_and_two_threads_compute_rightly(order, threading):
+    if None in blaslib._mkl_paths():
+        pytest.skip("the mkl wheel is not installed")
+    # -P: from a checkout, the current folder holds the sources without the compiled kernels
+    command = [sys.executable, "-P", "-c", PRODUCT_OF_TWO_THREADS, order]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("True MKL")
+    assert f"{threading} threading" in said
+
+
+def test_an_openmp_that_cannot_be_loaded_is_no_reason_to_stop(monkeypatch, tmp_path):
+    (tmp_path / "libiomp5.so").write_text("not a library")
+    monkeypatch.setattr(blaslib, "_mkl_paths", lambda: (tmp_path / "libiomp5.so", tmp_path / "libmkl_rt.so"))
+    blaslib.load_openmp()
+    assert blaslib._mkl() is None

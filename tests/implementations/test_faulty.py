@@ -1,5 +1,7 @@
 """Faulty rungs: wrong where they say so and only there, named so that nothing of them gets a speed-up."""
 
+import ctypes
+
 import pytest
 from synthetic import cell_id, write_run
 
@@ -84,6 +86,77 @@ def test_torch_rungs_are_right_but_for_the_layer_without_a_tree(variant):
     assert bool(failure) == bool(faulty_torch.VARIANTS[variant].wrong)
     layer.bind(pool.x[0], pool.y[0])()
     assert torch.equal(pool.y[0], y)
+
+
+@pytest.fixture
+def recorded():
+    """MKL's batched and vector functions with 32-bit integers: each notes what it was asked, logits are (1, -1, 1)."""
+    integer, real = ctypes.c_int32, ctypes.c_float
+    integers, reals, rows = (ctypes.POINTER(kind) for kind in (integer, real, ctypes.c_void_p))
+    seen = []
+
+    def gemv_batch(_layout, _how, m, n, alpha, a, _lda, x, _ix, beta, y, _iy, groups, sizes):
+        seen.append(("gemv", list(a[:groups]), list(x[:groups]), [*m[:groups], *n[:groups], *sizes[:groups]]))
+        assert set(alpha[:groups]) == {1.0}
+        assert set(beta[:groups]) == {0.0}
+        for i in range(groups):
+            real.from_address(y[i]).value = (1, -1, 1)[i]
+
+    def axpy_batch(n, alpha, x, _ix, y, _iy, groups, sizes):
+        seen.append(("axpy", list(x[:groups]), list(y[:groups]), [*n[:groups], *sizes[:groups]], list(alpha[:groups])))
+
+    def cdf(count, values, shares):
+        seen.append(("cdf", list(values[:count])))
+        for i in range(count):
+            shares[i] = 0.5
+
+    def mul(count, a, b, product):
+        for i in range(count):
+            product[i] = a[i] * b[i]
+
+    kinds = {
+        "gemv_batch": (gemv_batch, (ctypes.c_int, integers, integers, integers, reals, rows, integers, rows, integers,
+                                    reals, rows, integers, integer, integers)),
+        "axpy_batch": (axpy_batch, (integers, reals, rows, integers, rows, integers, integer, integers)),
+        "cdf": (cdf, (integer, reals, reals)),
+        "mul": (mul, (integer, reals, reals, reals)),
+    }  # fmt: skip
+    functions = {name: ctypes.CFUNCTYPE(None, *given)(function) for name, (function, given) in kinds.items()}
+    addresses = {name: ctypes.cast(function, ctypes.c_void_p).value for name, function in functions.items()}
+    return seen, addresses, functions
+
+
+@pytest.mark.parametrize(("step", "activated"), [(0, False), (2, False), (2, True)])
+def test_level_2_makes_the_published_calls_in_their_order(recorded, step, activated):
+    pytest.importorskip("torch")
+    from fffbench import _cpu
+
+    seen, addresses, _kept = recorded
+    x, y, w1, w2 = ((ctypes.c_float * 64)() for _ in range(4))
+    at = {name: ctypes.addressof(array) for name, array in {"x": x, "w1": w1, "w2": w2, "y": y}.items()}
+    _cpu.published_tree2(
+        wide=False, gemv=0, axpy=0, **addresses, **at, batch=3, d=2, levels=2, step=step, activated=activated
+    )
+    row, nodes, every = 4 * 2, ([0, 0, 0], [2, 1, 2]), range(3)
+    factors = [0.5, -0.5, 0.5] if activated else [1.0] * 3
+    for level, visited in enumerate(nodes):
+        gemv, cdf, axpy = seen[3 * level : 3 * level + 3]
+        own = [4 * step * i for i in every]
+        assert gemv == (
+            "gemv",
+            [at["x"] + i for i in own],
+            [at["w1"] + row * k for k in visited],
+            [1] * 3 + [2] * 3 + [1] * 3,
+        )
+        assert cdf == ("cdf", [1, -1, 1])
+        assert axpy == (
+            "axpy",
+            [at["w2"] + row * k for k in visited],
+            [at["y"] + i for i in own],
+            [2] * 3 + [1] * 3,
+            factors,
+        )
+    assert len(seen) == 6
 
 
 def test_every_rung_names_an_implementation():

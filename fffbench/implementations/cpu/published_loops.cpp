@@ -47,11 +47,15 @@ float* writable(Address address) { return reinterpret_cast<float*>(address); }
 
 float gelu(float z) { return z * std::erfc(-z / ROOT) / 2; }  // two divisions, as published
 
-// One array of a call, allocated inside it and left as it comes, as published: malloc, not a container that clears.
+constexpr std::size_t LINE = 64;  // bytes: the alignment asked of mkl_malloc, as published
+
+// One array of a call, allocated inside it and left as it comes, as published: not a container that clears.
 template <class T>
 class Scratch {
 public:
-    explicit Scratch(Count count) : at_(static_cast<T*>(std::malloc(static_cast<std::size_t>(count) * sizeof(T)))) {
+    explicit Scratch(Count count)
+        : at_(static_cast<T*>(
+              std::aligned_alloc(LINE, (static_cast<std::size_t>(count) * sizeof(T) + LINE - 1) / LINE * LINE))) {
         static_assert(std::is_trivial_v<T>);
         if (at_ == nullptr) throw std::bad_alloc();
     }
@@ -149,7 +153,8 @@ void tree2(Address gemv_at, Address axpy_at, Address gemv_batch_at, Address axpy
     Scratch<int> plain(batch, NO_TRANS);
     Scratch<Int> widths(batch, width), ones(batch, 1);
     Scratch<float> units(batch, 1.0f), zeros(batch, 0.0f), values(batch), shares(batch);
-    Scratch<const float*> matrices(batch), inputs(batch);  // a token's input is the matrix of one row
+    Scratch<const float*> into(batch, floats(w1_at)), out_of(batch);  // each token's rows of W1 and W2
+    Scratch<const float*> inputs(batch);                              // a token's input is the matrix of one row
     Scratch<float*> logits(batch), outputs(batch);
     Scratch<Count> nodes(batch, 0);
     if (step != 0)
@@ -160,17 +165,17 @@ void tree2(Address gemv_at, Address axpy_at, Address gemv_batch_at, Address axpy
         logits[i] = values.data() + i;
     }
     for (int level = 0; level < levels; ++level) {
-        for (Count i = 0; i < batch; ++i) matrices[i] = floats(w1_at) + nodes[i] * d;
         if (gemv_batch != nullptr)
             gemv_batch(ROW_MAJOR, plain.data(), ones.data(), widths.data(), units.data(), inputs.data(),
-                       widths.data(), matrices.data(), ones.data(), zeros.data(), logits.data(), ones.data(),
+                       widths.data(), into.data(), ones.data(), zeros.data(), logits.data(), ones.data(),
                        static_cast<Int>(batch), ones.data());
         else
             for (Count i = 0; i < batch; ++i)
-                gemv(ROW_MAJOR, NO_TRANS, 1, width, 1.0f, inputs[i], width, matrices[i], 1, 0.0f, logits[i], 1);
+                gemv(ROW_MAJOR, NO_TRANS, 1, width, 1.0f, inputs[i], width, into[i], 1, 0.0f, logits[i], 1);
         for (Count i = 0; i < batch; ++i) {
-            matrices[i] = floats(w2_at) + nodes[i] * d;
+            out_of[i] = floats(w2_at) + nodes[i] * d;
             nodes[i] = 2 * nodes[i] + 1 + (values[i] > 0 ? 1 : 0);
+            into[i] = floats(w1_at) + nodes[i] * d;
         }
         if (cdf != nullptr && mul != nullptr) {
             cdf(static_cast<std::int32_t>(batch), values.data(), shares.data());
@@ -180,10 +185,10 @@ void tree2(Address gemv_at, Address axpy_at, Address gemv_batch_at, Address axpy
         }
         const float* factors = activated ? values.data() : units.data();
         if (axpy_batch != nullptr)
-            axpy_batch(widths.data(), factors, matrices.data(), ones.data(), outputs.data(), ones.data(),
+            axpy_batch(widths.data(), factors, out_of.data(), ones.data(), outputs.data(), ones.data(),
                        static_cast<Int>(batch), ones.data());
         else
-            for (Count i = 0; i < batch; ++i) axpy(width, factors[i], matrices[i], 1, outputs[i], 1);
+            for (Count i = 0; i < batch; ++i) axpy(width, factors[i], out_of[i], 1, outputs[i], 1);
     }
 }
 
