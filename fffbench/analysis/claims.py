@@ -294,7 +294,8 @@ def _said(claim: Claim, row: Speedup) -> str:
     batch = f", batch {row.batch}" if claim.workload and row.batch != claim.workload.batch else ""
     sides = f"{row.implementation} over {row.baseline_implementation}{threads}{batch}"
     thin = f"; only {percent(row.coverage or 0)} coverage" if 0 < (row.coverage or 0) < LEVEL else ""
-    return f"{ratio(row.speedup or 0, row.low, row.high)}, {where} {band} ({sides}{thin})"
+    doubted = f"; provisional: {row.reason}" if row.reason else ""
+    return f"{ratio(row.speedup or 0, row.low, row.high)}, {where} {band} ({sides}{thin}{doubted})"
 
 
 def _row(

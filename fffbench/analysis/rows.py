@@ -15,7 +15,7 @@ from fffbench.results.store import Results
 
 @dataclass(frozen=True)
 class Speedup:
-    """One row: a conditional cell against one named baseline; null numbers come with a reason.
+    """One row: a conditional cell against one named baseline; null numbers, and a doubtful baseline, have a reason.
 
     ``low`` and ``high`` are also null where each side has one process only: there is no interval then.
     """
@@ -83,7 +83,7 @@ class Timed:
 def measured_row(
     subject: Timed, other: Timed | None, baseline: str, mode: str, results: Results, reason: str | None
 ) -> Speedup:
-    """``subject`` against ``other``, or with a reason why there is no other."""
+    """``subject`` against ``other``; the reason says why there is no other, or why another may be the baseline."""
     record = subject.record
     work = record.cell.workload
     gain = ratio_of_medians(other.medians, subject.medians) if other else None
@@ -113,7 +113,7 @@ def measured_row(
         low=interval[0],
         high=interval[1],
         coverage=gain.coverage if gain else None,
-        provisional=gain.provisional if gain else subject.time.provisional,
+        provisional=(gain.provisional or reason is not None) if gain else subject.time.provisional,
         roofline_share=share_of(record, results.machine_of(record)),
         error=record.info.check.error,
         tolerance=record.info.check.tolerance,
@@ -121,7 +121,7 @@ def measured_row(
         baseline_n=other.record.cell.workload.shape.n if other else None,
         baseline_thread_count=other.record.cell.workload.threads if other else None,
         baseline_time=other.time.value if other else None,
-        reason=None if other else reason,
+        reason=reason,
         run=record.run,
         record=record.id,
         baseline_record=other.record.id if other else None,

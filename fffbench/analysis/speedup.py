@@ -12,8 +12,10 @@ routing on the tree's shape, serve every routing. Where several runs hold a
 cell, the run with the most fresh processes on both sides counts (six is full),
 among equals the newest; the others are superseded. For ``fastest`` only runs
 count that measured the subject at the thread count that is fastest for it.
-Choosing the fastest of several measured baselines favours the baseline
-slightly, which is the direction a sceptic asks for.
+Where a layer with fewer processes may be the faster baseline (``rivals``), the
+row is provisional and says so; a run without that doubt comes first. Choosing
+the fastest of several measured baselines favours the baseline slightly, which
+is the direction a sceptic asks for.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from fffbench.analysis.rivals import doubt
 from fffbench.analysis.rows import Speedup, Timed, measured_row, skipped_row
 from fffbench.plan.workload import Cell
 from fffbench.results.record import FULL_PROCESSES, Record
@@ -43,6 +46,7 @@ SAME_PRIMITIVE = {
 }
 
 Key = tuple[object, ...]
+Pair = tuple[Timed, Timed, str | None]  # subject, baseline, and why another might be the baseline
 
 
 def _context(cell: Cell) -> Key:
@@ -68,13 +72,13 @@ def _candidates(baseline: str, subject: Timed, dense: Iterable[Timed]) -> list[T
 
 def speedups(results: Results) -> list[Speedup]:
     """Every row, in a fixed order: conditional records against each baseline, then the skipped cells."""
-    dense: dict[Key, list[Timed]] = defaultdict(list)
+    dense: dict[Key, list[Timed]] = defaultdict(list)  # by machine and context, of all runs
     subjects: dict[Key, list[Timed]] = defaultdict(list)
     fastest: dict[Key, list[Timed]] = defaultdict(list)
     for record in results.records:
         cell, timed = record.cell, Timed(record)
         if record.info.family == "dense":
-            dense[record.run, *_context(cell)].append(timed)
+            dense[record.machine, *_context(cell)].append(timed)
         elif record.info.family in ("cmm", "fff"):
             subjects[record.machine, cell.id].append(timed)
             work = cell.workload
@@ -167,19 +171,21 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
     for baseline in BASELINES:
         if baseline == "same-primitive" and group[0].record.cell.implementation not in SAME_PRIMITIVE:
             continue
-        pairs: list[tuple[Timed, Timed]] = []
+        pairs: list[Pair] = []
         for items in newest_first:
             subject = min(items, key=lambda item: item.time.value)
             record = subject.record
-            others = _candidates(baseline, subject, dense.get((record.run, *_context(record.cell)), []))
+            others = _candidates(baseline, subject, dense.get((record.machine, *_context(record.cell)), []))
             if mode == "same":
                 threads = record.cell.workload.threads
                 others = [other for other in others if other.record.cell.workload.threads == threads]
-            if others:
-                pairs.append((subject, min(others, key=lambda item: item.time.value)))
+            here = [other for other in others if other.record.run == record.run]
+            if here:
+                best = min(here, key=lambda item: item.time.value)
+                pairs.append((subject, best, doubt(best, others)))
         if pairs:
             chosen = max(pairs, key=_thoroughness)  # the first of equals: the newest
-            rows.append(measured_row(chosen[0], chosen[1], baseline, mode, results, None))
+            rows.append(measured_row(chosen[0], chosen[1], baseline, mode, results, chosen[2]))
         else:
             subject = min(newest_first[0], key=lambda item: item.time.value)
             reason = _missing(subject.record, baseline, results)
@@ -204,9 +210,13 @@ def _processes(item: Timed) -> int:
     return min(FULL_PROCESSES, len(item.record.info.processes))
 
 
-def _thoroughness(pair: tuple[Timed, Timed]) -> int:
-    """Fresh processes behind a ratio, up to those of a full record: a budget-cut run does not displace a full one."""
-    return min(_processes(side) for side in pair)
+def _thoroughness(pair: Pair) -> tuple[int, bool]:
+    """Fresh processes behind a ratio, up to those of a full record, and whether its baseline is beyond doubt.
+
+    A budget-cut run does not displace a full one.
+    """
+    subject, best, doubted = pair
+    return (min(_processes(subject), _processes(best)), doubted is None)
 
 
 def _missing(record: Record, baseline: str, results: Results) -> str:

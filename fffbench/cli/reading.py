@@ -77,4 +77,5 @@ def speedup(results: ResultsDir = Path("results"), as_json: Json = False) -> Non
             print(f"{place} {how}: {row.reason}")
             continue
         share = "" if row.roofline_share is None else f", {percent(row.roofline_share)} of bound"
-        print(f"{place} {how}: {ratio(row.speedup, row.low, row.high)} in {seconds(row.time)}{share}")
+        doubted = f" ({row.reason})" if row.reason else ""
+        print(f"{place} {how}: {ratio(row.speedup, row.low, row.high)} in {seconds(row.time)}{share}{doubted}")

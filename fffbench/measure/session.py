@@ -6,7 +6,7 @@ Before each round the time that is left is shared out anew, by what the cells
 have cost so far. Where the budget does not allow all processes for all cells,
 a comparison worth quoting comes before completeness: the cells to keep get all
 their processes before others get one, and dense layers that another one left
-behind get no more than they have. Records and skipped cells say so.
+behind in two processes get no more. Records and skipped cells say so.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from fffbench.plan.workload import Cell
 CELLS_A_PROCESS = {"cpu": 1, "cuda": 24}
 CELL_LIMIT_SECONDS = 300.0
 REFERENCE_LIMIT_SECONDS = 600.0
-# A dense layer this many times slower than the fastest one on the same work cannot become the baseline: medians of
-# processes scatter by 7 to 13 % on a small virtual machine.
-OUTPACED = 1.3
+# A dense layer this many times slower than the fastest one on the same work, in the better of its first two processes,
+# cannot become the baseline. One process is no evidence: medians of processes scatter by 7 to 13 % on a small virtual
+# machine, and the fastest layer of all once took 2.02 s instead of 1.03 s in its first.
+OUTPACED, OUTPACED_PROCESSES = 1.5, 2
 # Past its budget, how long a run may still begin cells to keep: they were allotted what fitted when the round began.
 OVERTIME_SECONDS = 15.0
 OVERTIME_SHARE = 0.05  # of the budget, where that is more
@@ -72,8 +73,8 @@ def allot(
 ) -> dict[Cell, int]:
     """Processes for each cell, given the cost of one, such that all fit into ``seconds``; ``done`` ones included.
 
-    What is too much goes in this order, from the costliest down: outpaced cells lose all but one process, then cells
-    not to ``keep`` all but one, then those their last; cells to keep come last and never lose all.
+    What is too much goes in this order, from the costliest down: outpaced cells lose all that they have not had yet,
+    then cells not to ``keep`` all but one, then those their last; cells to keep come last and never lose all.
     """
     done = done or {}
     others = frozenset(costs) - keep
@@ -180,14 +181,17 @@ class Session:
         )
 
     def _outpaced(self, cells: Iterable[Cell]) -> frozenset[Cell]:
-        """Dense cells of which another one did the same work in far less time, in the processes so far."""
+        """Dense cells of which another one did the same work in far less time, after two processes of theirs."""
         rivals: dict[tuple[object, ...], list[Cell]] = {}
         for cell in cells:
             if cell in self._time and not cellrun.is_conditional(cell):
                 rivals.setdefault((cell.workload, cell.protocol), []).append(cell)
         fastest = {work: min(self._time[cell] for cell in group) for work, group in rivals.items()}
         return frozenset(
-            cell for work, group in rivals.items() for cell in group if self._time[cell] > OUTPACED * fastest[work]
+            cell
+            for work, group in rivals.items()
+            for cell in group
+            if self._time[cell] > OUTPACED * fastest[work] and len(self._processes(cell)) >= OUTPACED_PROCESSES
         )
 
     def _round(self, jobs: list[Job]) -> Iterator[Outcome]:

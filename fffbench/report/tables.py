@@ -75,9 +75,15 @@ def speed_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
         )  # the whole reason is in speedup.csv; most often it is one and the same
         return Cell(row.reason or "" if skipped else "baseline not in this run", words=True)
     threads = "" if row.baseline_thread_count == row.threads else f", {row.baseline_thread_count} threads"
-    small = f"{row.baseline_implementation}{threads}" + (", provisional" if row.provisional else "")
+    thin = f", {provisional(row)}" if row.provisional else ""
+    small = f"{row.baseline_implementation}{threads}{thin}"
     link = anchors.get(row.baseline_record or "", "")
     return Cell(ratio(row.speedup, row.low, row.high), small, link, f"{row.speedup:.6g}")
+
+
+def provisional(row: Speedup) -> str:
+    """The word for thin evidence, with the doubt about the baseline where there is one."""
+    return f"provisional: {row.reason}" if row.reason else "provisional"
 
 
 def time_cell(row: Speedup, anchors: Mapping[str, str]) -> Cell:

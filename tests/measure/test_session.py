@@ -57,21 +57,43 @@ def test_a_budget_that_is_over_measures_the_cells_to_keep_and_no_other():
     assert [(outcome.cell, outcome.process) for outcome in outcomes] == [(CELLS[0].id, 0)]
 
 
-def test_a_dense_layer_left_behind_gets_no_more_processes_where_time_is_short():
-    fast, slow, tree = (
-        Cell(name, Workload(SHAPE, 1), Protocol("cold")) for name in ("dense_linear", "dense_padded", "fff_cpu")
-    )
+FAST, SLOW, TREE = (
+    Cell(name, Workload(SHAPE, 1), Protocol("cold")) for name in ("dense_linear", "dense_padded", "fff_cpu")
+)
+
+
+def allotted_after(*slow, budget):
+    """Processes out of four, within ``budget``, for three cells of 1 s after as many processes as ``slow`` has times.
+
+    The fast layer took 1 ms in each process, the slow one what ``slow`` says.
+    """
     done = [
-        Outcome(cell.id, 0, samples=(time, time), wall=0.9)
-        for cell, time in ((fast, 1e-3), (slow, 1.4e-3), (tree, 1e-5))
+        Outcome(cell.id, process, samples=(times[process],) * 2, wall=0.9)
+        for cell, times in ((FAST, [1e-3] * len(slow)), (SLOW, slow), (TREE, [1e-5] * len(slow)))
+        for process in range(len(slow))
     ]
-    costs = dict.fromkeys((fast, slow, tree), 1.0)
-    plan = Plan((fast, slow, tree), 3, 0.01, budget_seconds=13.5)  # 9 of them for three rounds
-    allotted = Session(plan, done, costs, lambda _: None, seed=1)._allotment()
-    assert allotted == {fast: 3, slow: 1, tree: 3}
-    close = [*done[:1], Outcome(slow.id, 0, samples=(1.2e-3,), wall=0.9), done[2]]
-    allotted = Session(plan, close, costs, lambda _: None, seed=1)._allotment()
-    assert allotted != {fast: 3, slow: 1, tree: 3}
+    plan = Plan((FAST, SLOW, TREE), 4, 0.01, budget_seconds=budget)
+    return Session(plan, done, dict.fromkeys((FAST, SLOW, TREE), 1.0), lambda _: None, seed=1)._allotment()
+
+
+SHORT = 16.5  # seconds: four rounds of 3, and 4 processes more
+
+
+def test_a_dense_layer_left_behind_in_two_processes_gets_no_third_where_time_is_short():
+    assert allotted_after(1.6e-3, 1.7e-3, budget=SHORT) == {FAST: 4, SLOW: 2, TREE: 4}
+
+
+def test_one_bad_process_leaves_no_dense_layer_behind():
+    assert allotted_after(2.02e-3, 1.04e-3, budget=SHORT) == {FAST: 3, SLOW: 3, TREE: 4}
+    assert allotted_after(2.02e-3, budget=SHORT) == {FAST: 2, SLOW: 2, TREE: 3}
+
+
+def test_a_dense_layer_within_half_again_the_time_of_its_rival_is_not_left_behind():
+    assert allotted_after(1.45e-3, 1.48e-3, budget=SHORT) == {FAST: 3, SLOW: 3, TREE: 4}
+
+
+def test_a_layer_left_behind_costs_no_cell_a_process_where_time_is_ample():
+    assert allotted_after(1.6e-3, 1.7e-3, budget=30.0) == {FAST: 4, SLOW: 4, TREE: 4}
 
 
 def test_every_cell_is_measured_in_every_process_with_its_check():

@@ -1,0 +1,100 @@
+"""Is a baseline in doubt as long as a layer with fewer processes may be faster? Planted times throughout."""
+
+import pytest
+from synthetic import MACHINE, cell_id, write_run
+
+from fffbench.analysis.claims import judge_all
+from fffbench.analysis.speedup import speedups
+from fffbench.plan.workload import Shape
+from fffbench.results.store import load
+
+OURS, LATER = {cell_id("fff_cpu"): [0.01] * 6}, "2026-05-01T00:00:00Z"
+SLOW = {cell_id("dense_blas3"): [1.2, 1.21, 1.22, 1.2, 1.19, 1.21]}
+
+
+def best_dense(folder, threads="same"):
+    [row] = [row for row in speedups(load(folder)) if (row.baseline, row.baseline_threads) == ("best-dense", threads)]
+    return row
+
+
+def test_a_baseline_measured_as_often_as_its_rivals_is_beyond_doubt(tmp_path):
+    write_run(tmp_path, cells=OURS | SLOW | {cell_id("dense_onednn"): [1.22, 1.0, 1.3, 1.3, 1.3, 1.3]})
+    row = best_dense(tmp_path)
+    assert (row.baseline_implementation, row.provisional, row.reason) == ("dense_blas3", False, None)
+
+
+@pytest.mark.parametrize(
+    ("rival", "doubted"),
+    [([1.04, 1.24, 1.98], True), ([1.25], True), ([1.27], False), ([2.02], False), ([2.02] * 5, False)],
+)
+def test_a_layer_with_fewer_processes_is_judged_by_its_fastest(tmp_path, rival, doubted):
+    write_run(tmp_path, cells=OURS | SLOW | {cell_id("dense_fused"): rival})
+    row = best_dense(tmp_path)
+    assert row.baseline_implementation == "dense_blas3"
+    assert row.provisional == doubted
+    assert row.speedup == pytest.approx(120, rel=0.02)
+    processes = f"{len(rival)} process{'es' * (len(rival) > 1)} in this run"
+    assert row.reason == (
+        f"dense_fused may be the faster baseline: {processes}, {said(min(rival))}" if doubted else None
+    )
+
+
+def said(time):
+    return f"{time:.2f} s in its fastest"
+
+
+def test_an_unlucky_process_is_told_by_another_run_whose_time_is_not_used(tmp_path):
+    write_run(tmp_path, cells=OURS | SLOW | {cell_id("dense_onednn"): [2.02]}, run="unlucky", started=LATER)
+    write_run(tmp_path, cells={cell_id("dense_onednn"): [1.03] * 2}, run="steady")
+    row = best_dense(tmp_path)
+    assert (row.baseline_implementation, row.run) == ("dense_blas3", "unlucky")
+    assert row.speedup == pytest.approx(120, rel=0.02)
+    assert row.provisional
+    assert row.reason == (
+        "dense_onednn may be the faster baseline: 1 process in this run, 1.03 s in its fastest in run steady"
+    )
+
+
+def test_a_layer_that_the_run_left_out_raises_the_same_doubt(tmp_path):
+    write_run(tmp_path, cells=OURS | SLOW, run="without", started=LATER)
+    write_run(tmp_path, cells={cell_id("dense_onednn"): [1.03] * 6}, run="with")
+    assert "no process in this run" in best_dense(tmp_path).reason
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"machine": "other-cpu-2c-0002"},
+        {"cell": cell_id("dense_onednn", threads=2)},
+        {"cell": cell_id("dense_onednn", batch=128)},
+        {"cell": cell_id("dense_onednn", cache="hot")},
+        {"cell": cell_id("dense_onednn", shape=Shape.dense(768, 4096))},
+    ],
+)
+def test_what_another_machine_or_cell_took_raises_no_doubt(tmp_path, elsewhere):
+    write_run(tmp_path, cells=OURS | SLOW)
+    cell = elsewhere.get("cell", cell_id("dense_onednn"))
+    write_run(tmp_path, cells={cell: [0.5] * 6}, run="elsewhere", machine=elsewhere.get("machine", MACHINE))
+    rows = [row for row in speedups(load(tmp_path)) if row.speedup is not None and row.baseline_threads == "same"]
+    assert {row.reason for row in rows} == {None}
+
+
+def test_a_dense_side_on_one_thread_alone_is_doubted_where_two_are_known_to_be_faster(tmp_path):
+    write_run(tmp_path, cells=OURS | SLOW, run="one-thread", started=LATER)
+    write_run(tmp_path, cells={cell_id("dense_blas3", threads=2): [0.6] * 6}, run="two-threads")
+    assert best_dense(tmp_path).reason is None
+    assert "dense_blas3 may be the faster baseline" in best_dense(tmp_path, "fastest").reason
+
+
+def test_of_two_thorough_runs_the_one_beyond_doubt_counts(tmp_path):
+    write_run(tmp_path, cells=OURS | SLOW | {cell_id("dense_onednn"): [1.03] * 6}, run="steady")
+    write_run(tmp_path, cells=OURS | SLOW | {cell_id("dense_onednn"): [2.02]}, run="unlucky", started=LATER)
+    row = best_dense(tmp_path)
+    assert (row.run, row.baseline_implementation, row.provisional) == ("steady", "dense_onednn", False)
+
+
+def test_a_claim_names_the_doubt_about_its_baseline(tmp_path):
+    write_run(tmp_path, cells=OURS | SLOW | {cell_id("dense_fused"): [1.24]})
+    [row] = [row for row in judge_all(load(tmp_path)) if row.id == "cpu-78x" and row.conditions == "fair"]
+    assert row.provisional
+    assert "provisional: dense_fused may be the faster baseline: 1 process in this run" in row.reason
