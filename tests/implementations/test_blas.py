@@ -9,7 +9,8 @@ import pytest
 from fffbench.implementations import blaslib
 from fffbench.implementations.registry import implementation
 from fffbench.measure.conformance import conform
-from fffbench.plan.workload import Shape, Workload
+from fffbench.measure.processes import Round
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 torch = pytest.importorskip("torch")
 NAMES = ["dense_blas1", "dense_blas2", "dense_blas3", "cmm_blas1", "cmm_blas2"]
@@ -157,3 +158,13 @@ def test_an_openmp_that_cannot_be_loaded_is_no_reason_to_stop(monkeypatch, tmp_p
     monkeypatch.setattr(blaslib, "_mkl_paths", lambda: (tmp_path / "libiomp5.so", tmp_path / "libmkl_rt.so"))
     blaslib.load_openmp()
     assert blaslib._mkl() is None
+
+
+def test_a_measuring_process_has_mkls_own_threads():
+    if None in blaslib._mkl_paths():
+        pytest.skip("the mkl wheel is not installed")
+    cell = Cell("dense_blas3", Workload(Shape.dense(64, 63), 65, threads=2), Protocol("hot", "kernel"))
+    with Round() as round_:
+        [outcome] = round_.measure([cell], 0, [None], seconds=0.01, limit=60)
+    assert outcome.failure is None
+    assert any("intel threading), 2 threads" in note for note in outcome.notes)
