@@ -291,7 +291,8 @@ def _said(claim: Claim, row: Speedup) -> str:
     threads = "" if row.device != "cpu" else f", {row.threads} thread{'s' if row.threads > 1 else ''}"
     if threads and row.baseline_thread_count != row.threads:
         threads += f" against {row.baseline_thread_count}"
-    batch = f", batch {row.batch}" if claim.workload and row.batch != claim.workload.batch else ""
+    other = claim.workload and row.batch != claim.workload.batch
+    batch = f", batch {row.batch} instead of the published {claim.workload.batch}" if claim.workload and other else ""
     sides = f"{row.implementation} over {row.baseline_implementation}{threads}{batch}"
     thin = f"; only {percent(row.coverage or 0)} coverage" if 0 < (row.coverage or 0) < LEVEL else ""
     doubted = f"; provisional: {row.reason}" if row.reason else ""

@@ -261,3 +261,16 @@ def test_text_that_is_no_text_is_refused(tmp_path):
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match=r"x\.toml"):
         read_claim(path)
+
+
+def test_a_reason_names_the_batch_where_it_is_not_the_published_one(tmp_path):
+    hot = {"cache": "hot", "batch": 1024}
+    cells = {cell_id("dense_blas2", **hot): [1.0] * 6}
+    cells |= {cell_id("cmm_blas2", routing="single-path", **hot): [1 / 255] * 6}
+    cells |= {cell_id("dense_blas2"): [1.0] * 6, cell_id("cmm_blas2"): [0.1] * 6}
+    write_run(tmp_path, cells=cells)
+    row = next(row for row in judge_all(load(tmp_path)) if row.id == "cpu-255x")
+    published = row.reason.split("Under published conditions:")[1]
+    assert "batch 1024 instead of the published 16384" in published
+    assert "flatters FFF" in row.note
+    assert "instead of" not in row.reason.split("Under published conditions:")[0]
