@@ -266,16 +266,17 @@ LEAF = Preset(
 )
 
 # fair dense candidates of the ladder: what is the fastest layer at large batches on the machines seen so far
-LADDER_DENSE = ("dense_linear", "dense_fused", "dense_blas3")
+LADDER_DENSE = ("dense_linear", "dense_fused", "dense_onednn", "dense_blas3")
 LADDER_BATCHES = (4096, 16384)
-FIRST_LADDERS = ("cpu-78x", "cpu-48x")
+FIRST_LADDERS = ("cpu-78x", "cpu-78x-over-bert", "cpu-48x")
 SMALL, PUBLISHED_BATCH = LADDER_BATCHES
 
 
 def _ladder_blocks() -> tuple[Block, ...]:
     """The cells of the fidelity ladder: every rung at batch 4096; at 16384 those whose calls take seconds, not tens.
 
-    The ladders from the published best (78x, 48x) at batch 4096 come first; the others rest on calls of seconds.
+    The ladders from the published best (78x at both widths, 48x) at batch 4096 come first, down to their last rung; the
+    others rest on calls of seconds.
     """
     narrow = Shape.dense(D, PUBLISHED.n)
     quick = ("faulty_blas_fff", "faulty_blas_ff3", "cmm_blas")
@@ -293,7 +294,8 @@ def _ladder_blocks() -> tuple[Block, ...]:
     both = ("hot", "cold")
     blocks.append(Block((*LADDER_DENSE, "family:fff"), batches=(SMALL,), caches=both, keep=True))
     blocks.append(Block((*LADDER_DENSE, "family:fff"), batches=(PUBLISHED_BATCH,), caches=both))
-    blocks.append(Block(LADDER_DENSE, shapes=(BERT,), batches=LADDER_BATCHES, caches=both))
+    blocks.append(Block(LADDER_DENSE, shapes=(BERT,), batches=(SMALL,), caches=both, keep=True))
+    blocks.append(Block(LADDER_DENSE, shapes=(BERT,), batches=(PUBLISHED_BATCH,), caches=both))
     for shape in (PUBLISHED, narrow):
         for protocol, named in fidelity.names("cuda", shape).items():
             kind = {"shapes": (shape,), "caches": (protocol.cache,), "calls": (protocol.call,), "devices": ("cuda",)}

@@ -4,8 +4,9 @@ import pytest
 
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementations
+from fffbench.plan import fidelity
 from fffbench.plan.matrix import Axes, Names, cells, preset
-from fffbench.plan.presets import PRESETS
+from fffbench.plan.presets import LADDER_DENSE, PRESETS, SMALL
 
 NAMES = Names(
     {name: item.family for name, item in implementations().items()},
@@ -55,3 +56,28 @@ def test_an_unknown_preset_is_refused_with_the_list():
 def test_an_unknown_implementation_is_refused_with_the_list():
     with pytest.raises(UserError, match="dense_linear"):
         cells(preset("quick"), Axes(implementations=("fff_gpu",)), NAMES, 2)
+
+
+@pytest.mark.parametrize(
+    "ladder", [ladder for ladder in fidelity.LADDERS if ladder.device == "cpu"], ids=lambda it: it.claim
+)
+def test_fidelity_plans_both_sides_of_every_rung_at_the_smaller_batch(ladder):
+    planned = {
+        (cell.implementation, cell.workload.shape.n, cell.protocol)
+        for cell in cells(preset("fidelity"), Axes(), NAMES, 2)
+        if cell.workload.batch == SMALL and cell.workload.device == "cpu"
+    }
+    best = {fidelity.BEST_DENSE: LADDER_DENSE, fidelity.BEST_FFF: ("fff_cpu",)}
+    for rung in ladder.rungs:
+        for side in (rung.ours, rung.dense):
+            for name in best.get(side.implementation, (side.implementation,)):
+                assert (name, side.shape.n, side.protocol) in planned, rung.mended
+
+
+def test_the_78x_ladders_at_both_widths_have_their_processes_first():
+    found = cells(preset("fidelity"), Axes(), NAMES, 2)
+    for claim in ("cpu-78x", "cpu-78x-over-bert"):
+        ladder = next(ladder for ladder in fidelity.LADDERS if ladder.claim == claim)
+        named = {(side.implementation, side.shape.n) for rung in ladder.rungs for side in (rung.ours, rung.dense)}
+        kept = {(cell.implementation, cell.workload.shape.n) for cell, keep in found.items() if keep}
+        assert {pair for pair in named if not pair[0].startswith("best-")} <= kept
