@@ -1,4 +1,4 @@
-"""What is the answer, in one sentence, from these results?
+"""What is the answer, in a line a machine, from these results?
 
 Always FFF over the best dense layer, each side at its own fastest thread
 count, cold caches, bare kernel (on a GPU inside a graph where one was
@@ -65,15 +65,15 @@ class Answer:
     device: str
     rows: tuple[Speedup, ...]
 
-    def phrase(self, said_batch: int | None = None) -> str:
-        """``116x [112, 121] faster at batch 16384 in fp32 on Test CPU``, without the batch that was just said."""
-        parts: list[str] = []
-        for row in self.rows:
-            at = f" at batch {row.batch}" if row.batch != said_batch else ""
-            said_batch = row.batch
-            thin = " (provisional)" if row.provisional else ""
-            parts.append(f"{_gain(row)}{at} in {row.dtype}{thin}")
-        return f"{_and(parts)} on {self.name}"
+    @property
+    def line(self) -> str:
+        """``116x [112, 121] faster at batch 16384 in fp32 on Test CPU``: the machine's first dtype."""
+        return f"{_said(self.rows[0])} on {self.name}"
+
+
+def _said(row: Speedup) -> str:
+    thin = " (provisional)" if row.provisional else ""
+    return f"{_gain(row)} at batch {row.batch} in {row.dtype}{thin}"
 
 
 def _gain(row: Speedup) -> str:
@@ -87,10 +87,6 @@ def _gain(row: Speedup) -> str:
     if row.high < 1:
         return f"{ratio(1 / row.speedup, 1 / row.high, 1 / row.low)} slower"
     return f"neither faster nor slower ({ratio(row.speedup, row.low, row.high)})"
-
-
-def _and(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def answers(results: Results, rows: Sequence[Speedup]) -> list[Answer]:
@@ -111,12 +107,33 @@ def answers(results: Results, rows: Sequence[Speedup]) -> list[Answer]:
     return found
 
 
-def _sentence(found: Sequence[Answer]) -> str:
-    """The answers that share a layer, as one sentence."""
-    row = found[0].rows[0]
-    batches = [None, *(answer.rows[-1].batch for answer in found)]
-    phrases = "; ".join(answer.phrase(batch) for answer, batch in zip(found, batches, strict=False))
-    return f"Against the best dense layer, the FFF layer ({row.d} to {row.n}, {row.trees}x{row.levels}) is {phrases}."
+@dataclass(frozen=True)
+class Headline:
+    """The answer as a reader meets it: what is compared, a line for each machine, then the details."""
+
+    asked: str
+    lines: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All of it as plain text, a line each."""
+        return "\n".join([self.asked, *(f"  {line}" for line in self.lines), *self.details])
+
+
+def _layer(row: Speedup) -> str:
+    return f"the FFF layer ({row.d} to {row.n}, {row.trees}x{row.levels})"
+
+
+def _details(found: Sequence[Answer], asked: tuple[int, int, int, int]) -> list[str]:
+    """The other dtypes machine by machine, layers other than the one asked about, and what the count allows."""
+    said = [f"On {answer.name}: {', '.join(map(_said, answer.rows[1:]))}." for answer in found if len(answer.rows) > 1]
+    said += [
+        f"On {answer.name} it is {_layer(answer.rows[0])}." for answer in found if shape_of(answer.rows[0]) != asked
+    ]
+    doubted = [(answer.name, row) for answer in found for row in answer.rows if row.reason]
+    said += [f"Provisional on {name} in {row.dtype}: {row.reason}." for name, row in doubted]
+    return [*said, ceiling_sentence(found)]
 
 
 def ceiling_sentence(found: Sequence[Answer]) -> str:
@@ -127,17 +144,16 @@ def ceiling_sentence(found: Sequence[Answer]) -> str:
     return f"{number(ceiling)}x is a count of operations; as a measured speed of this layer it {reached}."
 
 
-def headline(results: Results, rows: Sequence[Speedup]) -> str:
-    """The first sentence of the page and the last line of a run."""
+def headline(results: Results, rows: Sequence[Speedup]) -> Headline:
+    """The first lines of the page and the last of a run."""
     found = answers(results, rows)
-    by_shape: dict[tuple[int, int, int, int], list[Answer]] = {}
-    for answer in found:
-        by_shape.setdefault(shape_of(answer.rows[0]), []).append(answer)
     if found:
-        return " ".join([*map(_sentence, by_shape.values()), ceiling_sentence(found)])
+        first = found[0].rows[0]
+        asked = f"Against the best dense layer, {_layer(first)}, published as 78x faster, is under fair conditions:"
+        return Headline(asked, tuple(answer.line for answer in found), tuple(_details(found, shape_of(first))))
     if not results.records:
-        return "Nothing has been measured yet."
-    return (
+        return Headline("Nothing has been measured yet.")
+    return Headline(
         "No FFF layer was measured beside a dense one under the headline's protocol "
         "(cold caches, bare kernel, uniform routing) yet."
     )

@@ -46,7 +46,7 @@ def report(
 
     found = _load(results)
     page = render(found, out)
-    print(headline(found, speedups(found)))
+    print(headline(found, speedups(found)).text)
     print(page.resolve())
 
 

@@ -27,7 +27,7 @@ INDEX = "index.html"
 
 def headline(results: Results) -> str:
     """The answer in one sentence, for the end of a run."""
-    return answer.headline(results, speedups(results))
+    return answer.headline(results, speedups(results)).text
 
 
 def render(results: Results, out_dir: Path | str) -> Path:

@@ -32,7 +32,11 @@ BATCHES = (1, 128, 1024, 16384)  # those that were measured stand in the table
 def block(analysis: Analysis) -> str:
     """The generated part of the README, between the markers."""
     said = headline(analysis.results, analysis.rows)
-    parts = [f"**{_inline(said)}**"]
+    parts = [f"**{_inline(said.asked)}**"]
+    if said.lines:
+        parts.append("\n".join(f"- **{_inline(line)}**" for line in said.lines))
+    if said.details:
+        parts.append(_inline(" ".join(said.details)))
     if any(row.measured for row in analysis.claims if row.kind == "ratio"):
         parts.append(f"![Published figures and what was measured]({SVG.as_posix()})")
         parts.append(

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from fffbench.analysis.headline import Headline
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -144,7 +146,7 @@ class Page:
     """Everything on the page, in the page's order."""
 
     title: str
-    headline: str
+    headline: Headline
     summary: str
     hero: Figure | None
     claims: tuple[ClaimView, ...]

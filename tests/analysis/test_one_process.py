@@ -53,7 +53,7 @@ def test_it_decides_no_claim(results):
 def test_headline_devices_and_attribution_do_without(results):
     rows = speedups(results)
     found = answers(results, rows)
-    assert SAID in headline(results, rows)
+    assert SAID in headline(results, rows).text
     assert all((item.low, item.high) == (None, None) for item in savings(found))
     (item,) = attributions(results, found, rows)
     assert (item.low, item.high) == (None, None)

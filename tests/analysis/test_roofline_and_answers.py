@@ -56,7 +56,7 @@ def test_a_weak_dense_side_is_said_in_words(tmp_path):
 def say(tmp_path, cells):
     write_run(tmp_path, cells=cells)
     results = load(tmp_path)
-    return headline(results, speedups(results))
+    return headline(results, speedups(results)).text
 
 
 def test_headline_names_machine_batch_interval_and_ceiling(tmp_path):
@@ -71,12 +71,28 @@ def test_headline_is_honest_when_fff_lost(tmp_path):
     assert "slower" in said
 
 
+def test_headline_has_a_line_a_machine_and_the_other_dtypes_among_the_details(tmp_path):
+    for machine, gain in (("a-cpu", 50), ("b-cpu", 120)):
+        cells = {}
+        for dtype in ("fp32", "bf16"):
+            cells |= {cell_id("dense_linear", dtype=dtype): [1.0] * 6, cell_id("fff_cpu", dtype=dtype): [1 / gain] * 6}
+        write_run(tmp_path, cells=cells, machine=machine, stable={"cpu": machine.upper()})
+    results = load(tmp_path)
+    said = headline(results, speedups(results))
+    assert said.lines == (
+        "50.0x [50.0, 50.0] faster at batch 16384 in fp32 on A-CPU",
+        "120x [120, 120] faster at batch 16384 in fp32 on B-CPU",
+    )
+    assert "bf16" not in said.asked
+    assert "On A-CPU: 50.0x [50.0, 50.0] faster at batch 16384 in bf16." in said.details
+
+
 def test_headline_does_not_call_a_tie_a_win(tmp_path):
     assert "neither faster nor slower" in say(tmp_path, {cell_id("dense_linear"): 1.0, cell_id("fff_cpu"): 1.0})
 
 
 def test_headline_of_nothing_says_so(tmp_path):
-    assert headline(Results(), []) == "Nothing has been measured yet."
+    assert headline(Results(), []).text == "Nothing has been measured yet."
     assert "yet" in say(tmp_path, {cell_id("dense_linear"): 1.0})
 
 

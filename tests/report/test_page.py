@@ -53,7 +53,7 @@ def parsed(page):
 
 def test_headline_verdicts_and_reasons_are_on_the_page(results, tmp_path):
     text = render(results, tmp_path / "out").read_text(encoding="utf-8")
-    assert headline(results).split(" faster")[0] in text
+    assert all(line.strip() in text for line in headline(results).splitlines()[:2])
     for words in ("exceeded", "arithmetic-error", "not-measured", "needs 99 GB", "Hodges-Lehmann", "of bound"):
         assert words in text
 
@@ -213,7 +213,7 @@ def test_cpu_and_gpu_of_one_machine_are_answers_of_their_own_and_a_gpus_call_is_
     results = load(tmp_path / "results")
     said = headline(results)
     assert "10.0x [10.0, 10.0] faster at batch 16384 in fp32 on Some CPU" in said
-    assert "20.0x [20.0, 20.0] faster in fp32 on Some GPU" in said
+    assert "20.0x [20.0, 20.0] faster at batch 16384 in fp32 on Some GPU" in said
     text = render(results, tmp_path / "out").read_text(encoding="utf-8")
     assert 'id="on-0"' in text
     assert 'id="on-1"' in text
