@@ -34,6 +34,10 @@ def test_a_wrong_one_that_is_right_is_refused():
     assert "is right" in (check.expecting(right, "skips W2").failure or "")
 
 
+def test_an_empty_output_cannot_be_wrong():
+    assert check.expecting(check.Verdict(0.0, 1e-6, 0, 0, 0), "skips W2").failure is None
+
+
 def test_being_wrong_on_purpose_excuses_no_write_outside_the_output():
     harmful = check.Verdict(1e-7, 1e-6, 64, 0, 0, "the rows before or after the output were overwritten", harm=True)
     assert check.expecting(harmful, "skips W2").failure == harmful.failure
