@@ -14,15 +14,11 @@ from fffbench.analysis.rows import Timed
 from fffbench.results.record import FULL_PROCESSES
 from fffbench.units import seconds
 
-# A layer's fastest process this close to the baseline's median leaves open which is faster: medians of processes
-# scatter by 7 to 13 % there.
-NEAR = 1.05
-
 
 def doubt(chosen: Timed, rivals: Iterable[Timed]) -> str | None:
     """Which of ``rivals`` (layers that fit too, from any run on that machine) may be faster than ``chosen``, and why.
 
-    Null where none with fewer processes in the run of ``chosen`` has come within 5 % of its median. Other runs speak
+    Null where none with fewer processes in the run of ``chosen`` has ever been faster than its median. Other runs speak
     of layers of the same shape only: a wider one is no more than another run's stand-in for it.
     """
     record = chosen.record
@@ -36,7 +32,7 @@ def doubt(chosen: Timed, rivals: Iterable[Timed]) -> str | None:
     here = {item.record.cell: len(item.record.info.processes) for item in fitting if item.record.run == record.run}
     thin = [item for item in fitting if here.get(item.record.cell, 0) < enough]
     fastest = min(thin, key=lambda item: min(item.medians), default=None)
-    if fastest is None or min(fastest.medians) >= NEAR * chosen.time.value:
+    if fastest is None or min(fastest.medians) >= chosen.time.value:
         return None
     cell, run = fastest.record.cell, fastest.record.run
     count = here.get(cell, 0)

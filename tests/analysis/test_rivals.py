@@ -25,7 +25,7 @@ def test_a_baseline_measured_as_often_as_its_rivals_is_beyond_doubt(tmp_path):
 
 @pytest.mark.parametrize(
     ("rival", "doubted"),
-    [([1.04, 1.24, 1.98], True), ([1.25], True), ([1.27], False), ([2.02], False), ([2.02] * 5, False)],
+    [([1.04, 1.24, 1.98], True), ([1.25], False), ([2.02], False), ([2.02] * 5, False)],
 )
 def test_a_layer_with_fewer_processes_is_judged_by_its_fastest(tmp_path, rival, doubted):
     write_run(tmp_path, cells=OURS | SLOW | {cell_id("dense_fused"): rival})
