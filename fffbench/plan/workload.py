@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fffbench.errors import UserError, one_of
 
@@ -189,9 +190,11 @@ _CELL = re.compile(
     r"-b(?P<batch>\d+)-(?P<dtype>\w+)-(?P<routing>[a-z-]+)-(?P<device>\w+)-(?P<threads>\d+)th-s(?P<seed>\d+)"
     r"@(?P<cache>\w+)-(?P<call>\w+)"
 )
+_IDS_KEPT = 20_000  # some 20 MB: a file's validation, its reader and a claim's plan ask for the same ones
 _LONGEST_ID = 300  # a real id has about 70 characters; the bound keeps hostile text out of the parser
 
 
+@lru_cache(maxsize=_IDS_KEPT)
 def parse_cell(text: str) -> Cell:
     """The cell whose id is ``text``; ``UserError`` if it is not an id or its counts contradict each other."""
     match = _CELL.fullmatch(text) if len(text) <= _LONGEST_ID else None
