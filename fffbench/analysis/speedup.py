@@ -13,9 +13,9 @@ cell, the run with the most fresh processes on both sides counts (six is full),
 among equals the newest; the others are superseded. For ``fastest`` only runs
 count that measured the subject at the thread count that is fastest for it.
 Where a layer with fewer processes may be the faster baseline (``rivals``), the
-row is provisional and says so; a run without that doubt comes first. Choosing
-the fastest of several measured baselines favours the baseline slightly, which
-is the direction a sceptic asks for.
+row is provisional and says so; a run without that doubt takes its place where
+its ratio is the lower one. Choosing the fastest of several measured baselines
+favours the baseline slightly, which is the direction a sceptic asks for.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
                 best = min(here, key=lambda item: item.time.value)
                 pairs.append((subject, best, doubt(best, others)))
         if pairs:
-            chosen = max(pairs, key=_thoroughness)  # the first of equals: the newest
+            chosen = _chosen(pairs)
             rows.append(measured_row(chosen[0], chosen[1], baseline, mode, results, chosen[2]))
         else:
             subject = min(newest_first[0], key=lambda item: item.time.value)
@@ -210,13 +210,16 @@ def _processes(item: Timed) -> int:
     return min(FULL_PROCESSES, len(item.record.info.processes))
 
 
-def _thoroughness(pair: Pair) -> tuple[int, bool]:
-    """Fresh processes behind a ratio, up to those of a full record, and whether its baseline is beyond doubt.
+def _chosen(newest_first: Sequence[Pair]) -> Pair:
+    """The newest of the most thorough pairs; a budget-cut run does not displace a full one.
 
-    A budget-cut run does not displace a full one.
+    A ratio in doubt may be too high, so a pair beyond doubt takes its place where it says less, and only there.
     """
-    subject, best, doubted = pair
-    return (min(_processes(subject), _processes(best)), doubted is None)
+    counts = [min(_processes(subject), _processes(best)) for subject, best, _ in newest_first]
+    equals = [pair for pair, count in zip(newest_first, counts, strict=True) if count == max(counts)]
+    newest = equals[0]
+    sure = next((pair for pair in equals if pair[2] is None), newest)
+    return min(newest, sure, key=lambda pair: pair[1].time.value / pair[0].time.value) if newest[2] else newest
 
 
 def _missing(record: Record, baseline: str, results: Results) -> str:

@@ -93,6 +93,15 @@ def test_of_two_thorough_runs_the_one_beyond_doubt_counts(tmp_path):
     assert (row.run, row.baseline_implementation, row.provisional) == ("steady", "dense_onednn", False)
 
 
+def test_a_run_beyond_doubt_does_not_hide_a_newer_one_that_says_less(tmp_path):
+    faster = {cell_id("dense_blas3"): [1.1] * 6}
+    write_run(tmp_path, cells=OURS | SLOW, run="older")
+    write_run(tmp_path, cells=OURS | faster | {cell_id("dense_onednn"): [1.05, 1.3]}, run="newer", started=LATER)
+    row = best_dense(tmp_path)
+    assert (row.run, row.provisional) == ("newer", True)
+    assert row.speedup == pytest.approx(110, rel=0.02)
+
+
 def test_a_claim_names_the_doubt_about_its_baseline(tmp_path):
     write_run(tmp_path, cells=OURS | SLOW | {cell_id("dense_fused"): [1.04, 1.24, 1.98]})
     [row] = [row for row in judge_all(load(tmp_path)) if row.id == "cpu-78x" and row.conditions == "fair"]
