@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
-import seaborn as sns
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
@@ -88,7 +86,7 @@ def _chart(
         figure, (axes,) = drawing.new(6.4, 3.9)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
-        log_ticks(axes.xaxis, count_label)  # before the lines: seaborn would make every minor tick and its label
+        log_ticks(axes.xaxis, count_label)
         log_ticks(axes.yaxis, times_label)
         _levels(axes, bounds)
         ends: list[tuple[float, float, str, str]] = []
@@ -140,29 +138,13 @@ def _levels(axes: Axes, bounds: Sequence[tuple[float, float]]) -> None:
         axes.annotate("ceiling", (x[-1], y[-1]), fontsize=8, color=MUTED, **right)
 
 
-def _curve(axes: Axes, rows: Sequence[Speedup], axis: str, colour: str, dash: object, marker: str) -> None:
-    frame = pd.DataFrame({axis: [getattr(row, axis) for row in rows], "speedup": [row.speedup for row in rows]})
-    axes.fill_between(
-        frame[axis],
-        [math.nan if row.low is None else row.low for row in rows],
-        [math.nan if row.high is None else row.high for row in rows],
-        color=colour,
-        alpha=0.2,
-        linewidth=0,
-    )
-    sns.lineplot(
-        frame,
-        x=axis,
-        y="speedup",
-        ax=axes,
-        color=colour,
-        marker=marker,
-        linestyle=dash,
-        markeredgewidth=0,
-        errorbar=None,
-        estimator=None,
-        legend=False,
-    )
+def _curve(axes: Axes, rows: Sequence[Speedup], axis: str, colour: str, dash: Any, marker: str) -> None:
+    places = [getattr(row, axis) for row in rows]
+    low = [math.nan if row.low is None else row.low for row in rows]
+    high = [math.nan if row.high is None else row.high for row in rows]
+    axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
+    gains: Any = [row.speedup for row in rows]
+    axes.plot(places, gains, color=colour, marker=marker, linestyle=dash, markeredgewidth=0)
 
 
 def _end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:

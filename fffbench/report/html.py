@@ -15,6 +15,7 @@ from fffbench.analysis.devices import Saving
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import process_medians
+from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.report import history_section, ladder_section, regression_section
 from fffbench.report.analysed import Analysis, analyse
@@ -30,6 +31,7 @@ def headline(results: Results) -> str:
     return answer.headline(results, speedups(results)).text
 
 
+@collector_paused()
 def render(results: Results, out_dir: Path | str) -> Path:
     """Write ``index.html`` and every table as CSV into ``out_dir`` and return the page's path."""
     out = Path(out_dir)

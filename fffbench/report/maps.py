@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
-import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
 from fffbench.analysis.headline import fair
@@ -22,6 +21,8 @@ MIN_WIDTHS = 2  # one width is a curve, not a map
 MAX_SIDE = 16  # columns or rows beyond this leave no room for a number in a cell
 # Okabe-Ito vermillion to blue through white; the cells carry their own background in light and dark alike
 COLOURS = LinearSegmentedColormap.from_list("loss_gain", ["#d55e00", "#f7f7f7", "#0072b2"])
+DARK, LIGHT = "#262626", "#ffffff"  # numbers in the cells, whatever the page's scheme
+DARK_BELOW = 0.4  # of the way from the middle to an end: there the cells are light
 
 
 def width_by_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | None:
@@ -42,20 +43,15 @@ def width_by_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | N
             for row in rows:
                 if row.dtype == dtype:
                     best[row.n, row.batch] = max(best.get((row.n, row.batch), 0.0), row.speedup or 0.0)
-            table = pd.DataFrame([[best.get((n, batch), np.nan) for batch in batches] for n in widths], widths, batches)
-            sns.heatmap(
-                np.log10(table),
-                ax=axes,
-                cmap=COLOURS,
-                vmin=-limit,
-                vmax=limit,
-                annot=table.map(lambda value: "" if np.isnan(value) else f"{number(value)}x"),
-                fmt="",
-                annot_kws={"fontsize": 8, "in_layout": False, "clip_on": False},  # inside anyway
-                cbar=False,
-                linewidths=1,
-                linecolor="none",
-            )
+            gains = np.array([[best.get((n, batch), np.nan) for batch in batches] for n in widths])
+            axes.pcolormesh(np.log10(gains), cmap=COLOURS, vmin=-limit, vmax=limit, linewidth=1, edgecolor="none")
+            axes.set(xlim=(0, len(batches)), ylim=(len(widths), 0))
+            for (row_index, column), gain in np.ndenumerate(gains):
+                if not np.isnan(gain):
+                    light = abs(np.log10(gain)) < DARK_BELOW * limit
+                    _write(axes, column + 0.5, row_index + 0.5, gain, DARK if light else LIGHT)
+            axes.set_xticks(np.arange(len(batches)) + 0.5, map(str, batches))
+            axes.set_yticks(np.arange(len(widths)) + 0.5, map(str, widths))
             axes.set(xlabel="batch, tokens", ylabel="neurons")
             axes.tick_params(length=0, rotation=0)
             axes.set_title(f"{label(title)}, {dtype}")
@@ -70,3 +66,9 @@ def width_by_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | N
         "caches, bare kernel, uniform routing. Blue: FFF wins; orange: dense wins; empty: not measured.",
         svg,
     )
+
+
+def _write(axes: Axes, x: float, y: float, gain: float, colour: str) -> None:
+    """A speed-up in the middle of its cell."""
+    text = axes.text(x, y, f"{number(gain)}x", fontsize=8, color=colour, ha="center", va="center")
+    text.set_in_layout(False)  # inside anyway

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.results.asv import HistoryPoint, read_history
 from fffbench.results.reader import FileContent, Refusal, SkippedCell, read_file, shown_path, without_duplicates
@@ -47,6 +48,7 @@ class Results:
         return self.runs[record.run].machine
 
 
+@collector_paused()
 def load(results_dir: Path | str) -> Results:
     """Read every matrix result and asv's history; ``UserError`` only where ``results_dir`` itself cannot be read."""
     root = Path(results_dir)
