@@ -22,7 +22,7 @@ MAX_SIDE = 16  # columns or rows beyond this leave no room for a number in a cel
 # Okabe-Ito vermillion to blue through white; the cells carry their own background in light and dark alike
 COLOURS = LinearSegmentedColormap.from_list("loss_gain", ["#d55e00", "#f7f7f7", "#0072b2"])
 DARK, LIGHT = "#262626", "#ffffff"  # numbers in the cells, whatever the page's scheme
-DARK_BELOW = 0.4  # of the way from the middle to an end: there the cells are light
+DARK_BELOW = 0.5  # of the way from the middle to an end: there the cells are light
 
 
 def width_by_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | None:
@@ -53,7 +53,8 @@ def width_by_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | N
             axes.set_xticks(np.arange(len(batches)) + 0.5, map(str, batches))
             axes.set_yticks(np.arange(len(widths)) + 0.5, map(str, widths))
             axes.set(xlabel="batch, tokens", ylabel="neurons")
-            axes.tick_params(length=0, rotation=0)
+            axes.tick_params(length=0)
+            axes.spines[:].set_visible(False)
             axes.set_title(f"{label(title)}, {dtype}")
             said += [
                 f"{dtype}, {n} neurons, batch {batch}: {number(gain)}x." for (n, batch), gain in sorted(best.items())
