@@ -53,8 +53,9 @@ inline void dots(const T* const* x, const T* const* w, std::int64_t d, float (*o
 }
 
 // One dot product for each of LANES pairs of rows. Lanes x chains of 4 cover the latency of the multiply-add; with
-// one chain the result has the same bits as that of dots().
-template <class T, int LANES, int CHAINS>
+// one chain the result has the same bits as that of dots(). Meanwhile what lies FAR_ELEMENTS further is fetched into
+// the second-level cache, where that is not 0.
+template <class T, int LANES, int CHAINS, int FAR_ELEMENTS = 0>
 inline void dots_each(const T* const* x, const T* const* w, std::int64_t d, float* out) {
     using D = Dot<T>;
     Simd::V sum[LANES][CHAINS];
@@ -63,8 +64,11 @@ inline void dots_each(const T* const* x, const T* const* w, std::int64_t d, floa
     std::int64_t i = 0;
     for (; i + CHAINS * D::step <= d; i += CHAINS * D::step)
         UNROLL for (int l = 0; l < LANES; ++l)
-            UNROLL for (int c = 0; c < CHAINS; ++c)
-                sum[l][c] = D::mad(D::load(x[l] + i + c * D::step), D::load(w[l] + i + c * D::step), sum[l][c]);
+            UNROLL for (int c = 0; c < CHAINS; ++c) {
+                const T* at = w[l] + i + c * D::step;
+                if constexpr (FAR_ELEMENTS != 0) __builtin_prefetch(at + FAR_ELEMENTS, 0, 2);
+                sum[l][c] = D::mad(D::load(x[l] + i + c * D::step), D::load(at), sum[l][c]);
+            }
     for (; i + D::step <= d; i += D::step)
         UNROLL for (int l = 0; l < LANES; ++l) sum[l][0] = D::mad(D::load(x[l] + i), D::load(w[l] + i), sum[l][0]);
     if (i < d) {

@@ -39,10 +39,13 @@ inline void find_leaves(const LeafJob& job, std::int64_t tree, const T* const* x
         float logit[N];
         for (int l = 0; l < N; ++l) {
             row[l] = w1 + (base + node[l]) * job.d;
-            fetch_children(job, w1, base, node[l], level);
+            fetch_children<T, CHILD_BYTES<N>>(job, w1, base, node[l], level);
         }
         dots_each<T, N, (N == 1 ? 4 : 1)>(x, row, job.d, logit);
-        for (int l = 0; l < N; ++l) node[l] = 2 * node[l] + 1 + turns_right(job, logit[l], level);
+        for (int l = 0; l < N; ++l) {
+            node[l] = 2 * node[l] + 1 + turns_right(job, logit[l], level);
+            if (FETCHES_ROW<N> && level + 1 < job.levels) fetch_row(w1 + (base + node[l]) * job.d, job.d);
+        }
     }
     for (int l = 0; l < N; ++l) leaf[l] = node[l] - job.nodes;
 }

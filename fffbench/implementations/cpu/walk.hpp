@@ -10,9 +10,18 @@ using fffbench::WalkItem;
 
 constexpr int LANES = 4;
 
-// Bytes of each child's W1 row that are fetched before it is known which child is next: enough to have the address
-// translated and the hardware prefetcher started; more costs bandwidth on the side not taken (docs/kernels.md).
-constexpr int CHILD_BYTES = 256;
+// Is the next row of W1 fetched whole into the second-level cache as soon as the turn is known? Loads alone bring 6.6 GB/s
+// from scattered rows on Zen 4, whose core has 24 first-level misses under way; fetched past the first level they bring
+// more: one token takes 5.1 us instead of 8.6, two 11 instead of 14 (docs/kernels.md). Four lanes keep the memory busy by
+// themselves: they gain 7 % cold and lose 13 % hot.
+template <int LANES_USED>
+constexpr bool FETCHES_ROW = LANES_USED <= 2;
+
+// Bytes of each child's W1 row that are fetched before it is known which child is next: to have the address translated
+// and the first line there, or the hardware prefetcher started; more costs bandwidth on the side not taken.
+constexpr int CHILD_BYTES_ALONE = 256;  // where the row is not fetched whole afterwards
+template <int LANES_USED>
+constexpr int CHILD_BYTES = FETCHES_ROW<LANES_USED> ? LINE : CHILD_BYTES_ALONE;
 
 template <class T>
 struct Lanes {
@@ -23,13 +32,13 @@ struct Lanes {
     alignas(64) float act[LANES * MAX_LEVELS + fffbench::LOGIT_PAD];
 };
 
-template <class T>
+template <class T, int LIMIT = CHILD_BYTES_ALONE>
 inline void fetch_children(const Job& job, const T* w1, std::int64_t base, std::int64_t node, int level) {
     if (level + 1 >= job.levels) return;
     const auto bytes = job.d * static_cast<std::int64_t>(sizeof(T));
     for (int side = 1; side <= 2; ++side) {
         const char* row = reinterpret_cast<const char*>(w1 + (base + 2 * node + side) * job.d);
-        for (std::int64_t b = 0; b < bytes && b < CHILD_BYTES; b += LINE) __builtin_prefetch(row + b, 0, 3);
+        for (std::int64_t b = 0; b < bytes && b < LIMIT; b += LINE) __builtin_prefetch(row + b, 0, 3);
     }
 }
 
@@ -40,22 +49,28 @@ inline void go_down(const Job& job, Lanes<T>& lanes) {
     const T* row[N];
     float logit[N];
     for (int l = 0; l < N; ++l) lanes.node[l] = 0;
+    if constexpr (N == 1) {  // several lanes hide each other's first misses, and pay for fetching
+        fetch_row(w1 + lanes.tree[0] * job.nodes * job.d, job.d);
+        fetch_row(lanes.x[0], job.d);
+    }
     for (int level = 0; level < job.levels; ++level) {
         for (int l = 0; l < N; ++l) {
             const auto base = lanes.tree[l] * job.nodes;
             row[l] = w1 + (base + lanes.node[l]) * job.d;
-            fetch_children(job, w1, base, lanes.node[l], level);
+            fetch_children<T, CHILD_BYTES<N>>(job, w1, base, lanes.node[l], level);
         }
         dots_each<T, N, (N == 1 ? 4 : N <= 3 ? 2 : 1)>(lanes.x, row, job.d, logit);
-        // after the loads of W1, which the next turn waits for; the output is not needed before the end
-        if (w2 != nullptr)
-            for (int l = 0; l < N; ++l) fetch_row(w2 + (lanes.tree[l] * job.nodes + lanes.node[l]) * job.d, job.d);
         for (int l = 0; l < N; ++l) {
             const int at = l * job.levels + level;
-            lanes.rows[at] = lanes.tree[l] * job.nodes + lanes.node[l];
+            const auto base = lanes.tree[l] * job.nodes;
+            lanes.rows[at] = base + lanes.node[l];
             lanes.act[at] = logit[l];
             lanes.node[l] = 2 * lanes.node[l] + 1 + turns_right(job, logit[l], level);
+            if (FETCHES_ROW<N> && level + 1 < job.levels) fetch_row(w1 + (base + lanes.node[l]) * job.d, job.d);
         }
+        // after the next rows of W1, which the next turn waits for; the output is not needed before the end
+        if (w2 != nullptr)
+            for (int l = 0; l < N; ++l) fetch_row(w2 + lanes.rows[l * job.levels + level] * job.d, job.d);
     }
 }
 
