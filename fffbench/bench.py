@@ -28,7 +28,7 @@ from fffbench.measure.session import Plan, Progress, Session
 from fffbench.plan.matrix import Axes, Names, cells, preset
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.results.journal import Journal
-from fffbench.results.record import FORMAT, CellInfo, Check, Machine, RunInfo, Skipped
+from fffbench.results.record import DIRTY, FORMAT, CellInfo, Check, Machine, RunInfo, Skipped
 from fffbench.units import duration
 
 JOURNAL_SUFFIX = ".journal"
@@ -354,7 +354,7 @@ def commit() -> str:
     head = git("rev-parse", "--short=10", "HEAD") if (root / ".git").exists() else None
     if head is None:
         return "unknown"
-    return f"{head}-dirty" if git("status", "--porcelain", "--", "fffbench", "CMakeLists.txt") else head
+    return f"{head}{DIRTY}" if git("status", "--porcelain", "--", "fffbench", "CMakeLists.txt") else head
 
 
 def _digest(text: str) -> str:

@@ -102,6 +102,7 @@ def run_json(
     stable: Mapping[str, str] | None = None,
     observed: Mapping[str, str] | None = None,
     changes: Mapping[str, Any] | None = None,
+    commit: str = "0" * 12,
 ) -> dict[str, Any]:
     """A whole result file as a JSON value; ``changes`` go into every cell's ``CellInfo``."""
     return {
@@ -115,7 +116,7 @@ def run_json(
             "run": run or f"{machine}-{started[:10]}",
             "preset": "quick",
             "started": started,
-            "commit": "0" * 12,
+            "commit": commit,
             "machine": {
                 "id": machine,
                 "stable": dict(stable or STABLE),

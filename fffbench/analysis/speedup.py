@@ -27,7 +27,7 @@ from dataclasses import replace
 from fffbench.analysis.rivals import doubt
 from fffbench.analysis.rows import Speedup, Timed, measured_row, skipped_row
 from fffbench.plan.workload import Cell
-from fffbench.results.record import FULL_PROCESSES, Record
+from fffbench.results.record import DIRTY, FULL_PROCESSES, UNKNOWN_COMMIT, Record
 from fffbench.results.store import Results
 
 BASELINES = ("published", "same-primitive", "bert", "best-dense")
@@ -184,7 +184,7 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
                 best = min(here, key=lambda item: item.time.value)
                 pairs.append((subject, best, doubt(best, others)))
         if pairs:
-            chosen = _chosen(pairs)
+            chosen = _chosen(pairs, results)
             rows.append(measured_row(chosen[0], chosen[1], baseline, mode, results, chosen[2]))
         else:
             subject = min(newest_first[0], key=lambda item: item.time.value)
@@ -210,16 +210,25 @@ def _processes(item: Timed) -> int:
     return min(FULL_PROCESSES, len(item.record.info.processes))
 
 
-def _chosen(newest_first: Sequence[Pair]) -> Pair:
+def _chosen(newest_first: Sequence[Pair], results: Results) -> Pair:
     """The newest of the most thorough pairs; a budget-cut run does not displace a full one.
 
-    A ratio in doubt may be too high, so a pair beyond doubt takes its place where it says less, and only there.
+    Of runs of one commit, which measure the same code, it is the one with the most processes. A ratio in doubt may be
+    too high, so a pair beyond doubt takes its place where it says less, and only there.
     """
     counts = [min(_processes(subject), _processes(best)) for subject, best, _ in newest_first]
     equals = [pair for pair, count in zip(newest_first, counts, strict=True) if count == max(counts)]
-    newest = equals[0]
+    code = _code(equals[0], results)
+    same_code = [pair for pair in equals if code and _code(pair, results) == code] or equals[:1]
+    newest = max(same_code, key=lambda pair: min(len(side.medians) for side in pair[:2]))  # the first of equals
     sure = next((pair for pair in equals if pair[2] is None), newest)
     return min(newest, sure, key=lambda pair: pair[1].time.value / pair[0].time.value) if newest[2] else newest
+
+
+def _code(pair: Pair, results: Results) -> str | None:
+    """The commit that was measured, where it says which code ran: not from a changed checkout, nor from none."""
+    commit = results.runs[pair[0].record.run].commit
+    return None if commit == UNKNOWN_COMMIT or commit.endswith(DIRTY) else commit
 
 
 def _missing(record: Record, baseline: str, results: Results) -> str:

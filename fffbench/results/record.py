@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from fffbench.plan.workload import FAULTY, Cell, faulty_name, parse_cell
 
 FORMAT = 1
+DIRTY = "-dirty"  # ends the commit of a changed checkout
+UNKNOWN_COMMIT = "unknown"  # of a run outside a checkout that says nothing
 FULL_PROCESSES = 6  # fewer fresh processes than this print as provisional
 
 Text = Annotated[str, Field(max_length=2000)]
@@ -107,7 +109,7 @@ class RunInfo(_Plain):
     run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,119}$")]
     preset: Text
     started: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
-    commit: Text = "unknown"
+    commit: Text = UNKNOWN_COMMIT
     machine: Machine
     skipped: list[Skipped] = []
 

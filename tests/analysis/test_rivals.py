@@ -102,6 +102,18 @@ def test_a_run_beyond_doubt_does_not_hide_a_newer_one_that_says_less(tmp_path):
     assert row.speedup == pytest.approx(110, rel=0.02)
 
 
+@pytest.mark.parametrize(
+    ("commit", "shown"), [("a", "thorough"), ("b", "newer"), ("unknown", "newer"), ("a-dirty", "newer")]
+)
+def test_of_full_runs_of_one_commit_the_one_with_the_most_processes_counts_and_of_two_commits_the_newer(
+    tmp_path, commit, shown
+):
+    many = {cell: times * 3 for cell, times in (OURS | SLOW).items()}
+    write_run(tmp_path, cells=many, run="thorough", commit="a" if commit == "b" else commit)
+    write_run(tmp_path, cells=OURS | SLOW, run="newer", started=LATER, commit=commit)
+    assert best_dense(tmp_path).run == shown
+
+
 def test_a_claim_names_the_doubt_about_its_baseline(tmp_path):
     write_run(tmp_path, cells=OURS | SLOW | {cell_id("dense_fused"): [1.04, 1.24, 1.98]})
     [row] = [row for row in judge_all(load(tmp_path)) if row.id == "cpu-78x" and row.conditions == "fair"]
