@@ -22,6 +22,8 @@ COMPILER = build.missing()
         ("bf16", 1, "latency"),
         ("bf16", 1024, "latency"),
         ("bf16", 2048, "path"),
+        ("bf16", 4096, "tensor"),
+        ("fp32", 4096, "path"),
         ("bf16", 16384, "tensor"),
         ("fp32", 1, "latency"),
         ("fp32", 1024, "path"),
@@ -47,6 +49,21 @@ def test_every_shape_gets_a_plan_within_the_device(levels: int, d: int, dtype: s
                 assert step.block <= 1024
                 named = {a for a in step.arguments if isinstance(a, str)}
                 assert named <= {"x", "y", "w1", "w2", *plan.workspace}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "levels", "batch", "shares"),
+    [
+        ("bf16", 12, 1024, 1024),
+        ("bf16", 2, 1024, 1024),
+        ("bf16", 12, 512, 0),
+        ("bf16", 17, 1024, 0),
+        ("fp32", 12, 1024, 0),
+    ],
+)
+def test_all_weights_are_sent_for_only_where_most_will_be_touched(dtype, levels, batch, shares) -> None:
+    [step] = forced("latency", Layout(768, 1, levels, dtype), H200, batch).steps
+    assert step.arguments[-1] == shares
 
 
 def test_the_levels_of_two_kernels_add_up() -> None:

@@ -4,6 +4,9 @@
 // under the current node at once, one or more warps a row, reduces all their logits, and only then walks: L /
 // FFF_AHEAD trips. The round's rows of W2 are asked for as soon as the walk knows them and are added after the next
 // round's rows of W1 are under way. One block of FFF_BLOCK threads a token; trees run one after the other.
+//
+// Where the tokens together will touch most rows anyway, each block also sends for its share of W1 and W2 when it
+// begins (the first `shares` blocks have one), so that later rounds find them in L2: a trip to DRAM takes much longer.
 #include "common.cuh"
 
 #ifndef FFF_AHEAD
@@ -20,14 +23,26 @@ constexpr int kRows = 1 << FFF_AHEAD;  // the rows of a round, and one idle slot
 constexpr int kWarps = FFF_BLOCK / kWarp;
 static_assert(kWarps % kRows == 0, "a block needs a whole number of warps for each row");
 constexpr int kPerRow = kWarps / kRows;
+constexpr int kLine = 128;  // bytes of L2 that are fetched together
 constexpr int kPieces = ceil_div(kD, kVector * kPerRow * kWarp);
 constexpr int kOutVector = FFF_OUT_VECTOR;
 constexpr int kOutPieces = ceil_div(kD, kOutVector * FFF_BLOCK);
 static_assert(kD % kOutVector == 0, "an output access must not straddle two rows");
 
+// Fetches this block's of `shares` parts of `rows` rows into L2; blocks beyond have none.
+__device__ __forceinline__ void send_for(const scalar* weights, i64 rows, int shares) {
+    if (int(blockIdx.x) >= shares) return;
+    const i64 lines = (rows * kD * int(sizeof(scalar)) + kLine - 1) / kLine;
+    const i64 each = (lines + shares - 1) / shares, begin = blockIdx.x * each;
+    const i64 end = begin + each < lines ? begin + each : lines;
+    const char* bytes = reinterpret_cast<const char*>(weights);
+    for (i64 line = begin + threadIdx.x; line < end; line += FFF_BLOCK)
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(bytes + line * kLine));
+}
+
 extern "C" __global__ void __launch_bounds__(FFF_BLOCK)
 fff_latency(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
-            scalar* __restrict__ y, int batch, int trees, int levels) {
+            scalar* __restrict__ y, int batch, int trees, int levels, int shares) {
     __shared__ float partial[2][kRows][kPerRow];
     const i64 token = blockIdx.x;
     const int warp = threadIdx.x / kWarp;
@@ -69,6 +84,10 @@ fff_latency(const scalar* __restrict__ x, const scalar* __restrict__ w1, const s
                 const int column = (p * kPerRow * kWarp + lane) * kVector;
                 w[p].clear();
                 if (wanted && column < kD) w[p].load(row + column);
+            }
+            if (tree == 0 && level == 0) {  // behind this token's own first rows
+                send_for(w1, nodes * trees, shares);
+                send_for(w2, nodes * trees, shares);
             }
             // The rows of W2 of the round before arrive while this round's rows of W1 are on their way.
 #pragma unroll

@@ -23,7 +23,12 @@ STATIC_SHARED = 3 * 1024  # what the kernels declare statically, rounded up
 READ_15 = {4: 2.0, 2: 1.0}  # up to here a block of the latency kernel reads 15 rows a round, above it 3
 READ_3 = {4: (2, 8), 2: (2, 4)}  # levels ahead and warps of a block then
 LATENCY_TOKENS = {4: 5.0, 2: 12.0}
-SUBTREE_TOKENS = 32.0
+SUBTREE_TOKENS = {4: 32.0, 2: 24.0}  # bf16 at batch 4096 on an H100: `tensor` 24.4 us, `path` 25.8; level at 2048
+# The latency kernel sends for all weights from this many tokens a multiprocessor on, in 16-bit storage, where there
+# are at most SEND_ROWS rows a token, so that most are touched. On an H100, bf16: batch 512 10.5 -> 11.2 us, 1024
+# 17.2 -> 16.0, 1536 20.4 -> 19.5; in fp32 it gains nothing at any batch.
+SEND_TOKENS = 6.0
+SEND_ROWS = 4
 MIN_TENSOR_D = 256  # shorter outputs cancel more, and activations rounded to 16 bits would show
 
 
@@ -100,8 +105,16 @@ def path(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     )
 
 
-def latency(layout: Layout, gpu: Gpu, batch: int, ahead: int | None = None, warps: int | None = None) -> Plan | None:
-    """A block a token reads ``ahead`` levels at once: more for few tokens, fewer where tokens fill the chip."""
+def latency(
+    layout: Layout, gpu: Gpu, batch: int, ahead: int | None = None, warps: int | None = None, shares: int | None = None
+) -> Plan | None:  # fmt: skip
+    """A block a token reads ``ahead`` levels at once: more for few tokens, fewer where tokens fill the chip.
+
+    ``shares`` blocks each send for a part of all weights when they begin; 0: none does.
+    """
+    if shares is None:
+        many = layout.item == 2 and batch >= SEND_TOKENS * gpu.multiprocessors
+        shares = batch if many and batch * SEND_ROWS >= layout.trees * (2**layout.levels - 1) else 0
     if ahead is not None:
         options = [(ahead, warps or max(4, 2**ahead))]
     else:
@@ -114,7 +127,7 @@ def latency(layout: Layout, gpu: Gpu, batch: int, ahead: int | None = None, warp
         block = block_warps * WARP
         out = next((v for v in (1, 2, 4, 8) if v >= layout.vector or layout.d <= v * block), layout.vector)
         macros = layout.macros(FFF_AHEAD=levels_ahead, FFF_BLOCK=block, FFF_OUT_VECTOR=min(out, layout.vector))
-        arguments = ("x", "w1", "w2", "y", batch, layout.trees, layout.levels)
+        arguments = ("x", "w1", "w2", "y", batch, layout.trees, layout.levels, shares)
         return Plan("latency", (Step("latency.cu", "fff_latency", macros, batch, block, arguments),))
     return None
 
@@ -199,7 +212,7 @@ def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
     tokens = batch / gpu.multiprocessors  # a multiprocessor
     if tokens <= LATENCY_TOKENS[layout.item]:
         plan = latency(layout, gpu, batch)
-    elif tokens >= SUBTREE_TOKENS:
+    elif tokens >= SUBTREE_TOKENS[layout.item]:
         plan = tensor(layout, gpu, batch) or shared(layout, gpu, batch)
     plan = plan or path(layout, gpu, batch)
     if plan is None:  # pragma: no cover - path takes every shape
