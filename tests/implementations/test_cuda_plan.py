@@ -66,6 +66,12 @@ def test_all_weights_are_sent_for_only_where_most_will_be_touched(dtype, levels,
     assert step.arguments[-1] == shares
 
 
+@pytest.mark.parametrize(("batch", "ahead"), [(1, 4), (132, 4), (133, 2), (791, 2), (792, 1), (1584, 1)])
+def test_a_block_reads_fewer_rows_at_once_the_more_tokens_there_are(batch, ahead) -> None:
+    [step] = forced("latency", Layout(768, 1, 12, "bf16"), H200, batch).steps
+    assert step.macros["FFF_AHEAD"] == ahead
+
+
 def test_the_levels_of_two_kernels_add_up() -> None:
     for dtype, name in (("bf16", "tensor"), ("fp32", "shared")):
         for levels in range(2, 25):

@@ -24,10 +24,12 @@ READ_15 = {4: 2.0, 2: 1.0}  # up to here a block of the latency kernel reads 15 
 READ_3 = {4: (2, 8), 2: (2, 4)}  # levels ahead and warps of a block then
 LATENCY_TOKENS = {4: 5.0, 2: 12.0}
 SUBTREE_TOKENS = {4: 32.0, 2: 24.0}  # bf16 at batch 4096 on an H100: `tensor` 24.4 us, `path` 25.8; level at 2048
-# The latency kernel sends for all weights from this many tokens a multiprocessor on, in 16-bit storage, where there
-# are at most SEND_ROWS rows a token, so that most are touched. On an H100, bf16: batch 512 10.5 -> 11.2 us, 1024
-# 17.2 -> 16.0, 1536 20.4 -> 19.5; in fp32 it gains nothing at any batch.
-SEND_TOKENS = 6.0
+# From this many tokens a multiprocessor on, in 16-bit storage, traffic with L2 is what is short: a block reads one row
+# a round, and where there are at most SEND_ROWS rows a token, so that most are touched, it first sends for its share of
+# all weights. On an H100, bf16, cold, batch 1024: 3 rows a round 20.1 us, with all sent for 18.8, 1 row 18.5; at batch
+# 512 sending costs 5 %. In fp32 it gains nothing at any batch.
+READ_1_TOKENS = 6.0
+READ_1 = (1, 2)  # levels ahead and warps of a block
 SEND_ROWS = 4
 MIN_TENSOR_D = 256  # shorter outputs cancel more, and activations rounded to 16 bits would show
 
@@ -112,14 +114,15 @@ def latency(
 
     ``shares`` blocks each send for a part of all weights when they begin; 0: none does.
     """
+    full = layout.item == 2 and batch >= READ_1_TOKENS * gpu.multiprocessors
     if shares is None:
-        many = layout.item == 2 and batch >= SEND_TOKENS * gpu.multiprocessors
-        shares = batch if many and batch * SEND_ROWS >= layout.trees * (2**layout.levels - 1) else 0
+        shares = batch if full and batch * SEND_ROWS >= layout.trees * (2**layout.levels - 1) else 0
     if ahead is not None:
         options = [(ahead, warps or max(4, 2**ahead))]
     else:
         crowded = batch > READ_15[layout.item] * gpu.multiprocessors
-        options = [READ_3[layout.item] if crowded else (4, 16), (3, 16), (2, 16), (2, 32)]
+        first = READ_1 if full else READ_3[layout.item] if crowded else (4, 16)
+        options = [first, (3, 16), (2, 16), (2, 32)]
     for levels_ahead, block_warps in options:
         per_row = block_warps >> levels_ahead
         if levels_ahead > layout.levels or layout.d > per_row * WARP * LANE_FLOATS:
