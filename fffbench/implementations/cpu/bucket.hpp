@@ -21,16 +21,16 @@ struct Ways {
 };
 
 // Logits of TOKENS tokens for one level (ROWS = 1) or two (ROWS = 3), `out[t][row]`.
-// MORE: the list goes on for SOON + GROUP tokens.
-template <class T, int TOKENS, int ROWS, bool MORE = false>
+// MORE: the list goes on for SOON + GROUP tokens. FETCHED: rows from far.
+template <class T, int TOKENS, int ROWS, int FETCHED, bool MORE = false>
 inline void group_logits(const Descent<T>& c, const T* const* w, const std::int32_t* tokens, bool last,
                          float (*out)[4]) {
     const T* x[TOKENS];
     for (int t = 0; t < TOKENS; ++t) x[t] = c.x(tokens[t]);
-    constexpr int AHEAD = FAR + (MORE ? GROUP : 0);
+    constexpr int AHEAD = FETCHED + (MORE ? GROUP : 0);
     const T* far[AHEAD];
-    UNROLL for (int f = 0; f < FAR; ++f) far[f] = next_errand(c, x[0]);
-    if constexpr (MORE) UNROLL for (int f = 0; f < GROUP; ++f) far[FAR + f] = c.x(tokens[SOON + f]);
+    UNROLL for (int f = 0; f < FETCHED; ++f) far[f] = next_errand(c, x[0]);
+    if constexpr (MORE) UNROLL for (int f = 0; f < GROUP; ++f) far[FETCHED + f] = c.x(tokens[SOON + f]);
     if (last)  // translate the addresses of the output rows before they are written
         UNROLL for (int t = 0; t < TOKENS; ++t) {
             const T* y = static_cast<const T*>(c.job.y) + static_cast<std::int64_t>(tokens[t]) * c.job.d;
@@ -65,7 +65,7 @@ inline void turn(const Job& job, const float (*out)[4], const std::int32_t* toke
 }
 
 // One pass over the tokens at a node. Not inlined, so that the recursion does not hold 8 KiB of logits at every level.
-template <class T, int ROWS>
+template <class T, int ROWS, int FETCHED>
 [[gnu::noinline]] void node_logits(const Descent<T>& c, std::int64_t node, int level, const std::int32_t* tokens,
                                    int count, Ways& ways) {
     const T* w[ROWS];
@@ -74,20 +74,28 @@ template <class T, int ROWS>
     alignas(64) float out[CHUNK][4];  // of each token, one for each row; the fourth is of no use
     const bool last = level + 2 >= c.job.levels;
     int i = 0;
-    for (; i + SOON + GROUP <= count; i += GROUP) group_logits<T, GROUP, ROWS, true>(c, w, tokens + i, last, out + i);
-    for (; i + GROUP <= count; i += GROUP) group_logits<T, GROUP, ROWS>(c, w, tokens + i, last, out + i);
+    for (; i + SOON + GROUP <= count; i += GROUP) group_logits<T, GROUP, ROWS, FETCHED, true>(c, w, tokens + i, last, out + i);
+    for (; i + GROUP <= count; i += GROUP) group_logits<T, GROUP, ROWS, FETCHED>(c, w, tokens + i, last, out + i);
     switch (count - i) {
-        case 3: group_logits<T, 3, ROWS>(c, w, tokens + i, last, out + i); break;
-        case 2: group_logits<T, 2, ROWS>(c, w, tokens + i, last, out + i); break;
-        case 1: group_logits<T, 1, ROWS>(c, w, tokens + i, last, out + i); break;
+        case 3: group_logits<T, 3, ROWS, FETCHED>(c, w, tokens + i, last, out + i); break;
+        case 2: group_logits<T, 2, ROWS, FETCHED>(c, w, tokens + i, last, out + i); break;
+        case 1: group_logits<T, 1, ROWS, FETCHED>(c, w, tokens + i, last, out + i); break;
         default: break;
     }
     turn<ROWS>(c.job, out, tokens, count, level, ways);
 }
 
+template <class T, int ROWS>
+inline void pass(const Descent<T>& c, std::int64_t node, int level, const std::int32_t* tokens, int count, Ways& ways) {
+    if (c.job.sparing)
+        node_logits<T, ROWS, FAR_SPARING>(c, node, level, tokens, count, ways);
+    else
+        node_logits<T, ROWS, FAR>(c, node, level, tokens, count, ways);
+}
+
 template <class T>
 void descend(const Descent<T>& c, Stragglers<T>& stragglers, std::int64_t node, int level, const std::int32_t* tokens,
-             int count, int pass = 0) {
+             int count, int depth = 0) {
     if (level == c.stop) {
         const auto subtree = static_cast<std::int32_t>(node + 1 - (std::int64_t{1} << level));
         for (int i = 0; i < count; ++i) c.job.subtree[tokens[i]] = subtree;
@@ -100,12 +108,12 @@ void descend(const Descent<T>& c, Stragglers<T>& stragglers, std::int64_t node, 
     }
     const bool pair = c.stop - level >= 2;
     const int next = level + (pair ? 2 : 1);
-    Ways ways{c.scratch.lists + 4 * LIST_STRIDE * pass, {0, 0, 0, 0}};
+    Ways ways{c.scratch.lists + 4 * LIST_STRIDE * depth, {0, 0, 0, 0}};
     if (count >= CROWD && c.stop == c.job.levels) plan_ahead(c, node, pair, next);
     if (pair)
-        node_logits<T, 3>(c, node, level, tokens, count, ways);
+        pass<T, 3>(c, node, level, tokens, count, ways);
     else
-        node_logits<T, 1>(c, node, level, tokens, count, ways);
+        pass<T, 1>(c, node, level, tokens, count, ways);
     if (next == c.job.levels && !pair) {  // the turn at the last level leads nowhere
         leaf_output(c, node, tokens, count);
         return;
@@ -116,7 +124,7 @@ void descend(const Descent<T>& c, Stragglers<T>& stragglers, std::int64_t node, 
         if (next == c.job.levels)
             leaf_output(c, 2 * node + 1 + w / 2, part, ways.size[w]);
         else
-            descend(c, stragglers, pair ? 4 * node + 3 + w : 2 * node + 1 + w, next, part, ways.size[w], pass + 1);
+            descend(c, stragglers, pair ? 4 * node + 3 + w : 2 * node + 1 + w, next, part, ways.size[w], depth + 1);
     }
 }
 

@@ -62,6 +62,7 @@ FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& s
     job_.fault = fault;
     plan_ = make_plan(shape.batch, shape.d, shape.trees, shape.levels, shape.threads, shape.dtype, strategy);
     job_.top_levels = plan_.top_levels;
+    job_.sparing = plan_.sparing;
 
     const auto batch = static_cast<std::size_t>(shape.batch), d = static_cast<std::size_t>(shape.d);
     const auto workers = static_cast<std::size_t>(plan_.workers);
@@ -173,7 +174,7 @@ void FffCall::run_two_phases(const Job& job) {
     sort_by_subtree(job);
     for_items(static_cast<std::int64_t>(items_.size()), [&](std::int64_t i, std::int64_t next, const Scratch& scratch) {
         const BucketItem& item = items_[static_cast<std::size_t>(i)];
-        if (next >= 0) {
+        if (next >= 0 && !job.sparing) {
             const BucketItem& coming = items_[static_cast<std::size_t>(next)];
             expect(scratch.errands, job.order + coming.begin, 0, coming.count, coming.node);
         }

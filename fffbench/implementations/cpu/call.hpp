@@ -28,7 +28,7 @@ public:
     void run_on(Address x, Address w1, Address w2, Address y);  // the same shape, other tensors
 
     std::size_t workspace_bytes() const { return workspace_.bytes(); }
-    const char* strategy() const { return strategy_name(plan_.strategy); }
+    const char* strategy() const { return strategy_name(plan_.strategy, plan_.sparing); }
     const char* isa() const { return isa_->name; }
     int threads() const { return plan_.workers; }
 

@@ -47,11 +47,13 @@ inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32
             ++n;
         }
         const T* far[OUTPUT_TOKENS];
-        for (int f = 0; f < n / OUTPUT_FAR * OUTPUT_FAR; ++f) far[f] = next_errand(c, rows[0]);
+        const int fetched = job.sparing ? 0 : n / OUTPUT_FAR * OUTPUT_FAR;
+        for (int f = 0; f < fetched; ++f) far[f] = next_errand(c, rows[0]);
+        const T* const* fetch = job.sparing ? nullptr : far;
         if (c.wide())
-            output<T, float>(sums, rows, act, stride, n, job.levels, job.d, c.add, false, far);
+            output<T, float>(sums, rows, act, stride, n, job.levels, job.d, c.add, false, fetch);
         else
-            output<T, T>(y, rows, act, stride, n, job.levels, job.d, c.add, job.stream, far);
+            output<T, T>(y, rows, act, stride, n, job.levels, job.d, c.add, job.stream, fetch);
     }
 }
 

@@ -10,6 +10,7 @@ constexpr int LINE = 64;  // bytes
 
 // Rows fetched ahead in one pass. Measured on Zen 4: 1 does not keep up with four tokens, 3 gains nothing over 2.
 constexpr int FAR = 2;
+constexpr int FAR_SPARING = 1;  // where the job is sparing
 
 // TOKENS x ROWS dot products at once: TOKENS + ROWS loads feed TOKENS * ROWS fused multiply-adds. Every product has
 // one accumulator, so a token's logit does not depend on which tokens share the pass. `far` are rows that will be

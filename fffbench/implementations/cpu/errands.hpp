@@ -2,6 +2,11 @@
 //
 // Fetches must be spread evenly, over the output too: where DRAM does not keep up, hardware drops some of them without
 // a trace, and the core waits for the line when it needs it (docs/kernels.md has the shares).
+//
+// A job that is `sparing` fetches one far row a pass, every time: in the first phase the next block's tokens, in the
+// second the weights of the passes below, and nothing in the output. Where a core does two multiply-adds a cycle, a step
+// of a pass is too short for more: each fetch holds one of the 16 first-level miss buffers until DRAM answers, and the
+// loads of x, which the second-level cache would answer, wait for them.
 #pragma once
 
 namespace {
@@ -25,7 +30,7 @@ inline void send_for(Errands& e, const void* row) {
 template <class T>
 inline const T* next_errand(const Descent<T>& c, const T* idle) {
     Errands& e = c.scratch.errands;
-    if (++e.asked % REST == 0) return idle;
+    if (!c.job.sparing && ++e.asked % REST == 0) return idle;
     if (e.head != e.tail) return static_cast<const T*>(e.rows[e.head++ % Errands::RING]);
     if (e.done < e.count) {
         const auto at = e.done++;

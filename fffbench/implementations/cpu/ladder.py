@@ -44,10 +44,10 @@ def main(threads: int) -> None:
             _cpu.evict(array.__array_interface__["data"][0], array.nbytes)
 
     for batch in BATCHES:
-        for strategy in ("walk", "bucket"):
+        for strategy in ("walk", "bucket", "bucket_sparing"):
             call = _cpu.FffCall(x_at, w1_at, w2_at, y_at, batch, SHAPE.d, 1, SHAPE.levels, threads, strategy=strategy)
             cold, hot = _tenth_percentile(call.run, evict), _tenth_percentile(call.run, lambda: None)
-            print(f"{strategy:6} batch {batch:5} on {call.workers} threads: cold {cold:9.1f} us, hot {hot:9.1f} us")  # noqa: T201
+            print(f"{strategy:14} batch {batch:5} on {call.workers} threads: cold {cold:9.1f} us, hot {hot:9.1f} us")  # noqa: T201
     gemv = _cpu.GemvCall(x_at, w1_at, w2_at, y_at, 1, SHAPE.d, SHAPE.n, threads)
     cold = _tenth_percentile(gemv.run, evict)
     print(f"dense  batch     1: cold {cold:9.1f} us, {2 * data.w1.nbytes / cold * 1e-3:.1f} GB/s")  # noqa: T201

@@ -10,6 +10,7 @@ enum class Strategy { walk, bucket };
 
 struct Plan {
     Strategy strategy;
+    bool sparing;        // bucket: few fetches from far, as Intel's servers want them in fp32
     int workers;         // threads that get work; a small job wakes fewer than it may
     int top_levels;      // levels of the first of two phases; 0: one phase over blocks of tokens
     std::int64_t block;  // tokens in a work item of the first (or only) phase
@@ -27,6 +28,6 @@ struct BucketItem {
 
 Plan make_plan(std::int64_t batch, std::int64_t d, std::int64_t trees, int levels, int threads, Dtype dtype,
                const std::string& strategy);
-const char* strategy_name(Strategy strategy);
+const char* strategy_name(Strategy strategy, bool sparing = false);
 
 }  // namespace fffbench

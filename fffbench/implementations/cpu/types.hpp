@@ -43,6 +43,7 @@ struct Job {
     int logit_stride = 0;             // floats between the logits of two tokens
     int top_levels = 0;               // levels of the first phase of the bucket strategy
     bool stream = false;              // write y past the caches
+    bool sparing = false;             // fetch little from far: see errands.hpp
     std::int32_t* path = nullptr;     // when set: store the visited rows, compute no output
     float* logits = nullptr;          // [batch][logit_stride], bucket strategy
     std::int32_t* subtree = nullptr;  // [batch] the subtree each token reaches in the first phase, from the left
