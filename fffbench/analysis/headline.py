@@ -9,6 +9,7 @@ being flattering.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,14 +23,25 @@ from fffbench.units import number, ratio
 PUBLISHED_SHAPE = (768, 1, 12, 0)  # d, trees, levels, leaf width of the paper's table
 PUBLISHED_BATCH = 16384
 NAME_KEYS = {"cuda": ("gpu 0", "gpu"), "cpu": ("cpu", "cpu_model", "cpu_name", "cpu_brand")}
+_NO_NAME = re.compile(r"\((R|TM)\)|\bProcessor$")  # what makers put behind a name and readers leave out
 
 
 def machine_name(machine: Machine, device: str) -> str:
-    """What a reader calls the machine: its CPU or GPU model, else its id."""
-    for key in NAME_KEYS.get(device, ()):
-        if machine.stable.get(key):
-            return machine.stable[key]
-    return machine.id
+    """What a reader calls the machine: its GPU, or its CPU with its cores and what GPU is beside it; else its id."""
+    name = _first(machine, device)
+    if name is None:
+        return machine.id
+    if device != "cpu":
+        return name
+    name = _NO_NAME.sub("", name).strip()
+    cores, beside = machine.stable.get("cores"), _first(machine, "cuda")
+    name += f", {cores} cores" if cores else ""
+    return f"{name} beside {' '.join(beside.split()[:2])}" if beside else name
+
+
+def _first(machine: Machine, device: str) -> str | None:
+    """The model of the machine's CPU or GPU as it was stored."""
+    return next((machine.stable[key] for key in NAME_KEYS.get(device, ()) if machine.stable.get(key)), None)
 
 
 def fair(row: Speedup) -> bool:

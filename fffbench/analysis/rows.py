@@ -17,7 +17,7 @@ from fffbench.results.store import Results
 class Speedup:
     """One row: a conditional cell against one named baseline; null numbers, and a doubtful baseline, have a reason.
 
-    ``low`` and ``high`` are also null where each side has one process only: there is no interval then.
+    ``low`` and ``high`` are also null where a side has one process only: nothing is known of its spread then.
     """
 
     machine: str
@@ -87,7 +87,8 @@ def measured_row(
     record = subject.record
     work = record.cell.workload
     gain = ratio_of_medians(other.medians, subject.medians) if other else None
-    interval = (gain.low, gain.high) if gain and gain.coverage > 0 else (None, None)
+    spread_known = other is not None and min(len(other.medians), len(subject.medians)) > 1
+    interval = (gain.low, gain.high) if gain and spread_known else (None, None)
     return Speedup(
         machine=record.machine,
         device=work.device,

@@ -194,13 +194,14 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
 
 
 def _with_the_fastest_count(runs: Sequence[list[Timed]]) -> list[list[Timed]]:
-    """The runs that measured the subject at the thread count that is fastest among its most thorough records.
+    """The runs that measured the subject at the thread count that is fastest among its more thorough records.
 
-    A run over one thread alone knows nothing of the fastest count, however new it is.
+    A run over one thread alone knows nothing of the fastest count, however new or thorough it is. Records with less
+    than half the processes of the most thorough one do not decide: a single lucky process would.
     """
     every = [item for items in runs for item in items]
-    full = max(_processes(item) for item in every)
-    best = min((item for item in every if _processes(item) == full), key=lambda item: item.time.value)
+    half = max(_processes(item) for item in every) / 2
+    best = min((item for item in every if _processes(item) >= half), key=lambda item: item.time.value)
     count = best.record.cell.workload.threads
     return [items for items in runs if any(item.record.cell.workload.threads == count for item in items)]
 

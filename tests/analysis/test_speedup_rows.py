@@ -95,6 +95,15 @@ def test_fastest_threads_lets_each_side_choose(tmp_path):
     assert same.speedup == pytest.approx(40, rel=0.02)
 
 
+@pytest.mark.parametrize(("processes", "shown"), [(3, 2), (2, 1)])
+def test_a_more_thorough_run_over_one_thread_does_not_make_it_the_fastest_count(tmp_path, processes, shown):
+    two = {cell_id("dense_linear", threads=2): [5.0] * processes, cell_id("fff_cpu", threads=2): [0.1] * processes}
+    write_run(tmp_path, cells=two, run="few")
+    alone = {cell_id("dense_linear", threads=1): exact(18.0), cell_id("fff_cpu", threads=1): exact(0.2)}
+    rows = rows_of(tmp_path, alone, run="many", started="2026-03-01T00:00:00Z")
+    assert one(rows, baseline="best-dense", baseline_threads="fastest").threads == shown
+
+
 def test_a_newer_run_over_slower_thread_counts_alone_is_not_fastest_threads(tmp_path):
     two = {cell_id("dense_linear", threads=2): exact(5.0), cell_id("fff_cpu", threads=2): exact(0.1)}
     write_run(tmp_path, cells=two, run="one")

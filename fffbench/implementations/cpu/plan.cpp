@@ -29,7 +29,7 @@ constexpr std::int64_t ITEMS_PER_WORKER = 8;
 constexpr std::int64_t SMALLEST_ITEM = 64;  // fewer tokens do not pay for a subtree's weights
 
 // A block of tokens fills three eighths of a second-level cache of 1 MiB, and no more of a larger one: 128 tokens at
-// d = 768. With 256 in the 2 MiB of Granite Rapids, what was fetched for the next block is lost before its turn comes:
+// d = 768. With 256 in the 2 MiB of a Xeon (480 MiB L3), what was fetched for the next block is lost before its turn comes:
 // the first phase takes 6.4 ms instead of 5.3.
 constexpr std::int64_t BLOCK_BYTES = 384 * 1024;
 

@@ -24,12 +24,15 @@ READ_15 = {4: 2.0, 2: 1.0}  # up to here a block of the latency kernel reads 15 
 READ_3 = {4: (2, 8), 2: (2, 4)}  # levels ahead and warps of a block then
 LATENCY_TOKENS = {4: 5.0, 2: 12.0}
 SUBTREE_TOKENS = {4: 32.0, 2: 24.0}  # bf16 at batch 4096 on an H100: `tensor` 24.4 us, `path` 25.8; level at 2048
-# From this many tokens a multiprocessor on, in 16-bit storage, traffic with L2 is what is short: a block reads one row
-# a round, and where there are at most SEND_ROWS rows a token, so that most are touched, it first sends for its share of
-# all weights. On an H100, bf16, cold, batch 1024: 3 rows a round 20.1 us, with all sent for 18.8, 1 row 18.5; at batch
-# 512 sending costs 5 %. In fp32 it gains nothing at any batch.
-READ_1_TOKENS = 6.0
+# 16-bit storage, tokens a multiprocessor: in this range a block of the latency kernel reads one row a round, because
+# traffic with L2 is what is short. H100, bf16, cold, one row against three: batch 512 17.3 and 13.5 us, 1024 17.3 and
+# 19.1, 1536 24.1 and 21.6.
+READ_1_TOKENS = (6.0, 9.5)
 READ_1 = (1, 2)  # levels ahead and warps of a block
+# From this many on its blocks first send for all weights, if there are at most SEND_ROWS rows a token, so that most are
+# touched. The same H100, three rows a round: batch 512 13.2 -> 14.0 us, 1024 20.1 -> 18.9; one row: 1024 18.6 -> 17.4,
+# 1536 26.3 -> 24.1. In fp32 it gains nothing at any batch.
+SEND_TOKENS = 6.0
 SEND_ROWS = 4
 MIN_TENSOR_D = 256  # shorter outputs cancel more, and activations rounded to 16 bits would show
 
@@ -114,14 +117,16 @@ def latency(
 
     ``shares`` blocks each send for a part of all weights when they begin; 0: none does.
     """
-    full = layout.item == 2 and batch >= READ_1_TOKENS * gpu.multiprocessors
+    tokens = batch / gpu.multiprocessors
     if shares is None:
-        shares = batch if full and batch * SEND_ROWS >= layout.trees * (2**layout.levels - 1) else 0
+        touched = batch * SEND_ROWS >= layout.trees * (2**layout.levels - 1)
+        shares = batch if layout.item == 2 and tokens >= SEND_TOKENS and touched else 0
     if ahead is not None:
         options = [(ahead, warps or max(4, 2**ahead))]
     else:
-        crowded = batch > READ_15[layout.item] * gpu.multiprocessors
-        first = READ_1 if full else READ_3[layout.item] if crowded else (4, 16)
+        first = READ_3[layout.item] if tokens > READ_15[layout.item] else (4, 16)
+        if layout.item == 2 and READ_1_TOKENS[0] <= tokens < READ_1_TOKENS[1]:
+            first = READ_1
         options = [first, (3, 16), (2, 16), (2, 32)]
     for levels_ahead, block_warps in options:
         per_row = block_warps >> levels_ahead
