@@ -23,11 +23,13 @@ from fffbench.units import number, ratio
 PUBLISHED_SHAPE = (768, 1, 12, 0)  # d, trees, levels, leaf width of the paper's table
 PUBLISHED_BATCH = 16384
 NAME_KEYS = {"cuda": ("gpu 0", "gpu"), "cpu": ("cpu", "cpu_model", "cpu_name", "cpu_brand")}
-_NO_NAME = re.compile(r"\((R|TM)\)|\bProcessor$")  # what makers put behind a name and readers leave out
+# what makers put around a name and readers leave out; of a GPU also its maker and memory
+_NO_NAME = re.compile(r"\((R|TM)\)|\bProcessor$")
+_NO_GPU_NAME = re.compile(r"^NVIDIA |\b(\d+ ?GB|HBM\w*)\b")
 
 
 def machine_name(machine: Machine, device: str) -> str:
-    """What a reader calls the machine: its GPU, or its CPU with its cores and what GPU is beside it; else its id."""
+    """What a reader calls the machine: its GPU; its CPU with its cores and, in brackets, the GPU beside it; its id."""
     name = _first(machine, device)
     if name is None:
         return machine.id
@@ -36,7 +38,7 @@ def machine_name(machine: Machine, device: str) -> str:
     name = _NO_NAME.sub("", name).strip()
     cores, beside = machine.stable.get("cores"), _first(machine, "cuda")
     name += f", {cores} cores" if cores else ""
-    return f"{name} beside {' '.join(beside.split()[:2])}" if beside else name
+    return f"{name} ({_NO_GPU_NAME.sub('', beside).strip()})" if beside else name
 
 
 def _first(machine: Machine, device: str) -> str | None:

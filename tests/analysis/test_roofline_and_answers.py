@@ -6,10 +6,11 @@ import pytest
 from synthetic import cell_id, quick_cells, write_run
 
 from fffbench.analysis.breakeven import break_even
-from fffbench.analysis.headline import headline
+from fffbench.analysis.headline import headline, machine_name
 from fffbench.analysis.roofline import bound_of, dense_strength, share_of
 from fffbench.analysis.speedup import speedups
 from fffbench.plan.workload import Shape
+from fffbench.results.record import Machine
 from fffbench.results.store import Results, load
 
 CEILINGS = {"fma_fp32": {"1": 1e11}, "dram_read": {"1": 1e10}, "dram_copy": {"1": 2e10}}
@@ -160,3 +161,25 @@ def test_a_width_curve_that_never_meets_a_target_says_how_far_it_was_measured(tm
     assert found[78.0].first is not None
     assert (found[341.0].first, found[341.0].sure_from) == (None, None)
     assert (found[341.0].measured_to, found[341.0].best) == (65535, 120.0)
+
+
+@pytest.mark.parametrize(
+    ("stable", "cpu", "cuda"),
+    [
+        ({"cpu": "AMD EPYC", "cores": "2"}, "AMD EPYC, 2 cores", "id"),
+        (
+            {"cpu": "Intel(R) Xeon(R) Processor", "cores": "16", "gpu 0": "NVIDIA H100 80GB HBM3"},
+            "Intel Xeon, 16 cores (H100)",
+            "NVIDIA H100 80GB HBM3",
+        ),
+        (
+            {"cpu": "Test CPU", "gpu 0": "NVIDIA GeForce RTX 4090"},
+            "Test CPU (GeForce RTX 4090)",
+            "NVIDIA GeForce RTX 4090",
+        ),
+        ({}, "id", "id"),
+    ],
+)
+def test_a_machine_is_called_by_what_tells_it_from_others(stable, cpu, cuda):
+    machine = Machine(id="id", stable=stable)
+    assert (machine_name(machine, "cpu"), machine_name(machine, "cuda")) == (cpu, cuda)
