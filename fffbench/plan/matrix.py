@@ -64,8 +64,8 @@ def cells(chosen: Preset, axes: Axes, names: Names, all_threads: int) -> dict[Ce
     found: dict[Cell, bool] = {}
     for block in _on_devices(chosen.blocks, axes.devices):
         for cell in _block_cells(_override(block, axes), names, all_threads):
-            # what the user named is planned even where it cannot run, so that the reason is stored
-            if axes.implementations or names.run_on(cell.implementation, cell.workload.device):
+            # what the user named, not a whole family, is planned even where it cannot run, so that the reason is stored
+            if cell.implementation in axes.implementations or names.run_on(cell.implementation, cell.workload.device):
                 found[cell] = found.get(cell, False) or block.keep
     if not found:
         raise UserError(f"preset {chosen.name} with these axes has no cell; leave an axis out or widen it")

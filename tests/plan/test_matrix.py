@@ -38,6 +38,12 @@ def test_axes_replace_the_presets_own_values():
     }
 
 
+@pytest.mark.parametrize(("asked", "planned"), [(("family:fff",), False), (("fff_cpu",), True)])
+def test_a_named_implementation_is_planned_where_it_cannot_run_and_one_of_a_family_is_not(asked, planned):
+    found = cells(preset("headline"), Axes(implementations=asked, devices=("cuda",)), NAMES, 2)
+    assert any(c.implementation == "fff_cpu" for c in found) == planned
+
+
 def test_dense_layers_are_planned_under_uniform_routing_only():
     found = cells(preset("quick"), Axes(routings=("single-path",)), NAMES, 2)
     assert {c.workload.routing for c in found if c.implementation.startswith("dense")} == {"uniform"}
