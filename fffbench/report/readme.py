@@ -35,8 +35,6 @@ def block(analysis: Analysis) -> str:
     parts = [f"**{_inline(said.asked)}**"]
     if said.lines:
         parts.append("\n".join(f"- **{_inline(line)}**" for line in said.lines))
-    if said.details:
-        parts.append(_inline(" ".join(said.details)))
     if any(row.measured for row in analysis.claims if row.kind == "ratio"):
         parts.append(f"![Published figures and what was measured]({SVG.as_posix()})")
         parts.append(
@@ -50,6 +48,8 @@ def block(analysis: Analysis) -> str:
             "FFF over the fastest correct dense layer, each side at its own fastest thread count; cold caches, bare "
             "kernel (on a GPU inside a graph), uniform routing, 95 % intervals. Share: roofline bound over time."
         )
+    if said.details:
+        parts.append("\n".join(f"- {_inline(detail)}" for detail in said.details))
     return "\n\n".join(parts) + "\n"
 
 
