@@ -17,8 +17,9 @@ factors misses of the measured speed-up; a factor without its cell is named.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import median
 from typing import Any
 
 from fffbench.analysis.headline import Answer
@@ -64,32 +65,64 @@ class Attribution:
     high: float | None
     residual: float | None
     call: Factor
+    run: str
     record: str
+
+    @property
+    def measured(self) -> int:
+        """How many of the factors are known."""
+        return sum(factor.value is not None for factor in self.factors)
 
     def to_json(self) -> dict[str, Any]:
         """The attribution as plain data."""
         return asdict(self)
 
 
-def attributions(results: Results, answers: Sequence[Answer], rows: Sequence[Speedup]) -> list[Attribution]:
-    """One attribution per row of each machine's answer, where the same-thread speed-up was measured."""
+def attributions(results: Results, answers: Sequence[Answer]) -> list[Attribution]:
+    """One attribution per row of each machine's answer, from the run that measured the most of its factors.
+
+    Factors are ratios within one run, and the run with the most thorough answer may lack the cells that explain it.
+    Among equals it is the answer's own run, then the newest. On a GPU bare kernels stand in for calls in a graph where
+    only they have their factors.
+    """
     by_id = {record.id: record for record in results.records}
-    same = {
-        row.record: row
-        for row in rows
-        if row.baseline == "best-dense" and row.baseline_threads == "same" and row.speedup is not None
-    }
-    return [
-        _attribute(same[row.record], by_id, results) for answer in answers for row in answer.rows if row.record in same
-    ]
+    found = []
+    for answer in answers:
+        for row in answer.rows:
+            options = [_attribute(*pair, by_id, results) for pair in _pairs(row, by_id, results)]
+            if options:
+                found.append(max(options, key=lambda item: (item.measured, item.run == row.run)))  # the first of equals
+    return found
 
 
-def _attribute(row: Speedup, by_id: dict[str, Record], results: Results) -> Attribution:
+def _pairs(row: Speedup, by_id: dict[str, Record], results: Results) -> Iterator[tuple[Record, Record]]:
+    """The row's cell and the best dense layer beside it at the same thread count, of every run; the newest first."""
     assert row.record is not None
-    assert row.baseline_record is not None
-    assert row.speedup is not None
-    subject, best = by_id[row.record], by_id[row.baseline_record]
+    cell = by_id[row.record].cell
+    here = [record for record in results.records if record.machine == row.machine]
+    runs = sorted({(record.started, record.run) for record in here}, reverse=True)
+    for call in dict.fromkeys((cell.protocol.call, "kernel")):
+        asked = replace(cell, protocol=Protocol(cell.protocol.cache, call))
+        for _, run in runs:
+            subject = by_id.get(f"{run}/{asked.id}")
+            rivals = [record for record in here if record.run == run and _is_rival(record, asked)]
+            if subject is not None and rivals:
+                yield subject, min(rivals, key=lambda record: median(_medians(record)))
+
+
+def _is_rival(record: Record, cell: Cell) -> bool:
+    """Whether ``record`` is of a dense layer that may be the best one beside ``cell``."""
+    work = record.cell.workload
+    if record.info.family != "dense" or record.cell.protocol != cell.protocol:
+        return False
+    large = work.shape.d == cell.workload.shape.d and work.shape.n >= cell.workload.shape.n
+    return large and replace(work, shape=cell.workload.shape) == cell.workload
+
+
+def _attribute(subject: Record, best: Record, by_id: dict[str, Record], results: Results) -> Attribution:
     cell = subject.cell
+    gain = ratio_of_medians(_medians(best), _medians(subject))
+    spread_known = min(len(_medians(best)), len(_medians(subject))) > 1
     plain = _find(by_id, subject, replace(cell, implementation=PUBLISHED))
     one_path = replace(cell.workload, routing="single-path")
     cold_path = _find(by_id, subject, replace(cell, workload=one_path))
@@ -106,20 +139,21 @@ def _attribute(row: Speedup, by_id: dict[str, Record], results: Results) -> Attr
     for factor in factors:
         product = None if product is None or factor.value is None else product * factor.value
     return Attribution(
-        machine=row.machine,
-        device=row.device,
-        dtype=row.dtype,
-        implementation=row.implementation,
-        batch=row.batch,
-        threads=row.threads,
+        machine=subject.machine,
+        device=cell.workload.device,
+        dtype=cell.workload.dtype,
+        implementation=cell.implementation,
+        batch=cell.workload.batch,
+        threads=cell.workload.threads,
         ceiling=ceiling,
         factors=factors,
-        speedup=row.speedup,
-        low=row.low,
-        high=row.high,
-        residual=None if product is None else row.speedup / product,
+        speedup=gain.value,
+        low=gain.low if spread_known else None,
+        high=gain.high if spread_known else None,
+        residual=None if product is None else gain.value / product,
         call=_call(subject, best, by_id),
-        record=row.record,
+        run=subject.run,
+        record=subject.id,
     )
 
 

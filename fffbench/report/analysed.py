@@ -61,7 +61,7 @@ def analyse(results: Results) -> Analysis:
         savings=savings(found),
         strength=dense_strength(results),
         answers=found,
-        attributions=attributions(results, found, rows),
+        attributions=attributions(results, found),
         climbs=ladders,
         anchors=anchors,
         history=series,

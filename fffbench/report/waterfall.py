@@ -64,8 +64,8 @@ def _how_to_read(item: Attribution) -> str:
     missing = [f"{factor.name} (needs {factor.missing})" for factor in item.factors if factor.value is None]
     threads = f", {item.threads} thread{'s' * (item.threads != 1)} on both sides" if item.device == "cpu" else ""
     text = (
-        f"{item.implementation}, {item.dtype}, batch {item.batch}{threads}. Each bar is a factor with cells of its "
-        "own, whiskers are its interval; a dense layer below its peak makes the speed-up larger."
+        f"{item.implementation}, {item.dtype}, batch {item.batch}{threads}, run {item.run}. Each bar is a factor with "
+        "cells of its own, whiskers are its interval; a dense layer below its peak makes the speed-up larger."
     )
     if missing:
         return f"{text} Not measured: {', '.join(missing)}."

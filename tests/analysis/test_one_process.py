@@ -56,7 +56,7 @@ def test_headline_devices_and_attribution_do_without(results):
     found = answers(results, rows)
     assert SAID in headline(results, rows).text
     assert all((item.low, item.high) == (None, None) for item in savings(found))
-    (item,) = attributions(results, found, rows)
+    (item,) = attributions(results, found)
     assert (item.low, item.high) == (None, None)
     assert any(factor.value and factor.low is None for factor in item.factors)
 
