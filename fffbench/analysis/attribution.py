@@ -17,6 +17,7 @@ factors misses of the measured speed-up; a factor without its cell is named.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
@@ -28,9 +29,11 @@ from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import PUBLISHED
 from fffbench.analysis.stats import Estimate, process_medians, ratio_of_medians
 from fffbench.plan.counts import useful_operations
-from fffbench.plan.workload import Cell, Protocol
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 from fffbench.results.record import Record
 from fffbench.results.store import Results
+
+_ANY_SHAPE = Shape.dense(1, 1)
 
 
 @dataclass(frozen=True)
@@ -85,38 +88,74 @@ def attributions(results: Results, answers: Sequence[Answer]) -> list[Attributio
     Among equals it is the answer's own run, then the newest. On a GPU bare kernels stand in for calls in a graph where
     only they have their factors.
     """
-    by_id = {record.id: record for record in results.records}
-    found = []
-    for answer in answers:
-        for row in answer.rows:
-            options = [_attribute(*pair, by_id, results) for pair in _pairs(row, by_id, results)]
-            if options:
-                found.append(max(options, key=lambda item: (item.measured, item.run == row.run)))  # the first of equals
-    return found
+    index = _index(results)
+    chosen = [_best_explained(row, index, results) for answer in answers for row in answer.rows]
+    return [item for item in chosen if item]
 
 
-def _pairs(row: Speedup, by_id: dict[str, Record], results: Results) -> Iterator[tuple[Record, Record]]:
+def every_attribution(results: Results, rows: Sequence[Speedup]) -> list[Attribution]:
+    """The way from the ceiling for every conditional cell under fair conditions that stands beside a dense layer."""
+    index = _index(results)
+    fair = (
+        row
+        for row in rows
+        if (row.baseline, row.baseline_threads) == ("best-dense", "same")
+        and (row.cache, row.routing) == ("cold", "uniform")
+        and row.speedup is not None
+    )
+    return [item for row in fair if (item := _best_explained(row, index, results))]
+
+
+Place = tuple[str, Protocol, Workload]  # run, protocol, and the workload with the shape left out of account
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Records by id, dense ones by place, and each machine's runs, the newest first."""
+
+    by_id: dict[str, Record]
+    dense: dict[Place, list[Record]]
+    runs: dict[str, list[str]]
+
+
+def _index(results: Results) -> _Index:
+    dense: dict[Place, list[Record]] = defaultdict(list)
+    started: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for record in results.records:
+        started[record.machine].add((record.started, record.run))
+        if record.info.family == "dense":
+            dense[_place(record.run, record.cell)].append(record)
+    runs = {machine: [run for _, run in sorted(found, reverse=True)] for machine, found in started.items()}
+    return _Index({record.id: record for record in results.records}, dense, runs)
+
+
+def _place(run: str, cell: Cell) -> Place:
+    return run, cell.protocol, replace(cell.workload, shape=_ANY_SHAPE)
+
+
+def _best_explained(row: Speedup, index: _Index, results: Results) -> Attribution | None:
+    """The attribution of the row's cell with the most factors; of equals that of the row's own run, then the newest."""
+    options = [_attribute(*pair, index.by_id, results) for pair in _pairs(row, index)]
+    return max(options, key=lambda item: (item.measured, item.run == row.run)) if options else None
+
+
+def _pairs(row: Speedup, index: _Index) -> Iterator[tuple[Record, Record]]:
     """The row's cell and the best dense layer beside it at the same thread count, of every run; the newest first."""
     assert row.record is not None
-    cell = by_id[row.record].cell
-    here = [record for record in results.records if record.machine == row.machine]
-    runs = sorted({(record.started, record.run) for record in here}, reverse=True)
+    cell = index.by_id[row.record].cell
+    shape = cell.workload.shape
     for call in dict.fromkeys((cell.protocol.call, "kernel")):
         asked = replace(cell, protocol=Protocol(cell.protocol.cache, call))
-        for _, run in runs:
-            subject = by_id.get(f"{run}/{asked.id}")
-            rivals = [record for record in here if record.run == run and _is_rival(record, asked)]
+        for run in index.runs[row.machine]:
+            subject = index.by_id.get(f"{run}/{asked.id}")
+            beside = index.dense.get(_place(run, asked), [])
+            rivals = [item for item in beside if _as_large(item.cell.workload.shape, shape)]
             if subject is not None and rivals:
                 yield subject, min(rivals, key=lambda record: median(_medians(record)))
 
 
-def _is_rival(record: Record, cell: Cell) -> bool:
-    """Whether ``record`` is of a dense layer that may be the best one beside ``cell``."""
-    work = record.cell.workload
-    if record.info.family != "dense" or record.cell.protocol != cell.protocol:
-        return False
-    large = work.shape.d == cell.workload.shape.d and work.shape.n >= cell.workload.shape.n
-    return large and replace(work, shape=cell.workload.shape) == cell.workload
+def _as_large(shape: Shape, as_this: Shape) -> bool:
+    return shape.d == as_this.d and shape.n >= as_this.n
 
 
 def _attribute(subject: Record, best: Record, by_id: dict[str, Record], results: Results) -> Attribution:

@@ -25,6 +25,7 @@ FILES = (
     ("samples.csv", "every raw sample, by record and process"),
     ("breakeven.csv", "where each curve over batches or widths meets 1x, 78x and 341x"),
     ("savings.csv", "tokens per second per device, dense against FFF"),
+    ("attribution.csv", "every factor between the ceiling and a measured speed-up, for every cell"),
     ("ladder.csv", "every rung from a published benchmark to the fair comparison"),
     ("history.csv", "every point of asv's history with its steps"),
     ("regressions.csv", "every case of every regression check"),

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fffbench.analysis import headline as answer
+from fffbench.analysis.attribution import every_attribution
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.devices import Saving
@@ -17,7 +18,7 @@ from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import process_medians
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
-from fffbench.report import history_section, ladder_section, regression_section
+from fffbench.report import history_section, ladder_section, regression_section, waterfall
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.build import build
 from fffbench.report.tables import cell_rows, write_csv
@@ -67,6 +68,8 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
     ):
         columns = [field.name for field in fields(kind)]
         write_csv(out / name, (vars(row) for row in rows), columns)
+    columns, ways = waterfall.csv_table(every_attribution(results, analysis.rows))
+    write_csv(out / waterfall.CSV, ways, columns)
     times = {key: (time.value, time.low, time.high) for key, time in analysis.times.items()}
     cells = cell_rows(results.records, analysis.shares, times)
     write_csv(out / "cells.csv", cells, list(cells[0]) if cells else ["record"])

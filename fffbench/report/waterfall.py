@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields
+
 import matplotlib as mpl
 
 from fffbench.analysis.attribution import Attribution, Factor
@@ -10,6 +13,7 @@ from fffbench.report.drawing import BAD, FFF, GOOD, INK, MUTED, STYLE, label, lo
 from fffbench.report.view import Figure
 from fffbench.units import number, ratio
 
+CSV = "attribution.csv"
 TIMES = "×"  # noqa: RUF001 - the sign a reader expects
 
 
@@ -74,3 +78,17 @@ def _how_to_read(item: Attribution) -> str:
     if call.value is None:
         return f"{text}{rest} Through torch calls: not measured."
     return f"{text}{rest} Through torch calls instead of bare kernels: {written(call)}."
+
+
+def csv_table(items: Sequence[Attribution]) -> tuple[list[str], list[dict[str, object]]]:
+    """Columns and rows of ``CSV``: a cell a row, three columns a factor (empty where it was not measured)."""
+    plain = [field.name for field in fields(Attribution) if field.name not in ("factors", "call")]
+    columns = dict.fromkeys(plain)
+    rows: list[dict[str, object]] = []
+    for item in items:
+        row: dict[str, object] = {name: getattr(item, name) for name in plain}
+        for factor in (*item.factors, item.call):
+            row |= {factor.name: factor.value, f"{factor.name} low": factor.low, f"{factor.name} high": factor.high}
+        columns |= dict.fromkeys(row)
+        rows.append(row)
+    return list(columns), rows

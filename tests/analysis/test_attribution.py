@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from synthetic import cell_id, write_run
 
-from fffbench.analysis.attribution import attributions
+from fffbench.analysis.attribution import attributions, every_attribution
 from fffbench.analysis.headline import answers
 from fffbench.analysis.speedup import speedups
 from fffbench.results.store import load
@@ -79,3 +79,13 @@ def test_the_run_with_the_cells_that_explain_it_is_taken_and_not_mixed_with_a_ne
     assert item.run != "newer"
     assert item.measured == 5
     assert item.speedup == pytest.approx(341.25 * 1.6 / 3.6)
+
+
+def test_every_cell_beside_a_dense_layer_has_its_attribution(tmp_path):
+    small = {cell_id("dense_linear", batch=128): 1.0, cell_id("fff_cpu", batch=128): 0.1}
+    cells = {cell: [time] * 6 for cell, time in (CELLS | small).items()}
+    write_run(tmp_path, cells=cells, ceilings={"fma_fp32": {"1": PEAK}})
+    results = load(tmp_path)
+    found = {item.batch: item for item in every_attribution(results, speedups(results))}
+    assert {batch: item.measured for batch, item in found.items()} == {128: 2, 16384: 5}
+    assert found[128].speedup == pytest.approx(10)
