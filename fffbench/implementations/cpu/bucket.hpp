@@ -74,7 +74,8 @@ template <class T, int ROWS, int FETCHED>
     alignas(64) float out[CHUNK][4];  // of each token, one for each row; the fourth is of no use
     const bool last = level + 2 >= c.job.levels;
     int i = 0;
-    for (; i + SOON + GROUP <= count; i += GROUP) group_logits<T, GROUP, ROWS, FETCHED, true>(c, w, tokens + i, last, out + i);
+    for (; i + SOON + GROUP <= count; i += GROUP)
+        group_logits<T, GROUP, ROWS, FETCHED, true>(c, w, tokens + i, last, out + i);
     for (; i + GROUP <= count; i += GROUP) group_logits<T, GROUP, ROWS, FETCHED>(c, w, tokens + i, last, out + i);
     switch (count - i) {
         case 3: group_logits<T, 3, ROWS, FETCHED>(c, w, tokens + i, last, out + i); break;

@@ -29,11 +29,12 @@ constexpr std::int64_t ITEMS_PER_WORKER = 8;
 constexpr std::int64_t SMALLEST_ITEM = 64;  // fewer tokens do not pay for a subtree's weights
 
 // A block of tokens fills three eighths of a second-level cache of 1 MiB, and no more of a larger one: 128 tokens at
-// d = 768. With 256 in the 2 MiB of a Xeon (480 MiB L3), what was fetched for the next block is lost before its turn comes:
-// the first phase takes 6.4 ms instead of 5.3.
+// d = 768. With 256 in the 2 MiB of a Xeon (480 MiB L3), what was fetched for the next block is lost before its turn
+// comes: the first phase takes 6.4 ms instead of 5.3.
 constexpr std::int64_t BLOCK_BYTES = 384 * 1024;
 
-// Intel's servers do two 512-bit multiply-adds a cycle, Zen 4 one.
+// Intel's servers do two 512-bit multiply-adds a cycle, Zen 4 one. Intel's few desktop processors with AVX-512 do one and
+// are taken for servers here: none was measured.
 bool two_multiply_adds_a_cycle() {
 #ifdef FFFBENCH_X86
     __builtin_cpu_init();
@@ -82,7 +83,8 @@ Plan make_plan(std::int64_t batch, std::int64_t d, std::int64_t trees, int level
     else if (strategy == "auto")
         plan.strategy = batch >= bucket_tokens(levels) * threads ? Strategy::bucket : Strategy::walk;
     else
-        throw std::invalid_argument("strategy '" + strategy + "' is unknown; allowed: auto, walk, bucket, bucket_sparing");
+        throw std::invalid_argument("strategy '" + strategy +
+                                    "' is unknown; allowed: auto, walk, bucket, bucket_sparing");
     plan.sparing = strategy == "auto" ? two_multiply_adds_a_cycle() && dtype == Dtype::fp32
                                       : strategy == "bucket_sparing";
 
