@@ -14,6 +14,7 @@ from fffbench.implementations.registry import Layer, implementation
 from fffbench.measure import check, device, fingerprint, inputs
 from fffbench.measure.clock import Effort, time_calls
 from fffbench.measure.eviction import evictor
+from fffbench.measure.idle import await_idle
 from fffbench.measure.outcome import Outcome, failed
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Workload
@@ -101,6 +102,7 @@ def measure_cell(
     verdict = check.expecting(check_calls(cell, pool, calls, expected), chosen.wrong)
     if verdict.failure is not None:
         return failed(cell, process, f"wrong result: {verdict.failure}", time.perf_counter() - start)
+    stirring = await_idle()
     samples, notes = _time(cell, layer, pool, calls, effort)
     return Outcome(
         cell=cell.id,
@@ -118,6 +120,7 @@ def measure_cell(
             *device.note(workload),
             *((f"wrong on purpose: {chosen.wrong}",) if chosen.wrong else ()),
             *layer.notes,
+            *stirring,
             *notes,
         ),
         wall=time.perf_counter() - start,
