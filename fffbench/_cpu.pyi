@@ -1,5 +1,6 @@
 """The C++ kernels: addresses in, counts checked, shapes and types not. ``fffbench.fff`` is the safe way in."""
 
+GEMM_NEURONS: int
 GEMV_MAX_BATCH: int
 BLAS_WORDS: int
 
@@ -81,6 +82,28 @@ class GemvCall:
     def run_on(self, x: int, w1: int, w2: int, y: int) -> None: ...
     @property
     def workspace_bytes(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+
+class GemmCall:
+    tensors: object
+    def __init__(
+        self,
+        x: int,
+        weights: int,
+        y: int,
+        batch: int,
+        d: int,
+        n: int,
+        threads: int = 1,
+        isa: str = "auto",
+    ) -> None: ...
+    def run(self) -> None: ...
+    def run_on(self, x: int, weights: int, y: int) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def panel(self) -> int: ...
     @property
     def isa(self) -> str: ...
 

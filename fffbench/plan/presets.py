@@ -28,6 +28,7 @@ DENSE = (
     "dense_blas3",
     "dense_fused",
     "dense_compiled",
+    "dense_gemm",
     "dense_gemv",
 )  # candidates for best-dense; a block keeps those that run on its device
 NAIVE = ("cmm_gather_bmm", "cmm_masked")
@@ -68,11 +69,14 @@ QUICK = Preset(
     "768 -> 4095, 12 levels; batches 1, 128, 16384; one and all threads; minutes on 2 cores",
     (
         Block(
-            ("dense_fused", "dense_blas3", "dense_padded", "family:fff"), batches=(16384,), threads=("all",), keep=True
+            ("dense_fused", "dense_gemm", "dense_blas3", "dense_padded", "family:fff"),
+            batches=(16384,),
+            threads=("all",),
+            keep=True,
         ),
         Block((*QUICK_DENSE, "family:fff"), batches=(1, 128)),
         Block(("dense_linear",), batches=(16384,), threads=("all",)),
-        Block(("dense_fused", "dense_blas3", "family:fff"), batches=(16384,), threads=(1,)),
+        Block(("dense_fused", "dense_gemm", "dense_blas3", "family:fff"), batches=(16384,), threads=(1,)),
         Block(
             ("dense_blas3", "dense_gemv", "family:fff"),
             batches=(1,),
@@ -102,7 +106,7 @@ HEADLINE = Preset(
         Block((*DENSE, "family:fff"), batches=(1, 128), dtypes=("fp32", "bf16"), keep=True),
         Block((*DENSE, "family:fff"), batches=(16384,), dtypes=("fp32", "bf16"), threads=("all",), keep=True),
         Block(
-            ("dense_onednn", "dense_fused", "family:fff"),
+            ("dense_onednn", "dense_fused", "dense_gemm", "family:fff"),
             batches=(16384,),
             dtypes=("fp32", "bf16"),
             threads=(1,),
@@ -148,7 +152,7 @@ HEADLINE = Preset(
 
 # The dense layers that have been the fastest in a cell of this size on the machines seen so far carry the comparison;
 # the others are measured once each, so that a machine where one of them wins shows it.
-FAST_DENSE = ("dense_fused", "dense_onednn", "dense_blas3")
+FAST_DENSE = ("dense_gemm", "dense_fused", "dense_onednn", "dense_blas3")
 SMALL_BATCH_DENSE = ("dense_gemv", "dense_blas3", "dense_fused")
 # One token after the other, 17 s a call at 16384 on Zen 4: the claims about these take a smaller batch as well.
 TOKEN_BY_TOKEN = ("dense_blas1", "dense_blas2")
@@ -226,7 +230,7 @@ WIDTH = Preset(
     "255 to 131071 neurons (8 to 17 levels) at batch 1024; on a GPU to 2**20 neurons, at batch 16384 too",
     (
         # on 2 cores of Zen 4 one process of every width takes a layer 19 s on two threads, 32 s on one
-        Block(("dense_fused", "family:fff"), shapes=WIDTHS, batches=(1024,), keep=True),
+        Block(("dense_gemm", "dense_fused", "family:fff"), shapes=WIDTHS, batches=(1024,), keep=True),
         Block(FAST_DENSE, shapes=WIDTHS, batches=(1024,), threads=("all",), keep=True),
         Block(DENSE, shapes=WIDTHS, batches=(1024,), threads=("all",)),
         Block(
@@ -247,8 +251,8 @@ BATCH = Preset(
     "768 -> 4095 at batches from 1 to 65536, one and all threads; on a GPU in fp32 and bf16",
     (
         Block((*SMALL_BATCH_DENSE, "family:fff"), batches=(1, 4, 16), keep=True),
-        Block(("dense_fused", "dense_onednn", "family:fff"), batches=(64, 256, 1024, 4096), keep=True),
-        Block(("dense_fused", "family:fff"), batches=(16384, 65536), keep=True),
+        Block(("dense_gemm", "dense_fused", "dense_onednn", "family:fff"), batches=(64, 256, 1024, 4096), keep=True),
+        Block(("dense_gemm", "dense_fused", "family:fff"), batches=(16384, 65536), keep=True),
         Block(("dense_onednn",), batches=(16384, 65536), threads=("all",), keep=True),
         Block(DENSE, batches=(1, 4, 16, 64, 256, 1024, 4096, 16384, 65536), threads=("all",)),
         Block(
@@ -287,7 +291,7 @@ LEAF = Preset(
 )
 
 # fair dense candidates of the ladder: what is the fastest layer at large batches on the machines seen so far
-LADDER_DENSE = ("dense_linear", "dense_fused", "dense_onednn", "dense_blas3")
+LADDER_DENSE = ("dense_linear", *FAST_DENSE)
 LADDER_BATCHES = (4096, 16384)
 FIRST_LADDERS = ("cpu-78x", "cpu-78x-over-bert", "cpu-48x")
 SMALL, PUBLISHED_BATCH = LADDER_BATCHES

@@ -6,6 +6,7 @@
 #include "call.hpp"
 #include "ceilings.hpp"
 #include "elementwise.hpp"
+#include "gemm_call.hpp"
 #include "leaf_call.hpp"
 
 namespace nb = nanobind;
@@ -128,6 +129,16 @@ NB_MODULE(FFFBENCH_MODULE, m) {
         .def("run_on", &GemvCall::run_on, Release(), "x"_a, "w1"_a, "w2"_a, "y"_a)
         .def_prop_ro("workspace_bytes", &GemvCall::workspace_bytes)
         .def_prop_ro("isa", &GemvCall::isa);
+
+    nb::class_<GemmCall>(m, "GemmCall", nb::dynamic_attr(), "A dense layer on many tokens, fp32, with its workspace.")
+        .def(nb::init<Address, Address, Address, std::int64_t, std::int64_t, std::int64_t, int, const std::string&>(),
+             "x"_a, "weights"_a, "y"_a, "batch"_a, "d"_a, "n"_a, "threads"_a = 1, "isa"_a = "auto")
+        .def("run", &GemmCall::run, Release())
+        .def("run_on", &GemmCall::run_on, Release(), "x"_a, "weights"_a, "y"_a)
+        .def_prop_ro("workspace_bytes", &GemmCall::workspace_bytes)
+        .def_prop_ro("panel", &GemmCall::panel, "Neurons or outputs side by side in the packed weights.")
+        .def_prop_ro("isa", &GemmCall::isa);
+    m.attr("GEMM_NEURONS") = GEMM_NEURONS;
     m.attr("GEMV_MAX_BATCH") = GEMV_MAX_BATCH;
 
     m.def("path",

@@ -10,6 +10,7 @@
 #include "stragglers.hpp"
 #include "bucket.hpp"
 #include "gemv.hpp"
+#include "gemm.hpp"
 #include "leaf.hpp"
 #include "probes.hpp"
 
@@ -21,7 +22,7 @@ constexpr fffbench::Kernels kernels() {
 }
 
 constexpr fffbench::Isa make_isa(const char* name) {
-    return {name, kernels<float>(), kernels<bf16>(), read_floats, copy_floats, gelu_floats};
+    return {name, kernels<float>(), kernels<bf16>(), read_floats, copy_floats, gelu_floats, gemm, GEMM_PANEL};
 }
 
 }  // namespace

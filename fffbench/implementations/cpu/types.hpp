@@ -20,6 +20,8 @@ constexpr int CHUNK = 512;         // most tokens in one work item of the bucket
 constexpr int LIST_STRIDE = CHUNK + 48;         // 35 cache lines: lists must not all fall into the same sets
 constexpr int LISTS = 4 * (MAX_LEVELS / 2 + 1);  // four ways from every pass over two levels
 constexpr int GEMV_MAX_BATCH = 16; // x and the partial y of 16 tokens are 2 x 48 KiB at d = 768: they stay in L2
+constexpr int GEMM_TOKENS = 64;    // most tokens in one work item: x and y of 64 are 2 x 192 KiB at d = 768
+constexpr int GEMM_NEURONS = 192;  // whose activations are kept at a time, 48 KiB; a multiple of every panel
 
 // Planted mistakes, for testing the tests; the shipped kernels are compiled without them.
 enum class Fault : int {
@@ -86,6 +88,16 @@ struct GemvJob {
     std::int64_t batch, d, n;
 };
 
+// One call of the dense layer on many tokens. `weights`, fp32, in the order in which they are used: for every block of
+// GEMM_NEURONS neurons (the last may have fewer), its rows of W1, then its rows of W2, both as panels of `gemm_panel`
+// neurons or outputs side by side: [neurons / panel][d][panel], then [columns / panel][neurons][panel].
+struct GemmJob {
+    const float* x;
+    const float* weights;
+    float* y;
+    std::int64_t d, n, columns;  // n: neurons, columns: outputs, both a multiple of the panel; what is padded is 0
+};
+
 struct LeafKernels;  // leaf_job.hpp
 
 // The functions of one instruction set for one dtype.
@@ -107,6 +119,9 @@ struct Isa {
     float (*read)(const float* from, std::size_t count);                  // sum, so that nothing is optimised away
     void (*copy)(float* to, const float* from, std::size_t count);        // streaming stores where there are any
     void (*gelu)(float* values, std::size_t count);                       // in place
+    // tokens [begin, end) of the dense layer; scratch: GEMM_TOKENS * (columns + GEMM_NEURONS) floats
+    void (*gemm)(const GemmJob&, std::int64_t begin, std::int64_t end, float* scratch);
+    int gemm_panel;
 };
 
 }  // namespace fffbench

@@ -1,0 +1,52 @@
+// How are many tokens of a dense layer split over threads?
+#include "gemm_call.hpp"
+
+#include <algorithm>
+
+#include "pool.hpp"
+
+namespace fffbench {
+namespace {
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+constexpr std::int64_t MOST = std::int64_t{1} << 40;  // keeps every product below within 64 bits
+
+}  // namespace
+
+GemmCall::GemmCall(Address x, Address weights, Address y, std::int64_t batch, std::int64_t d, std::int64_t n,
+                   int threads, const std::string& isa)
+    : x_(x), weights_(weights), y_(y), batch_(batch), d_(d), isa_(&isa_named(isa)) {
+    if (batch < 0 || batch > MOST) throw std::invalid_argument("batch must be from 0 to 2**40");
+    if (d < 1 || n < 1 || d > MOST || n > MOST) throw std::invalid_argument("d and n must be from 1 to 2**40");
+    if (threads < 1 || threads > MAX_THREADS) throw std::invalid_argument("threads must be from 1 to 1024");
+    rows_ = divide_up(n, panel()) * panel();
+    columns_ = divide_up(d, panel()) * panel();
+    // as many items for each thread as it takes, all of a size
+    const std::int64_t items = threads * divide_up(batch, std::int64_t{threads} * GEMM_TOKENS);
+    item_ = batch == 0 ? 1 : divide_up(batch, items);
+    threads_ = static_cast<int>(std::min<std::int64_t>(threads, std::max<std::int64_t>(1, divide_up(batch, item_))));
+    stride_ = GEMM_TOKENS * (columns_ + GEMM_NEURONS) + 32;  // two lines apart, and not all in the same sets
+    const auto floats = checked_product(static_cast<std::size_t>(stride_), static_cast<std::size_t>(threads_));
+    workspace_.reserve<float>(floats);
+    workspace_.allocate();
+    scratch_ = workspace_.take<float>(floats);
+    reserve_threads(threads_);
+}
+
+void GemmCall::run_on(Address x, Address weights, Address y) {
+    const std::lock_guard lock(busy_);
+    if (batch_ == 0) return;
+    if (x == 0 || weights == 0 || y == 0) throw std::invalid_argument("x, weights and y must not be null");
+    const GemmJob job{reinterpret_cast<const float*>(x), reinterpret_cast<const float*>(weights),
+                      reinterpret_cast<float*>(y), d_, rows_, columns_};
+    std::atomic<std::int64_t> handed_out{0};
+    auto body = [&](int worker) {
+        float* scratch = scratch_ + worker * stride_;
+        for (std::int64_t begin; (begin = handed_out.fetch_add(item_, std::memory_order_relaxed)) < batch_;)
+            isa_->gemm(job, begin, std::min(begin + item_, batch_), scratch);
+    };
+    run_parallel(threads_, false, body);
+}
+
+}  // namespace fffbench

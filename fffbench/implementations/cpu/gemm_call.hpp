@@ -1,0 +1,30 @@
+// What does Python hold on to for a dense layer on many tokens? A planned call with its workspace.
+#pragma once
+#include "call.hpp"
+
+namespace fffbench {
+
+class GemmCall {
+public:
+    // `weights`: as GemmJob says, gemm_weights(d, n, panel) floats; null until run_on gives them.
+    GemmCall(Address x, Address weights, Address y, std::int64_t batch, std::int64_t d, std::int64_t n, int threads,
+             const std::string& isa);
+    void run() { run_on(x_, weights_, y_); }
+    void run_on(Address x, Address weights, Address y);
+
+    std::size_t workspace_bytes() const { return workspace_.bytes(); }
+    const char* isa() const { return isa_->name; }
+    int panel() const { return isa_->gemm_panel; }
+
+private:
+    Address x_, weights_, y_;
+    std::int64_t batch_, d_, rows_, columns_, item_;  // item: tokens
+    int threads_;
+    const Isa* isa_;
+    Workspace workspace_;
+    std::int64_t stride_;
+    float* scratch_ = nullptr;  // [threads][stride]
+    std::mutex busy_;
+};
+
+}  // namespace fffbench
