@@ -28,12 +28,11 @@ from fffbench.measure.session import Plan, Progress, Session
 from fffbench.plan.matrix import Axes, Names, cells, preset
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.results.journal import Journal
-from fffbench.results.record import DIRTY, FORMAT, CellInfo, Check, Machine, RunInfo, Skipped
+from fffbench.results.record import DIRTY, FORMAT, OUT_OF_BUDGET, CellInfo, Check, Machine, RunInfo, Skipped
 from fffbench.units import duration
 
 JOURNAL_SUFFIX = ".journal"
 DIGITS = 6  # a sample of a second keeps its microseconds; the clock's own grain is coarser on short ones
-OUT_OF_BUDGET = "the time budget ended before its first process; cells that carry the preset's comparison came first"
 SOURCES = {".py", ".cpp", ".hpp", ".cu", ".cuh"}
 
 

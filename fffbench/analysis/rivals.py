@@ -4,15 +4,25 @@ A budget gives some dense layers one process where others get six, and a process
 bad moment: on 2 cores of Zen 4 the fastest layer at batch 16384 once took 2.02 s instead of 1.03 s in its only process,
 and a slower one became the baseline, which flatters FFF. So a layer with fewer processes than the baseline is judged by
 the fastest process it ever had on that machine. Times of other runs only raise the doubt; no ratio is taken with them.
+
+A layer that was never tried on a machine leaves no time there, so it is judged by other machines: where it is clearly
+the fastest of one of them in the same cell, a machine without it has a baseline in doubt. On 16 cores of a Xeon the
+layer written last took a third off the speed-up at large batches; a machine measured before it must not look better.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from fffbench.analysis.rows import Timed
-from fffbench.results.record import FULL_PROCESSES
-from fffbench.units import seconds
+from fffbench.plan.workload import Cell
+from fffbench.results.record import FULL_PROCESSES, OUT_OF_BUDGET
+from fffbench.results.store import Results
+from fffbench.units import percent, seconds
+
+Key = tuple[object, ...]
+TELLING = 0.05  # faster by less than that elsewhere says nothing about here: processes of one cell differ by more
 
 
 def doubt(chosen: Timed, rivals: Iterable[Timed]) -> str | None:
@@ -42,3 +52,55 @@ def doubt(chosen: Timed, rivals: Iterable[Timed]) -> str | None:
         f"{cell.implementation} may be the faster baseline: {measured} in this run, {seconds(min(fastest.medians))} "
         f"in its fastest{where}"
     )
+
+
+class Untried:
+    """Which dense layer beats, on another machine, all that were tried on this one in the same cell?"""
+
+    def __init__(self, results: Results) -> None:
+        """Read the dense times of every machine, and which layers a machine said it cannot run."""
+        self._known: dict[tuple[str, Key], set[str]] = defaultdict(set)
+        timed: dict[Key, dict[str, list[Timed]]] = defaultdict(lambda: defaultdict(list))
+        for record in results.records:
+            if record.info.family == "dense":
+                key = _cell_of(record.cell)
+                self._known[record.machine, key].add(record.cell.implementation)
+                timed[key][record.machine].append(Timed(record))
+        for item in results.skipped:
+            if item.reason != OUT_OF_BUDGET:
+                self._known[item.machine, _cell_of(item.cell)].add(item.cell.implementation)
+        self._times = {
+            key: {machine: _fastest(items) for machine, items in machines.items()} for key, machines in timed.items()
+        }
+
+    def doubt(self, chosen: Timed) -> str | None:
+        """The reason why a layer other than ``chosen`` may be its machine's fastest, or null."""
+        machine, key = chosen.record.machine, _cell_of(chosen.record.cell)
+        known = self._known[machine, key]
+        for other, times in sorted(self._times[key].items()):
+            tried = min((time for name, time in times.items() if name in known), default=None)
+            name = min(times, key=lambda name: times[name])
+            if tried is not None and times[name] < (1 - TELLING) * tried:
+                return (
+                    f"{name} may be the faster baseline: never measured here, and on {other} it takes "
+                    f"{percent(times[name] / tried)} of the time of the fastest layer that was"
+                )
+        return None
+
+
+def _cell_of(cell: Cell) -> Key:
+    """What a dense layer's times on two machines share; threads are one or several."""
+    work = cell.workload
+    return work.shape, work.batch, work.dtype, work.device, work.threads > 1, cell.protocol
+
+
+def _fastest(items: Iterable[Timed]) -> dict[str, float]:
+    """Seconds by implementation, of records with at least half the processes of the most thorough one."""
+    items = list(items)
+    half = max(len(item.record.info.processes) for item in items) / 2
+    times: dict[str, float] = {}
+    for item in items:
+        if len(item.record.info.processes) >= half:
+            name = item.record.cell.implementation
+            times[name] = min(item.time.value, times.get(name, item.time.value))
+    return times

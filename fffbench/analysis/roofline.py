@@ -134,6 +134,8 @@ def _strength(records: Iterable[Record], ceiling: str, results: Results) -> Dens
     )
     if share < STRONG:
         sentence += f", short of the {percent(STRONG)} asked of it, so the speed-ups over it there are flattering"
+        if work.device == "cpu":
+            sentence += " (docs/kernels.md tells of the dense layers, what was tried and what is missing)"
     return DenseStrength(
         best.machine,
         work.device,

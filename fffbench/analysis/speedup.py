@@ -14,7 +14,8 @@ among equals the newest; the others are superseded. For ``fastest`` only runs
 count that measured the subject at the thread count that is fastest for it.
 Where a layer with fewer processes may be the faster baseline (``rivals``), the
 row is provisional and says so; a run without that doubt takes its place where
-its ratio is the lower one. Choosing the fastest of several measured baselines
+its ratio is the lower one. So it is where the fastest layer of another machine
+was never tried on this one. Choosing the fastest of several measured baselines
 favours the baseline slightly, which is the direction a sceptic asks for.
 """
 
@@ -24,7 +25,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from fffbench.analysis.rivals import doubt
+from fffbench.analysis.rivals import Untried, doubt
 from fffbench.analysis.rows import Speedup, Timed, measured_row, skipped_row
 from fffbench.plan.workload import Cell
 from fffbench.results.record import DIRTY, FULL_PROCESSES, UNKNOWN_COMMIT, Record
@@ -84,8 +85,9 @@ def speedups(results: Results) -> list[Speedup]:
             work = cell.workload
             group = (cell.implementation, work.shape, work.routing, work.seed, *_context(cell))
             fastest[record.machine, *group].append(timed)
-    rows = [row for group in subjects.values() for row in _rows(group, "same", dense, results)]
-    rows += [row for group in fastest.values() for row in _rows(group, "fastest", dense, results)]
+    untried = Untried(results)
+    rows = [row for group in subjects.values() for row in _rows(group, "same", dense, untried, results)]
+    rows += [row for group in fastest.values() for row in _rows(group, "fastest", dense, untried, results)]
     measured = {(record.machine, record.cell.id) for record in results.records}
     rows += _skipped_rows(results, measured)
     rows.sort(key=_order)
@@ -159,7 +161,9 @@ def _order(row: Speedup) -> Key:
     )
 
 
-def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], results: Results) -> list[Speedup]:
+def _rows(
+    group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], untried: Untried, results: Results
+) -> list[Speedup]:
     """One row per baseline for the records of one cell (``same``) or one cell over thread counts (``fastest``)."""
     by_run: dict[tuple[str, str], list[Timed]] = defaultdict(list)
     for item in group:
@@ -184,8 +188,10 @@ def _rows(group: Sequence[Timed], mode: str, dense: dict[Key, list[Timed]], resu
                 best = min(here, key=lambda item: item.time.value)
                 pairs.append((subject, best, doubt(best, others)))
         if pairs:
-            chosen = _chosen(pairs, results)
-            rows.append(measured_row(chosen[0], chosen[1], baseline, mode, results, chosen[2]))
+            subject, best, reason = _chosen(pairs, results)
+            if baseline == "best-dense":
+                reason = reason or untried.doubt(best)
+            rows.append(measured_row(subject, best, baseline, mode, results, reason))
         else:
             subject = min(newest_first[0], key=lambda item: item.time.value)
             reason = _missing(subject.record, baseline, results)

@@ -21,6 +21,8 @@ from fffbench.plan.workload import FAULTY, Cell, faulty_name, parse_cell
 FORMAT = 1
 DIRTY = "-dirty"  # ends the commit of a changed checkout
 UNKNOWN_COMMIT = "unknown"  # of a run outside a checkout that says nothing
+# why a planned cell was skipped that the machine could have run
+OUT_OF_BUDGET = "the time budget ended before its first process; cells that carry the preset's comparison came first"
 FULL_PROCESSES = 6  # fewer fresh processes than this print as provisional
 
 Text = Annotated[str, Field(max_length=2000)]

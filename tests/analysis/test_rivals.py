@@ -6,6 +6,7 @@ from synthetic import MACHINE, cell_id, write_run
 from fffbench.analysis.claims import judge_all
 from fffbench.analysis.speedup import speedups
 from fffbench.plan.workload import Shape
+from fffbench.results.record import OUT_OF_BUDGET
 from fffbench.results.store import load
 
 OURS, LATER = {cell_id("fff_cpu"): [0.01] * 6}, "2026-05-01T00:00:00Z"
@@ -119,3 +120,60 @@ def test_a_claim_names_the_doubt_about_its_baseline(tmp_path):
     [row] = [row for row in judge_all(load(tmp_path)) if row.id == "cpu-78x" and row.conditions == "fair"]
     assert row.provisional
     assert "provisional: dense_fused may be the faster baseline: 3 processes in this run" in row.reason
+
+
+ELSEWHERE, GEMM = "other-cpu-2c-0002", cell_id("dense_gemm")
+FASTER_THERE = OURS | {cell_id("dense_blas3"): [1.2] * 6, GEMM: [0.8] * 6}
+
+
+@pytest.mark.parametrize(
+    ("skipped", "doubted"),
+    [
+        ({}, True),
+        ({GEMM: OUT_OF_BUDGET}, True),
+        ({GEMM: "the C++ kernels are not built"}, False),
+    ],
+)
+def test_a_layer_that_is_the_fastest_of_another_machine_and_was_never_tried_here_raises_doubt(
+    tmp_path, skipped, doubted
+):
+    write_run(tmp_path, cells=OURS | SLOW, skipped=skipped)
+    write_run(tmp_path, cells=FASTER_THERE, machine=ELSEWHERE, run="elsewhere")
+    here, there = (
+        next(
+            row
+            for row in speedups(load(tmp_path))
+            if (row.machine, row.baseline, row.baseline_threads) == (machine, "best-dense", "same")
+        )
+        for machine in (MACHINE, ELSEWHERE)
+    )
+    assert (here.provisional, there.provisional) == (doubted, False)
+    reason = (
+        f"dense_gemm may be the faster baseline: never measured here, and on {ELSEWHERE} it takes 66.7 % of the time of "
+        "the fastest layer that was"
+    )
+    assert here.reason == (reason if doubted else None)
+
+
+def test_a_layer_that_is_fastest_elsewhere_at_another_number_of_threads_raises_none(tmp_path):
+    write_run(tmp_path, cells=OURS | SLOW)
+    several = {cell.replace("-1th-", "-8th-"): times for cell, times in FASTER_THERE.items()}
+    write_run(tmp_path, cells=several, machine=ELSEWHERE, run="elsewhere")
+    row = next(
+        row
+        for row in speedups(load(tmp_path))
+        if (row.machine, row.baseline, row.baseline_threads) == (MACHINE, "best-dense", "same")
+    )
+    assert not row.provisional
+
+
+def test_a_layer_that_is_hardly_faster_elsewhere_or_beats_only_strangers_raises_none(tmp_path):
+    for folder, there in (
+        ("hardly", {GEMM: [1.16] * 6}),
+        ("strangers", {cell_id("dense_blas3"): None, GEMM: [0.8] * 6}),
+    ):
+        cells = {cell: times for cell, times in (FASTER_THERE | there).items() if times is not None}
+        write_run(tmp_path / folder, cells=OURS | SLOW)
+        write_run(tmp_path / folder, cells=cells, machine=ELSEWHERE, run="elsewhere")
+        rows = speedups(load(tmp_path / folder))
+        assert not any(row.provisional for row in rows if row.machine == MACHINE and row.baseline == "best-dense")

@@ -11,13 +11,16 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from fffbench import _cpu
+from fffbench.implementations import dense_gemm
 from fffbench.plan.routing import make
 from fffbench.plan.workload import Shape, Workload
 
 SHAPE = Shape.tree(768, 1, 12)
 BATCHES = (1, 16, 128, 1024, 16384)
+DENSE_BATCH = 1024  # a call takes 80 ms on one core
 SECONDS = 0.5  # for each figure
 
 
@@ -50,7 +53,13 @@ def main(threads: int) -> None:
             print(f"{strategy:14} batch {batch:5} on {call.workers} threads: cold {cold:9.1f} us, hot {hot:9.1f} us")  # noqa: T201
     gemv = _cpu.GemvCall(x_at, w1_at, w2_at, y_at, 1, SHAPE.d, SHAPE.n, threads)
     cold = _tenth_percentile(gemv.run, evict)
-    print(f"dense  batch     1: cold {cold:9.1f} us, {2 * data.w1.nbytes / cold * 1e-3:.1f} GB/s")  # noqa: T201
+    print(f"dense_gemv     batch     1: cold {cold:9.1f} us, {2 * data.w1.nbytes / cold * 1e-3:.1f} GB/s")  # noqa: T201
+    gemm = _cpu.GemmCall(x_at, 0, y_at, DENSE_BATCH, SHAPE.d, SHAPE.n, threads)
+    packed = dense_gemm.pack(torch.from_numpy(data.w1), torch.from_numpy(data.w2), gemm.panel)
+    packed_at = packed.data_ptr()
+    hot = _tenth_percentile(lambda: gemm.run_on(x_at, packed_at, y_at), lambda: None)
+    rate = 4 * DENSE_BATCH * SHAPE.d * SHAPE.n / hot * 1e-3
+    print(f"dense_gemm     batch {DENSE_BATCH:5}: hot {hot:9.1f} us, {rate:.0f} GFLOP/s")  # noqa: T201
 
 
 if __name__ == "__main__":
