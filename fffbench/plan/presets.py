@@ -230,8 +230,9 @@ WIDTH = Preset(
     "255 to 131071 neurons (8 to 17 levels) at batch 1024; on a GPU to 2**20 neurons, at batch 16384 too",
     (
         # on 2 cores of Zen 4 one process of every width takes a layer 19 s on two threads, 32 s on one
-        Block(("dense_gemm", "dense_fused", "family:fff"), shapes=WIDTHS, batches=(1024,), keep=True),
+        Block(("dense_gemm", "family:fff"), shapes=WIDTHS, batches=(1024,), keep=True),
         Block(FAST_DENSE, shapes=WIDTHS, batches=(1024,), threads=("all",), keep=True),
+        Block(("dense_fused",), shapes=WIDTHS, batches=(1024,), threads=(1,)),
         Block(DENSE, shapes=WIDTHS, batches=(1024,), threads=("all",)),
         Block(
             # a batch of 16384 is one tile of dense_tiled: there it would be dense_padded
@@ -252,8 +253,9 @@ BATCH = Preset(
     (
         Block((*SMALL_BATCH_DENSE, "family:fff"), batches=(1, 4, 16), keep=True),
         Block(("dense_gemm", "dense_fused", "dense_onednn", "family:fff"), batches=(64, 256, 1024, 4096), keep=True),
-        Block(("dense_gemm", "dense_fused", "family:fff"), batches=(16384, 65536), keep=True),
-        Block(("dense_onednn",), batches=(16384, 65536), threads=("all",), keep=True),
+        Block(("dense_gemm", "family:fff"), batches=(16384, 65536), keep=True),
+        Block(("dense_fused", "dense_onednn"), batches=(16384, 65536), threads=("all",), keep=True),
+        Block(("dense_fused",), batches=(16384, 65536), threads=(1,)),
         Block(DENSE, batches=(1, 4, 16, 64, 256, 1024, 4096, 16384, 65536), threads=("all",)),
         Block(
             ("dense_padded", "dense_tiled", "family:fff"),
