@@ -60,30 +60,37 @@ class Untried:
     def __init__(self, results: Results) -> None:
         """Read the dense times of every machine, and which layers a machine said it cannot run."""
         self._known: dict[tuple[str, Key], set[str]] = defaultdict(set)
-        timed: dict[Key, dict[str, list[Timed]]] = defaultdict(lambda: defaultdict(list))
+        self._runs: dict[Key, dict[tuple[str, str], list[Timed]]] = defaultdict(lambda: defaultdict(list))
         for record in results.records:
             if record.info.family == "dense":
                 key = _cell_of(record.cell)
                 self._known[record.machine, key].add(record.cell.implementation)
-                timed[key][record.machine].append(Timed(record))
+                self._runs[key][record.machine, record.run].append(Timed(record))
         for item in results.skipped:
             if item.reason != OUT_OF_BUDGET:
                 self._known[item.machine, _cell_of(item.cell)].add(item.cell.implementation)
-        self._times = {
-            key: {machine: _fastest(items) for machine, items in machines.items()} for key, machines in timed.items()
-        }
 
     def doubt(self, chosen: Timed) -> str | None:
-        """The reason why a layer other than ``chosen`` may be its machine's fastest, or null."""
+        """The reason why a layer other than ``chosen`` may be its machine's fastest, or null.
+
+        Times are compared within a run; of a machine's runs the one with the most processes on both sides speaks.
+        """
         machine, key = chosen.record.machine, _cell_of(chosen.record.cell)
         known = self._known[machine, key]
-        for other, times in sorted(self._times[key].items()):
-            tried = min((time for name, time in times.items() if name in known), default=None)
-            name = min(times, key=lambda name: times[name])
-            if tried is not None and times[name] < (1 - TELLING) * tried:
+        said: dict[str, tuple[int, float, str]] = {}  # by machine: processes, share of the time, implementation
+        for (other, _), items in sorted(self._runs[key].items()):
+            tried = [item for item in items if item.record.cell.implementation in known]
+            untried = [item for item in items if item.record.cell.implementation not in known]
+            if tried and untried:
+                best, rival = (min(side, key=lambda item: item.time.value) for side in (tried, untried))
+                count = min(len(item.record.info.processes) for item in (best, rival))
+                found = (count, rival.time.value / best.time.value, rival.record.cell.implementation)
+                said[other] = max(said.get(other, found), found, key=lambda told: told[0])
+        for other, (_, share, name) in said.items():
+            if share < 1 - TELLING:
                 return (
                     f"{name} may be the faster baseline: never measured here, and on {other} it takes "
-                    f"{percent(times[name] / tried)} of the time of the fastest layer that was"
+                    f"{percent(share)} of the time of the fastest layer that was"
                 )
         return None
 
@@ -92,15 +99,3 @@ def _cell_of(cell: Cell) -> Key:
     """What a dense layer's times on two machines share; threads are one or several."""
     work = cell.workload
     return work.shape, work.batch, work.dtype, work.device, work.threads > 1, cell.protocol
-
-
-def _fastest(items: Iterable[Timed]) -> dict[str, float]:
-    """Seconds by implementation, of records with at least half the processes of the most thorough one."""
-    items = list(items)
-    half = max(len(item.record.info.processes) for item in items) / 2
-    times: dict[str, float] = {}
-    for item in items:
-        if len(item.record.info.processes) >= half:
-            name = item.record.cell.implementation
-            times[name] = min(item.time.value, times.get(name, item.time.value))
-    return times
