@@ -190,7 +190,7 @@ def _rows(
         if pairs:
             subject, best, reason = _chosen(pairs, results)
             if baseline == "best-dense":
-                reason = reason or untried.doubt(best)
+                reason = "; ".join(filter(None, (reason, untried.doubt(best)))) or None
             rows.append(measured_row(subject, best, baseline, mode, results, reason))
         else:
             subject = min(newest_first[0], key=lambda item: item.time.value)
