@@ -6,7 +6,7 @@ namespace fffbench {
 
 class GemmCall {
 public:
-    // `weights`: as GemmJob says, gemm_weights(d, n, panel) floats; null until run_on gives them.
+    // `weights`: packed as GemmJob says; x, weights and y may be null until run_on gives them.
     GemmCall(Address x, Address weights, Address y, std::int64_t batch, std::int64_t d, std::int64_t n, int threads,
              const std::string& isa);
     void run() { run_on(x_, weights_, y_); }
