@@ -6,28 +6,28 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.special import erf
+from dense_reference import make, reference
 
 from fffbench.implementations import dense_gemm
 from fffbench.implementations.registry import Weights
 from fffbench.plan.workload import Shape, Workload
 
 _cpu = pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
-torch = pytest.importorskip("torch")
 
 GUARD = 64
 
 
-def make(batch, d, n):
-    rng = np.random.default_rng([batch, d, n])
-    x, w1, w2 = (rng.standard_normal((rows, d), dtype=np.float32) for rows in (batch, n, n))
-    return x, w1 * np.float32(d**-0.5), w2 * np.float32(n**-0.5)
-
-
-def reference(x, w1, w2):
-    x, w1, w2 = (a.astype(np.float64) for a in (x, w1, w2))
-    z = x @ w1.T
-    return (z * 0.5 * (1 + erf(z / 2**0.5))) @ w2
+def packed(w1, w2, panel):
+    """The order that ``GemmJob`` asks for, by NumPy: the sanitizers' environment has no torch."""
+    n, d = w1.shape
+    rows, columns = (-(-size // panel) * panel for size in (n, d))
+    w1, w2 = np.pad(w1, ((0, rows - n), (0, 0))), np.pad(w2, ((0, rows - n), (0, columns - d)))
+    parts = []
+    for begin in range(0, rows, _cpu.GEMM_NEURONS):
+        first, second = (w[begin : begin + _cpu.GEMM_NEURONS] for w in (w1, w2))
+        parts += [first[i : i + panel].T.ravel() for i in range(0, len(first), panel)]
+        parts += [second[:, i : i + panel].ravel() for i in range(0, columns, panel)]
+    return np.concatenate(parts)
 
 
 @pytest.mark.parametrize("batch", [0, 1, 2, 3, 7, 8, 9, 63, 64, 65, 130])
@@ -40,17 +40,27 @@ def test_every_shape_matches_the_float64_reference(batch, d, n):
     for isa, threads in itertools.product(_cpu.isas(), (1, 2, 3)):
         buffer[:] = np.nan
         call = _cpu.GemmCall(x.ctypes.data, 0, y.ctypes.data, batch, d, n, threads, isa)
-        weights = dense_gemm.pack(torch.from_numpy(w1), torch.from_numpy(w2), call.panel)
+        weights = packed(w1, w2, call.panel)
         for _ in range(2):
-            call.run_on(x.ctypes.data, weights.data_ptr(), y.ctypes.data)
+            call.run_on(x.ctypes.data, weights.ctypes.data, y.ctypes.data)
             np.testing.assert_allclose(y, want, 2e-5, 2e-5)
         assert np.isnan(buffer[:GUARD]).all()
         assert np.isnan(buffer[GUARD + x.size :]).all()
 
 
+@pytest.mark.parametrize(("d", "n"), [(5, 3), (48, 192), (100, 400)])
+@pytest.mark.parametrize("panel", [12, 24, 48])
+def test_weights_are_packed_in_the_order_of_use(d, n, panel):
+    torch = pytest.importorskip("torch")
+    _, w1, w2 = make(1, d, n)
+    found = dense_gemm.pack(torch.from_numpy(w1), torch.from_numpy(w2), panel)
+    np.testing.assert_array_equal(found.numpy(), packed(w1, w2, panel))
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 16])
 @pytest.mark.parametrize("batch", [17, 100, 333, 1024])
 def test_the_same_bits_come_out_however_tokens_are_split_over_threads(batch, threads):
+    torch = pytest.importorskip("torch")
     x, w1, w2 = (torch.from_numpy(a) for a in make(batch, 64, 200))
     layers = [
         dense_gemm.prepare(Weights(w1, w2), Workload(Shape.dense(64, 200), batch, threads=count))
@@ -60,6 +70,7 @@ def test_the_same_bits_come_out_however_tokens_are_split_over_threads(batch, thr
 
 
 def test_the_layer_gives_the_same_through_forward_and_bind_and_lists_its_packed_weights():
+    torch = pytest.importorskip("torch")
     x, w1, w2 = (torch.from_numpy(a) for a in make(33, 40, 50))
     workload = Workload(Shape.dense(40, 50), 33, threads=2)
     assert dense_gemm.unsupported(workload) is None

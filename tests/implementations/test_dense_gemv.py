@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.special import erf
+from dense_reference import make, reference
 
 from fffbench.implementations import dense_gemv
 from fffbench.implementations.registry import Weights
@@ -15,18 +15,6 @@ from fffbench.plan.workload import Shape, Workload
 _cpu = pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
 
 GUARD = 64
-
-
-def make(batch, d, n):
-    rng = np.random.default_rng([batch, d, n])
-    x, w1, w2 = (rng.standard_normal((rows, d), dtype=np.float32) for rows in (batch, n, n))
-    return x, w1 * np.float32(d**-0.5), w2 * np.float32(n**-0.5)
-
-
-def reference(x, w1, w2):
-    x, w1, w2 = (a.astype(np.float64) for a in (x, w1, w2))
-    z = x @ w1.T
-    return (z * 0.5 * (1 + erf(z / 2**0.5))) @ w2
 
 
 @pytest.mark.parametrize("batch", [0, 1, 2, 3, 4, 5, 7, 8, 15, 16])
