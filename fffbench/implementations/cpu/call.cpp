@@ -99,20 +99,14 @@ FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& s
     reserve_threads(plan_.workers);
 }
 
-// work(item, next item or -1, scratch) for every item, handed out in order to whichever worker is free. A worker
-// knows its next item before it starts on one, so that it can fetch the next one's tokens meanwhile.
+// work(item, next item or -1, scratch) for every item, handed out in order to whichever worker is free. A worker that
+// knows its next item before it starts on one can fetch the next one's tokens meanwhile.
 template <class F>
 void FffCall::for_items(std::int64_t count, F work) {
-    std::atomic<std::int64_t> handed_out{0};
-    auto body = [&](int worker) {
-        const Scratch& scratch = scratch_[static_cast<std::size_t>(worker)];
-        scratch.errands = {};
-        for (std::int64_t i = handed_out.fetch_add(1, std::memory_order_relaxed), next; i < count; i = next) {
-            next = handed_out.fetch_add(1, std::memory_order_relaxed);
-            work(i, next < count ? next : -1, scratch);
-        }
-    };
-    run_parallel(static_cast<int>(std::min<std::int64_t>(plan_.workers, count)), false, body);
+    for (Scratch& scratch : scratch_) scratch.errands = {};
+    for_each_item_ahead(plan_.workers, count, [&](int worker, std::int64_t item, std::int64_t next) {
+        work(item, next, scratch_[static_cast<std::size_t>(worker)]);
+    });
 }
 
 void FffCall::run_on(Address x, Address w1, Address w2, Address y) {
@@ -131,10 +125,9 @@ void FffCall::run_on(Address x, Address w1, Address w2, Address y) {
 
 void FffCall::run_walk(const Job& job) {
     if (plan_.parts == 1) {
-        const std::int64_t items = std::min<std::int64_t>(plan_.workers, job.batch);
-        for_items(items, [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
-            const WalkItem item{job.batch * i / items, job.batch * (i + 1) / items, 0, job.trees, nullptr};
-            kernels_->walk(job, scratch, item);
+        for_items((job.batch + plan_.item - 1) / plan_.item, [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
+            const std::int64_t begin = i * plan_.item, end = std::min(begin + plan_.item, job.batch);
+            kernels_->walk(job, scratch, {begin, end, 0, job.trees, nullptr});
         });
         return;
     }

@@ -111,15 +111,9 @@ LeafCall::LeafCall(Address x, Address w1, Address w2, Address y, const LeafShape
 // work(item, next item or -1, scratch) for every item, handed out in order to whichever worker is free.
 template <class F>
 void LeafCall::for_items(std::int64_t count, F work) {
-    std::atomic<std::int64_t> handed_out{0};
-    auto body = [&](int worker) {
-        const LeafScratch& scratch = scratch_[static_cast<std::size_t>(worker)];
-        for (std::int64_t i = handed_out.fetch_add(1, std::memory_order_relaxed), next; i < count; i = next) {
-            next = handed_out.fetch_add(1, std::memory_order_relaxed);
-            work(i, next < count ? next : -1, scratch);
-        }
-    };
-    run_parallel(static_cast<int>(std::min<std::int64_t>(workers_, count)), false, body);
+    for_each_item_ahead(workers_, count, [&](int worker, std::int64_t item, std::int64_t next) {
+        work(item, next, scratch_[static_cast<std::size_t>(worker)]);
+    });
 }
 
 void LeafCall::run_on(Address x, Address w1, Address w2, Address y) {

@@ -14,7 +14,7 @@ struct Plan {
     int workers;         // threads that get work; a small job wakes fewer than it may
     int top_levels;      // levels of the first of two phases; 0: one phase over blocks of tokens
     std::int64_t block;  // tokens in a work item of the first (or only) phase
-    std::int64_t item;   // most tokens in a work item of the second phase
+    std::int64_t item;   // most tokens in a work item of the second phase, or of the walk
     std::int64_t parts;  // walk: how many ways the trees of a token are split
     bool stream;         // y is too large to stay in a cache, and its rows are whole lines
 };

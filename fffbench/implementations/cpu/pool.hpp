@@ -35,4 +35,22 @@ void for_each_item(int threads, std::int64_t count, F f) {
     run_parallel(count < threads ? static_cast<int>(count) : threads, false, body);
 }
 
+// f(worker, item, next) likewise, where `next` is the item that the worker will get after this one, so that it can
+// fetch what that needs meanwhile; -1 where it does not know yet. A worker claims ahead only where an item is left for
+// every other: one that took two of the last would keep them waiting (two items on two threads were one thread's).
+template <class F>
+void for_each_item_ahead(int threads, std::int64_t count, F f) {
+    std::atomic<std::int64_t> handed_out{0};
+    const auto take = [&] { return handed_out.fetch_add(1, std::memory_order_relaxed); };
+    auto body = [&](int worker) {
+        for (std::int64_t i = take(), next; i < count; i = next) {
+            const bool ahead = i + threads < count;
+            if (ahead) next = take();
+            f(worker, i, ahead && next < count ? next : -1);
+            if (!ahead) next = take();
+        }
+    };
+    run_parallel(count < threads ? static_cast<int>(count) : threads, false, body);
+}
+
 }  // namespace fffbench

@@ -16,6 +16,7 @@ constexpr int MAX_LEVELS = 24;     // as in fffbench/plan/workload.py
 constexpr int MAX_THREADS = 1024;  // a bound on nonsense, not on machines
 constexpr int LOGIT_PAD = 16;      // logits of a token fill whole 512-bit vectors: levels rounded up to this
 constexpr int GROUP = 4;           // tokens that share one pass over a weight row
+constexpr int LANES = 4;           // tokens that the walk strategy takes down together
 constexpr int CHUNK = 512;         // most tokens in one work item of the bucket strategy
 constexpr int LIST_STRIDE = CHUNK + 48;         // 35 cache lines: lists must not all fall into the same sets
 constexpr int LISTS = 4 * (MAX_LEVELS / 2 + 1);  // four ways from every pass over two levels

@@ -5,10 +5,9 @@
 #pragma once
 
 namespace {
+using fffbench::LANES;
 using fffbench::MAX_LEVELS;
 using fffbench::WalkItem;
-
-constexpr int LANES = 4;
 
 // Is the next row of W1 fetched whole into the second-level cache as soon as the turn is known? Loads alone bring 6.6 GB/s
 // from scattered rows on Zen 4, whose core has 24 first-level misses under way; fetched past the first level they bring
