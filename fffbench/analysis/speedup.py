@@ -11,7 +11,7 @@ Dense times do not depend on routing: dense records, measured with uniform
 routing on the tree's shape, serve every routing. Where several runs hold a
 cell, the run with the most fresh processes on both sides counts (six is full),
 among equals the newest; the others are superseded. For ``fastest`` only runs
-count that measured the subject at the thread count that is fastest for it.
+count that measured each side at the thread count that is fastest for it.
 Where a layer with fewer processes may be the faster baseline (``rivals``), the
 row is provisional and says so; a run without that doubt takes its place where
 its ratio is the lower one. So it is where the fastest layer of another machine
@@ -176,6 +176,7 @@ def _rows(
         if baseline == "same-primitive" and group[0].record.cell.implementation not in SAME_PRIMITIVE:
             continue
         pairs: list[Pair] = []
+        partial: list[Pair] = []  # of runs that did not measure the baseline at its fastest thread count
         for items in newest_first:
             subject = min(items, key=lambda item: item.time.value)
             record = subject.record
@@ -186,9 +187,10 @@ def _rows(
             here = [other for other in others if other.record.run == record.run]
             if here:
                 best = min(here, key=lambda item: item.time.value)
-                pairs.append((subject, best, doubt(best, others)))
-        if pairs:
-            subject, best, reason = _chosen(pairs, results)
+                whole = mode == "same" or _fastest_count(others) in _counts(here)
+                (pairs if whole else partial).append((subject, best, doubt(best, others)))
+        if pairs or partial:
+            subject, best, reason = _chosen(pairs or partial, results)
             if baseline == "best-dense":
                 reason = "; ".join(filter(None, (reason, untried.doubt(best)))) or None
             rows.append(measured_row(subject, best, baseline, mode, results, reason))
@@ -205,11 +207,18 @@ def _with_the_fastest_count(runs: Sequence[list[Timed]]) -> list[list[Timed]]:
     A run over one thread alone knows nothing of the fastest count, however new or thorough it is. Records with less
     than half the processes of the most thorough one do not decide: a single lucky process would.
     """
-    every = [item for items in runs for item in items]
-    half = max(_processes(item) for item in every) / 2
-    best = min((item for item in every if _processes(item) >= half), key=lambda item: item.time.value)
-    count = best.record.cell.workload.threads
-    return [items for items in runs if any(item.record.cell.workload.threads == count for item in items)]
+    count = _fastest_count([item for items in runs for item in items])
+    return [items for items in runs if count in _counts(items)]
+
+
+def _fastest_count(items: Sequence[Timed]) -> int:
+    half = max(_processes(item) for item in items) / 2
+    thorough = (item for item in items if _processes(item) >= half)
+    return min(thorough, key=lambda item: item.time.value).record.cell.workload.threads
+
+
+def _counts(items: Iterable[Timed]) -> set[int]:
+    return {item.record.cell.workload.threads for item in items}
 
 
 def _processes(item: Timed) -> int:

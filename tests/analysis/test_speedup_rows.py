@@ -114,6 +114,21 @@ def test_a_newer_run_over_slower_thread_counts_alone_is_not_fastest_threads(tmp_
     assert row.speedup == pytest.approx(50, rel=0.02)
 
 
+def test_a_newer_run_without_the_baselines_fastest_thread_count_is_not_fastest_threads(tmp_path):
+    both = {
+        cell_id("dense_linear", threads=1): exact(4.0),
+        cell_id("dense_linear", threads=2): exact(2.0),
+        cell_id("fff_cpu", threads=1): exact(0.1),
+        cell_id("fff_cpu", threads=2): exact(0.2),
+    }
+    write_run(tmp_path, cells=both, run="one")
+    alone = {cell_id("dense_linear", threads=1): exact(4.0), cell_id("fff_cpu", threads=1): exact(0.1)}
+    rows = rows_of(tmp_path, alone, run="two", started="2026-03-01T00:00:00Z")
+    row = one(rows, baseline="best-dense", baseline_threads="fastest")
+    assert (row.threads, row.baseline_thread_count, row.run) == (1, 2, "one")
+    assert one(rows, baseline="best-dense", baseline_threads="same", threads=1).run == "two"
+
+
 def test_same_primitive_exists_only_where_there_is_one(tmp_path):
     rows = rows_of(tmp_path, {cell_id("dense_bmm"): 8.0, cell_id("cmm_gather_bmm"): 0.2, cell_id("fff_cpu"): 0.1})
     row = one(rows, baseline="same-primitive", baseline_threads="same")
