@@ -1,6 +1,5 @@
 // What does Python hold on to between calls? A planned call with its workspace; run() allocates nothing.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <string>

@@ -14,7 +14,8 @@ constexpr std::int64_t L2_DEFAULT = 1 << 20;  // bytes, where the system does no
 // A worker is given at least this much to read (weights and x): below it, waking a thread costs more than it saves.
 constexpr std::int64_t WALK_BYTES_PER_WORKER = 512 * 1024;
 
-// Work items of the walk a worker should have: whoever wakes late then leaves the rest to others.
+// Work items of the walk a worker should have, while they are no smaller than the lanes that go down together: whoever
+// wakes late then leaves the rest to others.
 constexpr std::int64_t WALK_ITEMS_PER_WORKER = 4;
 
 // y beyond this is written past the caches: it would push out the weights, and no reader finds it there anyway.
@@ -98,7 +99,8 @@ Plan make_plan(std::int64_t batch, std::int64_t d, std::int64_t trees, int level
     if (plan.strategy == Strategy::walk) {
         plan.parts = batch < plan.workers ? std::min<std::int64_t>(trees, plan.workers) : 1;
         const std::int64_t pieces = plan.workers == 1 ? 1 : plan.workers * WALK_ITEMS_PER_WORKER;
-        plan.item = std::max<std::int64_t>(batch / pieces / LANES * LANES, LANES);
+        const std::int64_t even = (batch + plan.workers - 1) / plan.workers;
+        plan.item = std::max<std::int64_t>({batch / pieces / LANES * LANES, std::min<std::int64_t>(even, LANES), 1});
         return plan;
     }
     const std::int64_t fits =
