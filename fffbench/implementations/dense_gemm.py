@@ -28,12 +28,17 @@ def unsupported(workload: Workload) -> str | None:
     return None
 
 
-def pack(w1: torch.Tensor, w2: torch.Tensor, panel: int) -> torch.Tensor:
-    """Both matrices ``(n, d)`` in the order in which the kernel reads them: ``GemmJob`` in ``types.hpp`` says how."""
+def pack(w1: torch.Tensor, w2: torch.Tensor, panel: int, levels: int = 0) -> torch.Tensor:
+    """Both matrices ``(n, d)`` in the order in which the kernel reads them: ``GemmJob`` in ``types.hpp`` says how.
+
+    ``levels`` above 0: the rows are those of trees, breadth first, and every block of neurons holds whole trees.
+    """
     import torch
 
     from fffbench import _cpu
 
+    if levels:
+        w1, w2 = (_whole_trees(w, levels, panel) for w in (w1, w2))
     n, d = w1.shape
     rows, columns = round_up(n, panel), round_up(d, panel)
     w1 = pad_rows(w1, rows)
@@ -44,6 +49,21 @@ def pack(w1: torch.Tensor, w2: torch.Tensor, panel: int) -> torch.Tensor:
         parts.append(w1[block].reshape(-1, panel, d).transpose(1, 2).flatten())
         parts.append(w2[block].reshape(-1, columns // panel, panel).transpose(0, 1).flatten())
     return torch.cat(parts)
+
+
+def _whole_trees(w: torch.Tensor, levels: int, panel: int) -> torch.Tensor:
+    """Rows of ``w`` with zeros after as many trees as fill a block; the last block is filled up to a whole panel."""
+    import torch
+
+    from fffbench import _cpu
+
+    nodes = 2**levels - 1
+    in_block = _cpu.GEMM_NEURONS // nodes * nodes
+    blocks = list(w.split(in_block))
+    blocks = [pad_rows(block, _cpu.GEMM_NEURONS) for block in blocks[:-1]] + [
+        pad_rows(blocks[-1], round_up(len(blocks[-1]), panel))
+    ]
+    return torch.cat(blocks)
 
 
 def prepare(weights: Weights, workload: Workload) -> Layer:

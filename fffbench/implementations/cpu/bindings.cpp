@@ -131,14 +131,26 @@ NB_MODULE(FFFBENCH_MODULE, m) {
         .def_prop_ro("isa", &GemvCall::isa);
 
     nb::class_<GemmCall>(m, "GemmCall", nb::dynamic_attr(), "A dense layer on many tokens, fp32, with its workspace.")
-        .def(nb::init<Address, Address, Address, std::int64_t, std::int64_t, std::int64_t, int, const std::string&>(),
-             "x"_a, "weights"_a, "y"_a, "batch"_a, "d"_a, "n"_a, "threads"_a = 1, "isa"_a = "auto")
+#ifdef FFFBENCH_PLANT_FAULTS
+        .def("__init__",
+             [](GemmCall* at, Address x, Address weights, Address y, std::int64_t batch, std::int64_t d, std::int64_t n,
+                int threads, const std::string& isa, int levels, const std::string& fault) {
+                 new (at) GemmCall(x, weights, y, batch, d, n, threads, isa, levels, fault_named(fault));
+             },
+             "x"_a, "weights"_a, "y"_a, "batch"_a, "d"_a, "n"_a, "threads"_a = 1, "isa"_a = "auto", "levels"_a = 0,
+             "fault"_a = "none")
+#else
+        .def(nb::init<Address, Address, Address, std::int64_t, std::int64_t, std::int64_t, int, const std::string&, int>(),
+             "x"_a, "weights"_a, "y"_a, "batch"_a, "d"_a, "n"_a, "threads"_a = 1, "isa"_a = "auto", "levels"_a = 0)
+#endif
         .def("run", &GemmCall::run, Release())
         .def("run_on", &GemmCall::run_on, Release(), "x"_a, "weights"_a, "y"_a)
         .def_prop_ro("workspace_bytes", &GemmCall::workspace_bytes)
         .def_prop_ro("panel", &GemmCall::panel, "Neurons or outputs side by side in the packed weights.")
+        .def_prop_ro("rows", &GemmCall::rows, "Neurons in the packed weights, padding included.")
         .def_prop_ro("isa", &GemmCall::isa);
     m.attr("GEMM_NEURONS") = GEMM_NEURONS;
+    m.attr("GEMM_MAX_LEVELS") = GEMM_MAX_LEVELS;
     m.attr("GEMV_MAX_BATCH") = GEMV_MAX_BATCH;
 
     m.def("path",

@@ -8,6 +8,7 @@
 
 namespace {
 using fffbench::CHUNK;
+using fffbench::ForestItem;
 using fffbench::GROUP;
 using fffbench::LIST_STRIDE;
 
@@ -133,7 +134,7 @@ void descend(const Descent<T>& c, Stragglers<T>& stragglers, std::int64_t node, 
 template <class T>
 void top(const Job& job, const Scratch& scratch, std::int64_t begin, std::int64_t end, std::int32_t* counts) {
     for (int s = 0; s < 1 << job.top_levels; ++s) counts[s] = 0;
-    const Descent<T> c{job, scratch, 0, job.top_levels, begin, false, counts};
+    const Descent<T> c{job, scratch, 0, job.top_levels, nullptr, begin, false, counts};
     const int count = static_cast<int>(end - begin);
     for (int i = 0; i < count; ++i) scratch.tokens[i] = static_cast<std::int32_t>(begin + i);
     Stragglers<T> none;
@@ -143,7 +144,7 @@ void top(const Job& job, const Scratch& scratch, std::int64_t begin, std::int64_
 // Second phase: from `node` to the leaves and the output, for tokens that are all there.
 template <class T>
 void bottom(const Job& job, const Scratch& scratch, std::int32_t node, const std::int32_t* tokens, int count) {
-    const Descent<T> c{job, scratch, 0, job.levels, 0, false};
+    const Descent<T> c{job, scratch, 0, job.levels, job.sums, 0, job.add};
     Stragglers<T> stragglers;
     descend(c, stragglers, node, job.top_levels, tokens, count);
     flush_all(c, stragglers);
@@ -151,23 +152,27 @@ void bottom(const Job& job, const Scratch& scratch, std::int32_t node, const std
     if (job.stream) Simd::stream_end();
 }
 
-// Several trees: tokens [begin, end) through one tree after the other, summing.
+// Several trees: the item's tokens through one of its trees after the other, summing.
 template <class T>
-void forest(const Job& job, const Scratch& scratch, std::int64_t begin, std::int64_t end) {
+void forest(const Job& job, const Scratch& scratch, const ForestItem& item) {
     Job plain = job;
     plain.stream = false;  // y is read again by the next tree
-    const int count = static_cast<int>(end - begin);
+    const int count = static_cast<int>(item.token_end - item.token_begin);
+    const bool convert = !same<T, float> && item.sums == nullptr;
+    float* sums = convert ? scratch.row : item.sums;
     Stragglers<T> stragglers;
-    for (std::int64_t tree = 0; tree < job.trees; ++tree) {
-        const Descent<T> c{plain, scratch, tree * job.nodes, job.levels, begin, tree > 0};
-        for (int i = 0; i < count; ++i) scratch.tokens[i] = static_cast<std::int32_t>(begin + i);
+    for (std::int64_t tree = item.tree_begin; tree < item.tree_end; ++tree) {
+        const Descent<T> c{plain, scratch, tree * job.nodes, job.levels, sums, item.token_begin, tree > item.tree_begin};
+        if (tree + 1 < item.tree_end)  // where the next tree begins; the rest is fetched as its passes come near
+            for (std::int64_t node = 0; node < 3 && node < job.nodes; ++node) fetch_row(c.w1(job.nodes + node), job.d);
+        for (int i = 0; i < count; ++i) scratch.tokens[i] = static_cast<std::int32_t>(item.token_begin + i);
         descend(c, stragglers, 0, 0, scratch.tokens, count);
         flush_all(c, stragglers);
     }
-    if (!same<T, float>)
-        for (std::int64_t token = begin; token < end; ++token)
+    if (convert)
+        for (std::int64_t token = item.token_begin; token < item.token_end; ++token)
             if (!forgets(job, token))
-                sum_partials<T>(static_cast<T*>(job.y) + token * job.d, scratch.row + (token - begin) * job.d, 1, 0,
+                sum_partials<T>(static_cast<T*>(job.y) + token * job.d, sums + (token - item.token_begin) * job.d, 1, 0,
                                 job.d);
     overrun<T>(job);
 }

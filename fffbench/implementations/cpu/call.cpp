@@ -71,15 +71,17 @@ FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& s
     const auto buckets = std::size_t{1} << plan_.top_levels;
     const auto stride = static_cast<std::size_t>(job_.logit_stride);
     const bool wide = bucket && shape.trees > 1 && shape.dtype == Dtype::bf16;
-    const auto row_floats = checked_product(d, wide ? static_cast<std::size_t>(plan_.block) : 1);
-    const auto partial_floats = plan_.parts > 1 ? checked_product(checked_product(batch, d),
-                                                                  static_cast<std::size_t>(plan_.parts)) : 0;
+    const auto parts = static_cast<std::size_t>(plan_.parts), phase = static_cast<std::size_t>(plan_.tokens);
+    const auto row_floats = checked_product(d, wide && !two_phases ? static_cast<std::size_t>(plan_.block) : 1);
+    const auto partial_floats = plan_.parts > 1 ? checked_product(checked_product(batch, d), parts)
+                                : wide && two_phases ? checked_product(phase, d) : 0;
+    const auto logit_rows = two_phases ? phase : bucket ? checked_product(batch, parts) : 0;
     const auto place = [&](auto&& part) {
-        job_.logits = part.template operator()<float>(bucket ? checked_product(batch, stride) : 0);
-        job_.subtree = part.template operator()<std::int32_t>(two_phases ? batch : 0);
-        job_.order = part.template operator()<std::int32_t>(two_phases ? batch : 0);
+        job_.logits = part.template operator()<float>(checked_product(logit_rows, stride));
+        job_.subtree = part.template operator()<std::int32_t>(two_phases ? phase : 0);
+        job_.order = part.template operator()<std::int32_t>(two_phases ? phase : 0);
         places_ = part.template operator()<std::int32_t>(
-            two_phases ? checked_product(static_cast<std::size_t>(blocks()), buckets) : 0);
+            two_phases ? checked_product((phase + static_cast<std::size_t>(plan_.block) - 1) / static_cast<std::size_t>(plan_.block), buckets) : 0);
         starts_ = part.template operator()<std::int64_t>(two_phases ? buckets : 0);
         partials_ = part.template operator()<float>(partial_floats);
         for (auto& scratch : scratch_) {
@@ -95,7 +97,7 @@ FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& s
     });
     workspace_.allocate();
     place([this]<class T>(std::size_t count) { return workspace_.take<T>(count); });
-    if (two_phases) items_.reserve(buckets + batch / static_cast<std::size_t>(plan_.item) + 1);
+    if (two_phases) items_.reserve(buckets + phase / static_cast<std::size_t>(plan_.item) + 1);
     reserve_threads(plan_.workers);
 }
 
@@ -118,9 +120,9 @@ void FffCall::run_on(Address x, Address w1, Address w2, Address y) {
     if (plan_.strategy == Strategy::walk)
         run_walk(job);
     else if (plan_.top_levels == 0)
-        run_direct(job);
+        job.trees == 1 ? run_direct(job) : run_forest(job);
     else
-        run_two_phases(job);
+        run_trees_in_turn(job);
 }
 
 void FffCall::run_walk(const Job& job) {
@@ -138,29 +140,68 @@ void FffCall::run_walk(const Job& job) {
                             partials_ + i * job.d};
         kernels_->walk(job, scratch, item);
     });
-    const std::int64_t element = dtype_ == Dtype::bf16 ? 2 : 4;
-    for (std::int64_t token = 0; token < job.batch; ++token)
-        kernels_->sum_partials(static_cast<char*>(job.y) + token * job.d * element, partials_ + token * parts * job.d,
-                               parts, job.d, job.d);
+    sum_parts(job, parts, parts * job.d, job.d);
+}
+
+// y = the sum of `parts` rows of partials_ for every token.
+void FffCall::sum_parts(const Job& job, std::int64_t parts, std::int64_t token_stride, std::int64_t part_stride) {
+    const std::int64_t item = std::max<std::int64_t>(1, job.batch / (plan_.workers * 4));
+    for_items((job.batch + item - 1) / item, [&](std::int64_t i, std::int64_t, const Scratch&) {
+        for (std::int64_t token = i * item; token < std::min((i + 1) * item, job.batch); ++token)
+            kernels_->sum_partials(static_cast<char*>(job.y) + token * job.d * element(), partials_ + token * token_stride,
+                                   parts, part_stride, job.d);
+    });
 }
 
 void FffCall::run_direct(const Job& job) {
-    for_items(blocks(), [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
+    for_items(blocks(job), [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
         const std::int64_t begin = i * plan_.block, end = std::min(begin + plan_.block, job.batch);
-        if (job.trees > 1) {
-            kernels_->forest(job, scratch, begin, end);
-            return;
-        }
         std::int32_t tokens[CHUNK];
         for (std::int64_t t = begin; t < end; ++t) tokens[t - begin] = static_cast<std::int32_t>(t);
         kernels_->bottom(job, scratch, 0, tokens, static_cast<int>(end - begin));
     });
 }
 
+// Several shallow trees: a work item is a block of tokens in a part of the trees. Where blocks are fewer than workers
+// the trees are split too, each part sums on its own, and the sums are added up.
+void FffCall::run_forest(const Job& job) {
+    const std::int64_t parts = plan_.parts;
+    for_items(blocks(job) * parts, [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
+        const std::int64_t part = i % parts, begin = i / parts * plan_.block;
+        Job mine = job;
+        mine.logits += part * job.batch * job.logit_stride;
+        float* sums = parts == 1 ? nullptr : partials_ + (part * job.batch + begin) * job.d;
+        kernels_->forest(mine, scratch, {begin, std::min(begin + plan_.block, job.batch), job.trees * part / parts,
+                                         job.trees * (part + 1) / parts, sums});
+    });
+    if (parts > 1) sum_parts(job, parts, job.d, job.batch * job.d);
+}
+
+// Deep trees: so many tokens that x and y stay in the last-level cache go through one tree after the other, each in two
+// phases, so that a tree's weights are read once for all of them.
+void FffCall::run_trees_in_turn(const Job& job) {
+    const auto at = [](const void* tensor, std::int64_t bytes) { return static_cast<const char*>(tensor) + bytes; };
+    for (std::int64_t begin = 0; begin < job.batch; begin += plan_.tokens) {
+        Job mine = job;
+        mine.batch = std::min(plan_.tokens, job.batch - begin);
+        mine.trees = 1;
+        mine.x = at(job.x, begin * job.d * element());
+        mine.y = static_cast<char*>(job.y) + begin * job.d * element();
+        if (job.trees > 1 && dtype_ == Dtype::bf16) mine.sums = partials_;
+        for (std::int64_t tree = 0; tree < job.trees; ++tree) {
+            mine.w1 = at(job.w1, tree * job.nodes * job.d * element());
+            mine.w2 = at(job.w2, tree * job.nodes * job.d * element());
+            mine.add = tree > 0;
+            run_two_phases(mine);
+        }
+        if (mine.sums != nullptr) sum_parts(mine, 1, job.d, 0);
+    }
+}
+
 void FffCall::run_two_phases(const Job& job) {
     const auto end_of = [&](std::int64_t block) { return std::min((block + 1) * plan_.block, job.batch); };
     const std::int64_t subtrees = std::int64_t{1} << plan_.top_levels;
-    for_items(blocks(), [&](std::int64_t i, std::int64_t next, const Scratch& scratch) {
+    for_items(blocks(job), [&](std::int64_t i, std::int64_t next, const Scratch& scratch) {
         if (next >= 0) expect(scratch.errands, nullptr, next * plan_.block, end_of(next) - next * plan_.block);
         kernels_->top(job, scratch, i * plan_.block, end_of(i), places_ + i * subtrees);
     });
@@ -180,7 +221,7 @@ void FffCall::run_two_phases(const Job& job) {
 void FffCall::sort_by_subtree(const Job& job) {
     const std::int64_t subtrees = std::int64_t{1} << plan_.top_levels;
     std::fill(starts_, starts_ + subtrees, 0);
-    for (std::int64_t block = 0; block < blocks(); ++block)
+    for (std::int64_t block = 0; block < blocks(job); ++block)
         for (std::int64_t s = 0; s < subtrees; ++s) {
             std::int32_t& place = places_[block * subtrees + s];
             const std::int32_t count = place;
@@ -203,7 +244,7 @@ void FffCall::sort_by_subtree(const Job& job) {
         });
     const std::int64_t parts = plan_.workers;
     for_items(parts, [&](std::int64_t part, std::int64_t, const Scratch&) {
-        for (std::int64_t block = blocks() * part / parts; block < blocks() * (part + 1) / parts; ++block) {
+        for (std::int64_t block = blocks(job) * part / parts; block < blocks(job) * (part + 1) / parts; ++block) {
             std::int32_t* places = places_ + block * subtrees;
             for (std::int64_t t = block * plan_.block; t < std::min((block + 1) * plan_.block, job.batch); ++t) {
                 const std::int32_t s = job.subtree[t];

@@ -34,9 +34,13 @@ public:
 private:
     void run_walk(const Job& job);
     void run_direct(const Job& job);
+    void run_forest(const Job& job);
+    void run_trees_in_turn(const Job& job);
     void run_two_phases(const Job& job);
+    void sum_parts(const Job& job, std::int64_t parts, std::int64_t token_stride, std::int64_t part_stride);
     void sort_by_subtree(const Job& job);
-    std::int64_t blocks() const { return (job_.batch + plan_.block - 1) / plan_.block; }
+    std::int64_t element() const { return dtype_ == Dtype::bf16 ? 2 : 4; }
+    std::int64_t blocks(const Job& job) const { return (job.batch + plan_.block - 1) / plan_.block; }
     template <class F>
     void for_items(std::int64_t count, F work);
 
@@ -51,7 +55,7 @@ private:
     std::vector<BucketItem> items_;
     std::int32_t* places_ = nullptr;  // [blocks][subtrees] a block's tokens; then where the first of them belongs
     std::int64_t* starts_ = nullptr;  // [subtrees] where each begins in the order
-    float* partials_ = nullptr;
+    float* partials_ = nullptr;  // fp32 output rows of parts of the trees, or sums over trees that bf16 cannot hold
     std::mutex busy_;  // one workspace, one run at a time
 };
 

@@ -12,7 +12,8 @@ struct Descent {
     const Scratch& scratch;
     std::int64_t base;        // row of the tree's root
     int stop;                 // level at which to record the node instead of going on, or job.levels
-    std::int64_t first_token; // of the work item: where scratch.row begins
+    float* sums;              // fp32 output rows in place of y, from `first_token` on; null: y itself
+    std::int64_t first_token;
     bool add;                 // to what earlier trees left
     std::int32_t* counts = nullptr;  // of tokens that stop at each node of level `stop`, from the left
 
@@ -20,9 +21,6 @@ struct Descent {
     const T* w1(std::int64_t node) const { return static_cast<const T*>(job.w1) + (base + node) * job.d; }
 
     const T* w2(std::int64_t node) const { return static_cast<const T*>(job.w2) + (base + node) * job.d; }
-
-    // Does the tree's sum go to fp32 scratch rather than to y?
-    bool wide() const { return !same<T, float> && job.trees > 1; }
 };
 
 // Tokens that share the path to `leaf`: activations, then the output rows.
@@ -42,7 +40,7 @@ inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32
             const std::int64_t token = tokens[i];
             if (forgets(job, token)) continue;
             y[n] = static_cast<T*>(job.y) + token * job.d;
-            sums[n] = c.scratch.row + (token - c.first_token) * job.d;
+            if (c.sums != nullptr) sums[n] = c.sums + (token - c.first_token) * job.d;
             activate(job, job.logits + token * stride, act + n * stride, stride);
             ++n;
         }
@@ -50,7 +48,7 @@ inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32
         const int fetched = job.sparing ? 0 : n / OUTPUT_FAR * OUTPUT_FAR;
         for (int f = 0; f < fetched; ++f) far[f] = next_errand(c, rows[0]);
         const T* const* fetch = job.sparing ? nullptr : far;
-        if (c.wide())
+        if (c.sums != nullptr)
             output<T, float>(sums, rows, act, stride, n, job.levels, job.d, c.add, false, fetch);
         else
             output<T, T>(y, rows, act, stride, n, job.levels, job.d, c.add, job.stream, fetch);

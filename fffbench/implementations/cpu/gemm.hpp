@@ -79,7 +79,29 @@ inline const float* gemm_panel(const float* a, std::int64_t a_stride, const floa
     return w;
 }
 
+// The logits of one token for a block of whole trees become activations: 0 off the token's path.
+inline void activate_trees(const GemmJob& job, float* act, std::int64_t neurons, std::int64_t trees) {
+    const std::int64_t nodes = (std::int64_t{1} << job.levels) - 1;
+    alignas(64) float kept[GEMM_NEURONS] = {};
+    for (std::int64_t tree = 0; tree < trees; ++tree) {
+        const float* z = act + tree * nodes;
+        float* to = kept + tree * nodes;
+        std::int64_t node = 0;
+        for (int level = 0; level < job.levels; ++level) {
+            const bool dropped = planted(job, Fault::skip_level) && level == job.levels / 2;
+            const bool moved = planted(job, Fault::wrong_row) && level == job.levels - 1;
+            if (!dropped) to[moved ? (node + 1) % nodes : node] = z[node];
+            node = 2 * node + 1 + turns_right(job, z[node], level);
+        }
+    }
+    for (std::int64_t i = 0; i < neurons; i += Simd::width) {
+        const auto z = Simd::load(kept + i);
+        Simd::store(act + i, planted(job, Fault::ignore_activation) ? z : gelu(z));
+    }
+}
+
 void gemm(const GemmJob& job, std::int64_t begin, std::int64_t end, float* scratch) {
+    const std::int64_t block_trees = job.levels == 0 ? 0 : GEMM_NEURONS / ((std::int64_t{1} << job.levels) - 1);
     const std::int64_t tokens = end - begin;
     const float* x = job.x + begin * job.d;
     const float* w = job.weights;
@@ -89,11 +111,19 @@ void gemm(const GemmJob& job, std::int64_t begin, std::int64_t end, float* scrat
         const std::int64_t neurons = job.n - first < GEMM_NEURONS ? job.n - first : GEMM_NEURONS;
         for (std::int64_t c = 0; c < neurons; c += GEMM_PANEL)
             w = gemm_panel(x, job.d, w, job.d, act + c, GEMM_NEURONS, tokens, false);
-        for (std::int64_t t = 0; t < tokens; ++t) gelu_all(act + t * GEMM_NEURONS, static_cast<int>(neurons));
+        const std::int64_t trees_before = first / GEMM_NEURONS * block_trees;
+        const std::int64_t trees = job.trees - trees_before < block_trees ? job.trees - trees_before : block_trees;
+        for (std::int64_t t = 0; t < tokens; ++t) {
+            if (job.levels == 0)
+                gelu_all(act + t * GEMM_NEURONS, static_cast<int>(neurons));
+            else
+                activate_trees(job, act + t * GEMM_NEURONS, neurons, trees);
+        }
         for (std::int64_t c = 0; c < job.columns; c += GEMM_PANEL)
             w = gemm_panel(act, GEMM_NEURONS, w, neurons, y + c, job.columns, tokens, first > 0);
     }
     for (std::int64_t t = 0; t < tokens; ++t) {
+        if (forgets(job, begin + t)) continue;
         const float* from = y + t * job.columns;
         float* to = job.y + (begin + t) * job.d;
         std::int64_t i = 0;
@@ -101,6 +131,7 @@ void gemm(const GemmJob& job, std::int64_t begin, std::int64_t end, float* scrat
         const int tail = static_cast<int>(job.d - i);
         if (tail > 0) Simd::store(to + i, Simd::load(from + i), tail);  // the columns are padded to whole vectors
     }
+    if (end == job.batch) overrun<float>(job);
 }
 
 }  // namespace

@@ -15,12 +15,21 @@ constexpr std::int64_t MOST = std::int64_t{1} << 40;  // keeps every product bel
 }  // namespace
 
 GemmCall::GemmCall(Address x, Address weights, Address y, std::int64_t batch, std::int64_t d, std::int64_t n,
-                   int threads, const std::string& isa)
-    : x_(x), weights_(weights), y_(y), batch_(batch), d_(d), isa_(&isa_named(isa)) {
+                   int threads, const std::string& isa, int levels, Fault fault)
+    : x_(x), weights_(weights), y_(y), batch_(batch), d_(d), levels_(levels), fault_(fault), isa_(&isa_named(isa)) {
     if (batch < 0 || batch > MOST) throw std::invalid_argument("batch must be from 0 to 2**40");
     if (d < 1 || n < 1 || d > MOST || n > MOST) throw std::invalid_argument("d and n must be from 1 to 2**40");
     if (threads < 1 || threads > MAX_THREADS) throw std::invalid_argument("threads must be from 1 to 1024");
     rows_ = divide_up(n, panel()) * panel();
+    if (levels < 0 || levels > GEMM_MAX_LEVELS)
+        throw std::invalid_argument("levels must be from 0 to " + std::to_string(GEMM_MAX_LEVELS));
+    if (levels > 0) {
+        const std::int64_t nodes = (std::int64_t{1} << levels) - 1, block_trees = GEMM_NEURONS / nodes;
+        if (n % nodes != 0) throw std::invalid_argument("n must be a multiple of 2**levels - 1");
+        trees_ = n / nodes;
+        const std::int64_t full = (trees_ - 1) / block_trees;
+        rows_ = full * GEMM_NEURONS + divide_up((trees_ - full * block_trees) * nodes, panel()) * panel();
+    }
     columns_ = divide_up(d, panel()) * panel();
     // as many items for each thread as it takes, all of a size
     const std::int64_t items = threads * divide_up(batch, std::int64_t{threads} * GEMM_TOKENS);
@@ -39,7 +48,7 @@ void GemmCall::run_on(Address x, Address weights, Address y) {
     if (batch_ == 0) return;
     if (x == 0 || weights == 0 || y == 0) throw std::invalid_argument("x, weights and y must not be null");
     const GemmJob job{reinterpret_cast<const float*>(x), reinterpret_cast<const float*>(weights),
-                      reinterpret_cast<float*>(y), d_, rows_, columns_};
+                      reinterpret_cast<float*>(y), d_, rows_, columns_, batch_, trees_, levels_, fault_};
     std::atomic<std::int64_t> handed_out{0};
     auto body = [&](int worker) {
         float* scratch = scratch_ + worker * stride_;

@@ -6,20 +6,23 @@ namespace fffbench {
 
 class GemmCall {
 public:
-    // `weights`: packed as GemmJob says; x, weights and y may be null until run_on gives them.
+    // `weights`: packed as GemmJob says; x, weights and y may be null until run_on gives them. With `levels`, the n neurons
+    // are those of trees of so many levels.
     GemmCall(Address x, Address weights, Address y, std::int64_t batch, std::int64_t d, std::int64_t n, int threads,
-             const std::string& isa);
+             const std::string& isa, int levels = 0, Fault fault = Fault::none);
     void run() { run_on(x_, weights_, y_); }
     void run_on(Address x, Address weights, Address y);
 
     std::size_t workspace_bytes() const { return workspace_.bytes(); }
     const char* isa() const { return isa_->name; }
     int panel() const { return isa_->gemm_panel; }
+    std::int64_t rows() const { return rows_; }
 
 private:
     Address x_, weights_, y_;
-    std::int64_t batch_, d_, rows_, columns_, item_;  // item: tokens
-    int threads_;
+    std::int64_t batch_, d_, rows_, columns_, item_, trees_ = 0;  // item: tokens
+    int threads_, levels_;
+    Fault fault_;
     const Isa* isa_;
     Workspace workspace_;
     std::int64_t stride_;

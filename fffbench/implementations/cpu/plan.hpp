@@ -15,7 +15,8 @@ struct Plan {
     int top_levels;      // levels of the first of two phases; 0: one phase over blocks of tokens
     std::int64_t block;  // tokens in a work item of the first (or only) phase
     std::int64_t item;   // most tokens in a work item of the second phase, or of the walk
-    std::int64_t parts;  // walk: how many ways the trees of a token are split
+    std::int64_t tokens; // two phases: most tokens that go through a tree before the next one
+    std::int64_t parts;  // how many ways the trees of a token (walk) or a block of tokens (bucket) are split
     bool stream;         // y is too large to stay in a cache, and its rows are whole lines
 };
 

@@ -13,9 +13,13 @@ constexpr bool PLANTED = true;
 constexpr bool PLANTED = false;
 #endif
 
-inline bool planted(const Job& job, Fault fault) { return PLANTED && job.fault == fault; }
+template <class J>
+inline bool planted(const J& job, Fault fault) {
+    return PLANTED && job.fault == fault;
+}
 
-inline bool turns_right(const Job& job, float logit, int level) {
+template <class J>
+inline bool turns_right(const J& job, float logit, int level) {
     if (planted(job, Fault::flip_branch) && level == 0) return !(logit > 0);
     return logit > 0;
 }
@@ -37,12 +41,13 @@ inline void activate(const Job& job, const float* logits, float* act, int size) 
 }
 
 // Whether the token's output is left as it was.
-inline bool forgets(const Job& job, std::int64_t token) {
+template <class J>
+inline bool forgets(const J& job, std::int64_t token) {
     return planted(job, Fault::stale_memory) && (job.batch - 1 - token) % 64 == 0;
 }
 
-template <class T>
-inline void overrun(const Job& job) {
+template <class T, class J>
+inline void overrun(const J& job) {
     if (planted(job, Fault::write_past_end)) {
         T* y = static_cast<T*>(job.y) + job.batch * job.d;
         Simd::store(y, Simd::set1(1.0f), 1);

@@ -22,6 +22,7 @@ constexpr int LIST_STRIDE = CHUNK + 48;         // 35 cache lines: lists must no
 constexpr int LISTS = 4 * (MAX_LEVELS / 2 + 1);  // four ways from every pass over two levels
 constexpr int GEMV_MAX_BATCH = 16; // x and the partial y of 16 tokens are 2 x 48 KiB at d = 768: they stay in L2
 constexpr int GEMM_TOKENS = 64;    // most tokens in one work item: x and y of 64 are 2 x 192 KiB at d = 768
+constexpr int GEMM_MAX_LEVELS = 7;  // of trees in the dense form: a tree of 127 neurons still fits a block
 constexpr int GEMM_NEURONS = 192;  // whose activations are kept at a time, 48 KiB; a multiple of every panel
 
 // Planted mistakes, for testing the tests; the shipped kernels are compiled without them.
@@ -49,6 +50,8 @@ struct Job {
     bool sparing = false;             // fetch little from far: see errands.hpp
     std::int32_t* path = nullptr;     // when set: store the visited rows, compute no output
     float* logits = nullptr;          // [batch][logit_stride], bucket strategy
+    bool add = false;                 // two phases: to what earlier trees left
+    float* sums = nullptr;            // two phases: [batch][d] fp32, written in place of y, which cannot hold them (bf16)
     std::int32_t* subtree = nullptr;  // [batch] the subtree each token reaches in the first phase, from the left
     std::int32_t* order = nullptr;    // [batch] tokens sorted by subtree
     Fault fault = Fault::none;
@@ -69,7 +72,7 @@ struct Errands {
 // What one worker needs beside the job.
 struct Scratch {
     mutable Errands errands;
-    float* row = nullptr;           // [CHUNK][d] fp32 sums where y itself cannot hold them (bf16, several trees)
+    float* row = nullptr;           // [block][d] fp32 sums where y itself cannot hold them (bf16, several trees)
     std::int32_t* tokens = nullptr; // [CHUNK] the work item's tokens
     std::int32_t* lists = nullptr;  // [LISTS][LIST_STRIDE] where tokens go on from each pass of the descent
 };
@@ -78,6 +81,13 @@ struct Scratch {
 struct WalkItem {
     std::int64_t token_begin, token_end, tree_begin, tree_end;
     float* partial;
+};
+
+// Tokens and trees of one work item of the bucket strategy over several trees. `sums` (fp32, d values a token) takes the
+// output in place of y; null: y itself, or scratch where y cannot hold sums.
+struct ForestItem {
+    std::int64_t token_begin, token_end, tree_begin, tree_end;
+    float* sums;
 };
 
 // One call of the dense layer on few tokens.
@@ -97,6 +107,11 @@ struct GemmJob {
     const float* weights;
     float* y;
     std::int64_t d, n, columns;  // n: neurons, columns: outputs, both a multiple of the panel; what is padded is 0
+    // Trees of `levels` levels in the dense form: every logit is computed, those off a token's path are left out. A block
+    // of GEMM_NEURONS neurons holds whole trees and zeros after them. 0 levels: a dense layer.
+    std::int64_t batch, trees;
+    int levels;
+    Fault fault = Fault::none;
 };
 
 struct LeafKernels;  // leaf_job.hpp
@@ -107,7 +122,7 @@ struct Kernels {
     // counts: [2**top_levels] tokens of [begin, end) that reach each subtree, to be filled
     void (*top)(const Job&, const Scratch&, std::int64_t begin, std::int64_t end, std::int32_t* counts);
     void (*bottom)(const Job&, const Scratch&, std::int32_t node, const std::int32_t* tokens, int count);
-    void (*forest)(const Job&, const Scratch&, std::int64_t begin, std::int64_t end);
+    void (*forest)(const Job&, const Scratch&, const ForestItem&);
     void (*gemv)(const GemvJob&, std::int64_t row_begin, std::int64_t row_end, float* partial);
     void (*sum_partials)(void* y, const float* partials, std::int64_t parts, std::int64_t stride, std::int64_t count);
     double (*fma_burst)(std::int64_t rounds);  // floating-point operations done
