@@ -1,6 +1,7 @@
 """The C++ kernels with planted mistakes: ``fault`` says which. For testing the tests, never for measuring."""
 
 GEMM_NEURONS: int
+GEMM_MAX_LEVELS: int
 GEMV_MAX_BATCH: int
 
 def isas() -> list[str]: ...
@@ -98,6 +99,8 @@ class GemmCall:
         n: int,
         threads: int = 1,
         isa: str = "auto",
+        levels: int = 0,
+        fault: str = "none",
     ) -> None: ...
     def run(self) -> None: ...
     def run_on(self, x: int, weights: int, y: int) -> None: ...
@@ -106,10 +109,22 @@ class GemmCall:
     @property
     def panel(self) -> int: ...
     @property
+    def rows(self) -> int: ...
+    @property
     def isa(self) -> str: ...
 
 def path(
     x: int, w1: int, batch: int, d: int, trees: int, levels: int, threads: int, isa: str, dtype: str, out: int
+) -> None: ...
+def mask_trees(
+    logits: int,
+    tokens: int,
+    stride: int,
+    trees: int,
+    levels: int,
+    threads: int = 1,
+    dtype: str = "fp32",
+    fault: str = "none",
 ) -> None: ...
 def gelu(ptr: int, count: int, threads: int = 1, isa: str = "auto") -> None: ...
 def evict(ptr: int, nbytes: int) -> bool: ...

@@ -160,6 +160,20 @@ NB_MODULE(FFFBENCH_MODULE, m) {
           },
           Release(), "x"_a, "w1"_a, "batch"_a, "d"_a, "trees"_a, "levels"_a, "threads"_a, "isa"_a, "dtype"_a, "out"_a,
           "Rows of W1 visited, int32 (batch, trees * levels), written to `out`.");
+    m.def("mask_trees",
+#ifdef FFFBENCH_PLANT_FAULTS
+          [](Address logits, std::int64_t tokens, std::int64_t stride, std::int64_t trees, int levels, int threads,
+             const std::string& dtype, const std::string& fault) {
+              mask_trees(logits, tokens, stride, trees, levels, threads, dtype_named(dtype), fault_named(fault));
+          },
+          Release(), "logits"_a, "tokens"_a, "stride"_a, "trees"_a, "levels"_a, "threads"_a = 1, "dtype"_a = "fp32",
+          "fault"_a = "none",
+#else
+          [](Address logits, std::int64_t tokens, std::int64_t stride, std::int64_t trees, int levels, int threads,
+             const std::string& dtype) { mask_trees(logits, tokens, stride, trees, levels, threads, dtype_named(dtype)); },
+          Release(), "logits"_a, "tokens"_a, "stride"_a, "trees"_a, "levels"_a, "threads"_a = 1, "dtype"_a = "fp32",
+#endif
+          "In place: activations of the logits on each token's path, 0 elsewhere.");
     m.def("gelu", gelu_in_place, Release(), "ptr"_a, "count"_a, "threads"_a = 1, "isa"_a = "auto",
           "Exact GELU over `count` floats, in place.");
     m.def("evict", evict, Release(), "ptr"_a, "nbytes"_a,

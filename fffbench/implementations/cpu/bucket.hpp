@@ -8,7 +8,6 @@
 
 namespace {
 using fffbench::CHUNK;
-using fffbench::ForestItem;
 using fffbench::GROUP;
 using fffbench::LIST_STRIDE;
 
@@ -73,7 +72,7 @@ template <class T, int ROWS, int FETCHED>
     w[0] = c.w1(node);
     for (int r = 1; r < ROWS; ++r) w[r] = c.w1(2 * node + r);
     alignas(64) float out[CHUNK][4];  // of each token, one for each row; the fourth is of no use
-    const bool last = level + 2 >= c.job.levels;
+    const bool last = level + 2 >= c.job.levels && c.leaves == nullptr;
     int i = 0;
     for (; i + SOON + GROUP <= count; i += GROUP)
         group_logits<T, GROUP, ROWS, FETCHED, true>(c, w, tokens + i, last, out + i);
@@ -150,31 +149,6 @@ void bottom(const Job& job, const Scratch& scratch, std::int32_t node, const std
     flush_all(c, stragglers);
     overrun<T>(job);
     if (job.stream) Simd::stream_end();
-}
-
-// Several trees: the item's tokens through one of its trees after the other, summing.
-template <class T>
-void forest(const Job& job, const Scratch& scratch, const ForestItem& item) {
-    Job plain = job;
-    plain.stream = false;  // y is read again by the next tree
-    const int count = static_cast<int>(item.token_end - item.token_begin);
-    const bool convert = !same<T, float> && item.sums == nullptr;
-    float* sums = convert ? scratch.row : item.sums;
-    Stragglers<T> stragglers;
-    for (std::int64_t tree = item.tree_begin; tree < item.tree_end; ++tree) {
-        const Descent<T> c{plain, scratch, tree * job.nodes, job.levels, sums, item.token_begin, tree > item.tree_begin};
-        if (tree + 1 < item.tree_end)  // where the next tree begins; the rest is fetched as its passes come near
-            for (std::int64_t node = 0; node < 3 && node < job.nodes; ++node) fetch_row(c.w1(job.nodes + node), job.d);
-        for (int i = 0; i < count; ++i) scratch.tokens[i] = static_cast<std::int32_t>(item.token_begin + i);
-        descend(c, stragglers, 0, 0, scratch.tokens, count);
-        flush_all(c, stragglers);
-    }
-    if (convert)
-        for (std::int64_t token = item.token_begin; token < item.token_end; ++token)
-            if (!forgets(job, token))
-                sum_partials<T>(static_cast<T*>(job.y) + token * job.d, sums + (token - item.token_begin) * job.d, 1, 0,
-                                job.d);
-    overrun<T>(job);
 }
 
 }  // namespace

@@ -75,7 +75,10 @@ FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& s
     const auto row_floats = checked_product(d, wide && !two_phases ? static_cast<std::size_t>(plan_.block) : 1);
     const auto partial_floats = plan_.parts > 1 ? checked_product(checked_product(batch, d), parts)
                                 : wide && two_phases ? checked_product(phase, d) : 0;
-    const auto logit_rows = two_phases ? phase : bucket ? checked_product(batch, parts) : 0;
+    const bool flat = bucket && shape.trees > 1 && !two_phases && shape.levels <= FLAT_LEVELS;
+    const auto logit_rows = two_phases ? phase : bucket && !flat ? checked_product(batch, parts) : 0;
+    const auto flat_rows = flat ? static_cast<std::size_t>(plan_.block) : 0;
+    const auto flat_places = checked_product(flat_rows, static_cast<std::size_t>(flat_stride(shape.levels)));
     const auto place = [&](auto&& part) {
         job_.logits = part.template operator()<float>(checked_product(logit_rows, stride));
         job_.subtree = part.template operator()<std::int32_t>(two_phases ? phase : 0);
@@ -88,6 +91,9 @@ FffCall::FffCall(Address x, Address w1, Address w2, Address y, const FffShape& s
             scratch.row = part.template operator()<float>(row_floats);
             scratch.tokens = part.template operator()<std::int32_t>(bucket ? CHUNK : 0);
             scratch.lists = part.template operator()<std::int32_t>(bucket ? LISTS * LIST_STRIDE : 0);
+            scratch.act = part.template operator()<float>(flat_places);
+            scratch.rows = part.template operator()<std::int32_t>(flat_places);
+            scratch.leaves = part.template operator()<std::int32_t>(flat_rows);
         }
     };
     scratch_.resize(workers);
@@ -169,7 +175,7 @@ void FffCall::run_forest(const Job& job) {
     for_items(blocks(job) * parts, [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
         const std::int64_t part = i % parts, begin = i / parts * plan_.block;
         Job mine = job;
-        mine.logits += part * job.batch * job.logit_stride;
+        if (job.levels > FLAT_LEVELS) mine.logits += part * job.batch * job.logit_stride;
         float* sums = parts == 1 ? nullptr : partials_ + (part * job.batch + begin) * job.d;
         kernels_->forest(mine, scratch, {begin, std::min(begin + plan_.block, job.batch), job.trees * part / parts,
                                          job.trees * (part + 1) / parts, sums});

@@ -16,6 +16,7 @@ struct Descent {
     std::int64_t first_token;
     bool add;                 // to what earlier trees left
     std::int32_t* counts = nullptr;  // of tokens that stop at each node of level `stop`, from the left
+    std::int32_t* leaves = nullptr;  // where set: record the leaf of each token and compute no output
 
     const T* x(std::int64_t token) const { return static_cast<const T*>(job.x) + token * job.d; }
     const T* w1(std::int64_t node) const { return static_cast<const T*>(job.w1) + (base + node) * job.d; }
@@ -26,6 +27,10 @@ struct Descent {
 // Tokens that share the path to `leaf`: activations, then the output rows.
 template <class T>
 inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32_t* tokens, int count) {
+    if (c.leaves != nullptr) {
+        for (int i = 0; i < count; ++i) c.leaves[tokens[i]] = static_cast<std::int32_t>(leaf);
+        return;
+    }
     const Job& job = c.job;
     const T* rows[MAX_LEVELS];
     for (int k = job.levels - 1; k >= 0; --k, leaf = (leaf - 1) / 2)

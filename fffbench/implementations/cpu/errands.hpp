@@ -59,9 +59,9 @@ inline void plan_ahead(const Descent<T>& c, std::int64_t node, bool pair, int ne
     const auto w2 = [&](std::int64_t at) { return c.w2(at); };
     const std::int64_t first = pair ? 4 * node + 3 : 2 * node + 1, count = pair ? 4 : 2;
     e.head = e.tail;
-    send_family(w2, node, pair);
+    if (c.leaves == nullptr) send_family(w2, node, pair);
     for (std::int64_t child = first; child < first + count; ++child) send_family(w1, child, children);
-    if (c.stop - next > 2) return;
+    if (c.stop - next > 2 || c.leaves != nullptr) return;
     // the last pass is too short to fetch what the output reads right after it
     for (std::int64_t child = first; child < first + count; ++child) send_family(w2, child, children);
 }

@@ -58,4 +58,20 @@ void GemmCall::run_on(Address x, Address weights, Address y) {
     run_parallel(threads_, false, body);
 }
 
+void mask_trees(Address logits, std::int64_t tokens, std::int64_t stride, std::int64_t trees, int levels, int threads,
+                Dtype dtype, Fault fault) {
+    if (levels < 1 || levels > MAX_LEVELS) throw std::invalid_argument("levels must be from 1 to 24");
+    if (threads < 1 || threads > MAX_THREADS) throw std::invalid_argument("threads must be from 1 to 1024");
+    if (tokens < 0 || trees < 1 || stride / ((std::int64_t{1} << levels) - 1) < trees)
+        throw std::invalid_argument("tokens must not be negative, and stride at least trees * (2**levels - 1)");
+    if (tokens == 0) return;
+    if (logits == 0) throw std::invalid_argument("logits must not be null");
+    const Kernels& kernels = kernels_for(isa_named("auto"), dtype);
+    const MaskJob job{reinterpret_cast<void*>(logits), stride, trees, levels, fault};
+    const std::int64_t item = std::clamp<std::int64_t>(tokens / (4 * std::int64_t{threads}), 1, GEMM_TOKENS);
+    for_each_item(threads, divide_up(tokens, item), [&](std::int64_t i) {
+        kernels.mask_trees(job, i * item, std::min((i + 1) * item, tokens));
+    });
+}
+
 }  // namespace fffbench

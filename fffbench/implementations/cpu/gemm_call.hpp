@@ -30,4 +30,8 @@ private:
     std::mutex busy_;
 };
 
+// In place: activations of the logits [tokens][stride] of all nodes of `trees` trees that are on a token's path, 0 elsewhere.
+void mask_trees(Address logits, std::int64_t tokens, std::int64_t stride, std::int64_t trees, int levels, int threads,
+                Dtype dtype, Fault fault = Fault::none);
+
 }  // namespace fffbench

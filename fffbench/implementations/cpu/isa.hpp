@@ -9,8 +9,10 @@
 #include "descent.hpp"
 #include "stragglers.hpp"
 #include "bucket.hpp"
+#include "forest.hpp"
 #include "gemv.hpp"
 #include "gemm.hpp"
+#include "masked.hpp"
 #include "leaf.hpp"
 #include "probes.hpp"
 
@@ -18,7 +20,8 @@ namespace {
 
 template <class T>
 constexpr fffbench::Kernels kernels() {
-    return {walk<T>, top<T>, bottom<T>, forest<T>, gemv<T>, sum_partials<T>, fma_burst<T>, &leaf_kernels<T>};
+    return {walk<T>, top<T>, bottom<T>, forest<T>, gemv<T>, sum_partials<T>, mask_trees<T>, fma_burst<T>,
+            &leaf_kernels<T>};
 }
 
 constexpr fffbench::Isa make_isa(const char* name) {

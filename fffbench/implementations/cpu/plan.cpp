@@ -97,11 +97,11 @@ int top_levels_that_fit(std::int64_t row_bytes) {
 // Several shallow trees: tokens in a work item, and ways in which the trees are split. As many tokens as an item may have,
 // although their x and y then lie in the last-level cache: what counts is that groups of four at a leaf are complete.
 // 128 trees of 5 levels, 2048 tokens, one thread of Zen 4, ms: items of 48 tokens 111, 64 94, 96 77, 128 71, 256 65, 512 60.
-void split_forest(Plan& plan, std::int64_t batch, std::int64_t trees) {
+void split_forest(Plan& plan, std::int64_t batch, std::int64_t trees, int levels) {
     const auto divide_up = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
     // with all trees split over the workers, tokens must be split as often as trees do not suffice
     const std::int64_t pieces = divide_up(plan.workers, trees);
-    plan.block = std::clamp<std::int64_t>(divide_up(batch, pieces), 1, CHUNK);
+    plan.block = std::clamp<std::int64_t>(divide_up(batch, pieces), 1, levels <= FLAT_LEVELS ? FLAT_BLOCK : CHUNK);
     const std::int64_t blocks = std::max<std::int64_t>(1, divide_up(batch, plan.block));
     if (blocks < plan.workers) plan.parts = std::min(trees, divide_up(plan.workers, blocks));
     plan.block = std::max<std::int64_t>(1, divide_up(batch, blocks));  // all of one size
@@ -163,7 +163,7 @@ Plan make_plan(std::int64_t batch, std::int64_t d, std::int64_t trees, int level
         }
         return plan;
     }
-    if (trees > 1) split_forest(plan, batch, trees);
+    if (trees > 1) split_forest(plan, batch, trees, levels);
     return plan;
 }
 

@@ -31,7 +31,8 @@ inline std::int64_t output_row(const Job& job, std::int64_t row, int level) {
 }
 
 // Logits to activations, `size` floats (a multiple of LOGIT_PAD) holding whole paths of job.levels each.
-inline void activate(const Job& job, const float* logits, float* act, int size) {
+template <class J>
+inline void activate(const J& job, const float* logits, float* act, int size) {
     for (int i = 0; i < size; i += Simd::width) {
         const auto z = Simd::load(logits + i);
         Simd::store(act + i, planted(job, Fault::ignore_activation) ? z : gelu(z));
@@ -66,6 +67,27 @@ template <class A, class B>
 inline constexpr bool same = false;
 template <class A>
 inline constexpr bool same<A, A> = true;
+
+inline float to_float(float value) { return value; }
+inline float to_float(bf16 value) {
+    const std::uint32_t bits = std::uint32_t{value.bits} << 16;
+    float wide;
+    __builtin_memcpy(&wide, &bits, sizeof wide);
+    return wide;
+}
+
+// To nearest, ties to even; a NaN stays one.
+template <class T>
+inline T from_float(float value) {
+    if constexpr (same<T, float>) {
+        return value;
+    } else {
+        std::uint32_t bits;
+        __builtin_memcpy(&bits, &value, sizeof bits);
+        if (value != value) return T{static_cast<std::uint16_t>((bits >> 16) | 0x40)};
+        return T{static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16)};
+    }
+}
 
 inline int round_up(int value, int step) { return (value + step - 1) / step * step; }
 

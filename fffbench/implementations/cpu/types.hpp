@@ -20,6 +20,9 @@ constexpr int LANES = 4;           // tokens that the walk strategy takes down t
 constexpr int CHUNK = 512;         // most tokens in one work item of the bucket strategy
 constexpr int LIST_STRIDE = CHUNK + 48;         // 35 cache lines: lists must not all fall into the same sets
 constexpr int LISTS = 4 * (MAX_LEVELS / 2 + 1);  // four ways from every pass over two levels
+constexpr int FLAT_LEVELS = 4;      // most levels of trees whose output is computed by columns: see forest.hpp
+constexpr int FLAT_BLOCK = 256;     // most tokens in their work items: 768 KiB of x at d = 768, beside which y goes past
+constexpr int FLAT_PATHS = 48;      // levels of all trees that go down before their output is computed, unless it is one tree
 constexpr int GEMV_MAX_BATCH = 16; // x and the partial y of 16 tokens are 2 x 48 KiB at d = 768: they stay in L2
 constexpr int GEMM_TOKENS = 64;    // most tokens in one work item: x and y of 64 are 2 x 192 KiB at d = 768
 constexpr int GEMM_MAX_LEVELS = 7;  // of trees in the dense form: a tree of 127 neurons still fits a block
@@ -75,6 +78,9 @@ struct Scratch {
     float* row = nullptr;           // [block][d] fp32 sums where y itself cannot hold them (bf16, several trees)
     std::int32_t* tokens = nullptr; // [CHUNK] the work item's tokens
     std::int32_t* lists = nullptr;  // [LISTS][LIST_STRIDE] where tokens go on from each pass of the descent
+    float* act = nullptr;           // [block][flat_stride(levels)] logits of a group of trees, then activations
+    std::int32_t* rows = nullptr;   // of the same shape: the rows of W2 that they belong to
+    std::int32_t* leaves = nullptr; // [block] where each token arrived in the tree
 };
 
 // Tokens and trees of one work item of the walk strategy; `partial` (fp32, d values a token) replaces y.
@@ -114,6 +120,18 @@ struct GemmJob {
     Fault fault = Fault::none;
 };
 
+// Trees in a group of the flat forest, and floats between the activations of two of its tokens.
+constexpr int flat_trees(int levels) { return FLAT_PATHS / levels > 0 ? FLAT_PATHS / levels : 1; }
+constexpr int flat_stride(int levels) { return (flat_trees(levels) * levels + LOGIT_PAD - 1) / LOGIT_PAD * LOGIT_PAD; }
+
+// Logits of all nodes of all trees, [tokens][stride], of which those on a token's path are kept.
+struct MaskJob {
+    void* logits;
+    std::int64_t stride, trees;
+    int levels;
+    Fault fault = Fault::none;
+};
+
 struct LeafKernels;  // leaf_job.hpp
 
 // The functions of one instruction set for one dtype.
@@ -125,6 +143,7 @@ struct Kernels {
     void (*forest)(const Job&, const Scratch&, const ForestItem&);
     void (*gemv)(const GemvJob&, std::int64_t row_begin, std::int64_t row_end, float* partial);
     void (*sum_partials)(void* y, const float* partials, std::int64_t parts, std::int64_t stride, std::int64_t count);
+    void (*mask_trees)(const MaskJob&, std::int64_t begin, std::int64_t end);
     double (*fma_burst)(std::int64_t rounds);  // floating-point operations done
     const LeafKernels* leaf;
 };
