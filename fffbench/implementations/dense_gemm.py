@@ -59,7 +59,7 @@ def _whole_trees(w: torch.Tensor, levels: int, panel: int) -> torch.Tensor:
 
     nodes = 2**levels - 1
     in_block = _cpu.GEMM_NEURONS // nodes * nodes
-    blocks = list(w.split(in_block))
+    blocks = list(torch.split(w, in_block))
     blocks = [pad_rows(block, _cpu.GEMM_NEURONS) for block in blocks[:-1]] + [
         pad_rows(blocks[-1], round_up(len(blocks[-1]), panel))
     ]
