@@ -2,8 +2,9 @@
 
 A run's date is its machine's clock, which may stand in 2099 or be set back. The evidence against it is the folder: a
 run lists (``after``) the runs that lay there when it began although they are dated no earlier. Such a run happened
-before its lister, whatever its date, and is filed a second before it. A date that has not come yet, with no later run
-to bound it, says nothing: the run is filed as the oldest, so it is never the newest for ever.
+before its lister, whatever its date, and is filed a second before it. A date more than a year ahead, with no later run
+to bound it, says nothing: the run is filed as the oldest. So a wrong date is the newest until the next run at most, and
+never for ever.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 NO_DATE = "0001-01-01T00:00:00Z"
-TOLERANCE = timedelta(days=1)  # between the clocks of two machines, one of which reads what the other wrote
+# Ahead of the reader's clock, or of half of all runs where that is later: the reader's clock may be the wrong one.
+TOLERANCE = timedelta(days=366)
 MOST_LISTED = 1000
 
 
@@ -32,7 +34,9 @@ def effective(runs: Iterable[tuple[str, str, Iterable[str]]], now: datetime | No
     # latest lister first: what it bounds may bound others in turn
     for run in sorted(listed, key=lambda run: listed[run][0], reverse=True):
         _bound(run, listed, found)
-    latest = ((now or datetime.now(UTC)) + TOLERANCE).strftime(FORMAT)
+    middle = sorted(found.values())[(len(found) - 1) // 2] if found else NO_DATE
+    today = (now or datetime.now(UTC)).strftime(FORMAT)
+    latest = max(_moved(today, TOLERANCE), _moved(middle, TOLERANCE))
     return {run: NO_DATE if date > latest else date for run, date in found.items()}
 
 
@@ -41,7 +45,7 @@ def _bound(run: str, listed: Mapping[str, tuple[str, tuple[str, ...]]], found: d
     seen, open_runs = {run}, [run]
     while open_runs:
         lister = open_runs.pop()
-        before = _second_before(found[lister])
+        before = _moved(found[lister], -timedelta(seconds=1))
         for earlier in listed[lister][1]:
             if earlier in found and earlier not in seen and found[earlier] > before:
                 found[earlier] = before
@@ -49,9 +53,9 @@ def _bound(run: str, listed: Mapping[str, tuple[str, tuple[str, ...]]], found: d
                 open_runs.append(earlier)
 
 
-def _second_before(date: str) -> str:
+def _moved(date: str, by: timedelta) -> str:
     try:
-        moment = datetime.strptime(date, FORMAT).replace(tzinfo=UTC) - timedelta(seconds=1)
-        return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
-    except (ValueError, OverflowError):  # no such day, though it has the form of one; or the first second there is
+        moment = datetime.strptime(date, FORMAT).replace(tzinfo=UTC) + by
+    except (ValueError, OverflowError):  # no such day, though it has the form of one; or beyond all there are
         return NO_DATE
+    return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

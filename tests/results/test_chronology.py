@@ -34,8 +34,15 @@ def test_a_run_of_2099_is_older_than_the_runs_that_found_it_there():
 
 def test_a_run_of_the_future_with_nothing_after_it_is_the_oldest():
     assert order(("future", "2099-01-01T00:00:00Z", ()), ("now", "2026-11-26T00:00:00Z", ())) == ["future", "now"]
-    a_few_hours = ("zone", "2026-11-27T10:00:00Z", ())
-    assert order(a_few_hours, ("now", "2026-11-26T00:00:00Z", ()))[-1] == "zone"
+    a_month = ("month", "2026-12-27T10:00:00Z", ())
+    assert order(a_month, ("now", "2026-11-26T00:00:00Z", ()))[-1] == "month"
+
+
+def test_a_reader_whose_clock_is_wrong_moves_no_run():
+    runs = [("a", "2026-11-20T00:00:00Z", ()), ("b", "2026-11-21T00:00:00Z", ()), ("c", "2026-11-22T00:00:00Z", ())]
+    assert order(*runs, now=datetime(1970, 1, 1, tzinfo=UTC)) == ["a", "b", "c"]
+    no_day = ("0", "2026-99-99T00:00:00Z", ())
+    assert chronology.effective([no_day, *runs[:1]], NOW)["a"] == "2026-11-20T00:00:00Z"
 
 
 def test_a_clock_that_was_set_back_turns_no_order_round():
