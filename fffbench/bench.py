@@ -157,6 +157,9 @@ def _begun(
         ceilings = worker.ceilings(threads, cuda=cuda)
     now, measured = time.gmtime(), provenance.current()
     started = time.strftime(chronology.FORMAT, now)
+    if measured.dirty is not False:  # None: nobody can tell
+        how = "changed since" if measured.dirty else "not shown to be"
+        say(f"the sources are {how} {measured.commit[:10]}; the result says so")
     run = RunInfo(
         format=FORMAT,
         run=run_names.fresh(options.preset, folder, now),

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-FIRST_SIDE, LAST_SIDE = 512, 8192
-LONG_SECONDS = 0.1  # a product of this length is large enough: 0.4 TFLOP a second do 2700 columns in it
-REPEATS = 5
+FIRST_SIDE, LAST_SIDE = 256, 8192
+LONG_SECONDS = 0.03  # a product of this length is large enough: 0.2 TFLOP a second do 1400 columns in it
+REPEATS = 4
 
 
 def rates(threads: int) -> dict[str, float]:
