@@ -106,11 +106,12 @@ def measure_cell(
     stirring = await_idle()
     clocks = occupancy.read()
     samples, notes = _time(cell, layer, pool, calls, effort)
-    ran = 0.0
+    active = 0.0
     if workload.device == "cpu":
         call_seconds = statistics.median(samples)
-        ran = occupancy.of_cell(calls, call_seconds, clocks, occupancy.read())
-        refused = occupancy.does_not_hold(chosen.family, workload.threads, ran, call_seconds)
+        seen = occupancy.of_cell(calls, call_seconds, clocks, occupancy.read())
+        active = seen.active
+        refused = occupancy.does_not_hold(chosen.family, workload.threads, seen, call_seconds)
         if refused is not None:
             return failed(cell, process, refused, time.perf_counter() - start)
     return Outcome(
@@ -133,7 +134,7 @@ def measure_cell(
             *notes,
         ),
         wall=time.perf_counter() - start,
-        threads_ran=round(ran, 2),
+        threads_ran=round(active, 2),
     )
 
 

@@ -1,8 +1,8 @@
 """On how many threads did a cell run, and does its label hold?
 
-A thread counts while it runs and while it waits for a CPU: the kernel's two clocks of each thread over the wall time.
-So a machine that others use as well does not make two threads one, and a library that never starts its second thread
-is found out. Calls are repeated until the clocks, which may lag by a tick (4 ms), are fine enough.
+Too few threads are judged by those that ran or waited for a CPU: so a machine that others use as well does not make two
+threads one, and a library that never starts its second thread is found out. Too many are judged by CPU time over wall
+time alone: who had no more CPU than the label says had no advantage. Short calls are repeated until they fill a window.
 
 Refused is what would flatter a conditional layer: a dense layer on fewer threads than its label says, a conditional
 layer on more. The other direction is only stored: it can but harm the conditional side.
@@ -17,7 +17,10 @@ from pathlib import Path
 
 Calls = Sequence[Callable[[], object]]
 
-WINDOW_SECONDS = 0.1  # 25 ticks of 4 ms: the count is right to 4 % a thread
+WINDOW_SECONDS = 0.1  # 25 of the scheduler's ticks
+THREAD_CPU_CLOCK = (
+    6  # Linux: a clock's number is made of a thread's and this (CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED)
+)
 LONG_SECONDS = 0.2  # calls this long are watched while they are timed; evictions between them weigh nothing
 # Below this a library rightly does not wake its threads: waking and joining them takes 5 to 20 us.
 SHORT_SECONDS = 100e-6
@@ -28,31 +31,50 @@ PROBE_SIDE = 384  # of a product that any library divides among its threads: 2 m
 
 
 @dataclass(frozen=True)
-class Clocks:
-    """Nanoseconds by thread (running and waiting to run), and of the wall."""
+class Threads:
+    """Mean numbers of threads: that ran, by CPU time over wall time, and that ran or waited for a CPU."""
 
-    threads: dict[str, int]
+    ran: float
+    active: float
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Nanoseconds by thread, running and waiting to run, and of the wall."""
+
+    running: dict[str, int]
+    waiting: dict[str, int]
     wall: int
 
-    def threads_until(self, later: Clocks) -> float:
-        """The mean number of threads that ran, or would have, between the two readings."""
-        active = sum(value - self.threads.get(thread, 0) for thread, value in later.threads.items())
-        return active / max(1, later.wall - self.wall)
+    def until(self, later: Clocks) -> Threads:
+        """The threads between the two readings; no thread counts for more than one."""
+        wall = max(1, later.wall - self.wall)
+        ran = active = 0.0
+        for thread, running in later.running.items():
+            ran_here = min(wall, running - self.running.get(thread, 0))
+            # a wait is counted when it ends, so a part of it may lie before the first reading
+            active += min(wall, ran_here + later.waiting[thread] - self.waiting.get(thread, 0))
+            ran += ran_here
+        return Threads(ran / wall, active / wall)
 
 
 def read() -> Clocks:
-    """The clocks of this process's threads; where the kernel has no statistics, its CPU time alone."""
-    threads: dict[str, int] = {}
+    """The clocks of this process's threads; where the kernel has none of each, its CPU time as that of one."""
+    running, waiting = {}, {}
     for folder in Path("/proc/self/task").glob("*"):
         try:
-            running, waiting, _ = (folder / "schedstat").read_text().split()
-        except (OSError, ValueError):  # it has just ended, or there is no such file here
+            waited = int((folder / "schedstat").read_text().split()[1])
+            # the thread's CPU clock is brought up to date when it is read; the file's is as old as the last tick
+            ran = time.clock_gettime_ns((~int(folder.name) << 3) | THREAD_CPU_CLOCK)
+        except (OSError, ValueError, IndexError):  # it has just ended, or there is no such file here
             continue
-        threads[folder.name] = int(running) + int(waiting)
-    return Clocks(threads or {"all": time.process_time_ns()}, time.perf_counter_ns())
+        running[folder.name], waiting[folder.name] = ran, waited
+    if not running:
+        running, waiting = {"all": time.process_time_ns()}, {"all": 0}
+    return Clocks(running, waiting, time.perf_counter_ns())
 
 
-def observe(calls: Calls, seconds: float = WINDOW_SECONDS) -> tuple[float, float]:
+def observe(calls: Calls, seconds: float = WINDOW_SECONDS) -> tuple[Threads, float]:
     """Threads that ``calls``, in turn for ``seconds``, ran on, and the seconds of one call."""
     count, before = 0, read()
     end = before.wall + seconds * 1e9
@@ -60,13 +82,13 @@ def observe(calls: Calls, seconds: float = WINDOW_SECONDS) -> tuple[float, float
         calls[count % len(calls)]()
         count += 1
     after = read()
-    return before.threads_until(after), (after.wall - before.wall) * 1e-9 / count
+    return before.until(after), (after.wall - before.wall) * 1e-9 / count
 
 
-def of_cell(calls: Calls, call_seconds: float, before: Clocks, after: Clocks) -> float:
+def of_cell(calls: Calls, call_seconds: float, before: Clocks, after: Clocks) -> Threads:
     """Threads that ``calls`` of ``call_seconds`` ran on: as seen around their timing, or in a window of their own."""
     if call_seconds >= LONG_SECONDS:
-        return before.threads_until(after)
+        return before.until(after)
     return observe(calls)[0]
 
 
@@ -76,19 +98,20 @@ def possible() -> float:
 
     a = torch.ones(PROBE_SIDE, PROBE_SIDE)
     out = torch.empty_like(a)
-    return observe([lambda: torch.mm(a, a, out=out)])[0]
+    return observe([lambda: torch.mm(a, a, out=out)])[0].active
 
 
 def does_not_hold(
-    family: str, label: int, ran: float, call_seconds: float, can: Callable[[], float] = possible
+    family: str, label: int, seen: Threads, call_seconds: float, can: Callable[[], float] = possible
 ) -> str | None:
-    """Why a time on ``ran`` threads must not be stored under ``label`` threads, or None."""
+    """Why a time on the threads ``seen`` must not be stored under ``label`` threads, or None."""
     if family in ("cmm", "fff"):
-        if ran > label + max(MORE, MORE_SHARE * label):
-            return f"labelled {label} threads, it ran on {ran:.1f}: its time belongs to more threads"
+        if seen.ran > label + max(MORE, MORE_SHARE * label):
+            return f"labelled {label} threads, it ran on {seen.ran:.1f}: its time belongs to more threads"
         return None
-    if family != "dense" or label == 1 or call_seconds < SHORT_SECONDS or ran >= DENSE_SHARE * label:
+    enough = DENSE_SHARE * label
+    if family != "dense" or label == 1 or call_seconds < SHORT_SECONDS or seen.active >= enough:
         return None
-    if ran > ONE and can() >= DENSE_SHARE * label:  # the library's own choice: it was given them all
+    if seen.active > ONE and can() >= enough:  # the library's own choice: it was given them all
         return None
-    return f"labelled {label} threads, it ran on {ran:.1f}: a speed-up over it would be one over fewer threads"
+    return f"labelled {label} threads, it ran on {seen.active:.1f}: a speed-up over it would be one over fewer threads"

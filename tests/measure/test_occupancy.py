@@ -6,7 +6,7 @@ import time
 import pytest
 
 from fffbench.measure import occupancy
-from fffbench.measure.occupancy import does_not_hold
+from fffbench.measure.occupancy import Clocks, Threads, does_not_hold
 
 LONG = 1e-3
 
@@ -18,24 +18,25 @@ def spin(seconds=0.02):
 
 
 def test_one_thread_is_one_thread():
-    ran, seconds = occupancy.observe([spin])
-    assert 0.7 < ran <= occupancy.ONE
+    seen, seconds = occupancy.observe([spin])
+    assert 0.7 < seen.active <= occupancy.ONE
+    assert seen.ran <= seen.active
     assert 0.015 < seconds < 0.1
 
 
 def test_short_calls_are_counted_together_and_a_long_one_alone():
     calls = []
-    ran, seconds = occupancy.observe([lambda: calls.append(1)], seconds=0.05)
+    seen, seconds = occupancy.observe([lambda: calls.append(1)], seconds=0.05)
     assert len(calls) > 1000
     assert seconds < 1e-4
-    assert ran <= occupancy.ONE
+    assert seen.active <= occupancy.ONE
     calls.clear()
     occupancy.observe([lambda: (calls.append(1), time.sleep(0.2))], seconds=0.01)
     assert len(calls) == 1
 
 
 def test_sleeping_counts_for_nothing():
-    assert occupancy.observe([lambda: time.sleep(0.02)])[0] < 0.3
+    assert occupancy.observe([lambda: time.sleep(0.02)])[0].active < 0.5
 
 
 def test_threads_that_compute_are_seen_even_where_cores_are_short():
@@ -53,7 +54,7 @@ def test_threads_that_compute_are_seen_even_where_cores_are_short():
             thread.start()
         clocks = occupancy.read()
         time.sleep(0.05)
-        found = clocks.threads_until(occupancy.read())
+        found = clocks.until(occupancy.read()).active
         for thread in threads:
             thread.join()
         return found
@@ -87,11 +88,21 @@ def test_threads_that_compute_are_seen_even_where_cores_are_short():
     ],
 )
 def test_the_rule(family, label, ran, call, can, held):
-    assert (does_not_hold(family, label, ran, call, lambda: can) is None) == held
+    assert (does_not_hold(family, label, Threads(ran, ran), call, lambda: can) is None) == held
 
 
 def test_a_reason_says_what_was_asked_and_what_ran():
-    assert does_not_hold("dense", 2, 1.0, LONG).startswith("labelled 2 threads, it ran on 1.0")
+    assert does_not_hold("dense", 2, Threads(0.5, 1.0), LONG).startswith("labelled 2 threads, it ran on 1.0")
+
+
+def test_waiting_for_a_cpu_makes_no_thread_too_many_and_no_dense_layer_too_few():
+    assert does_not_hold("fff", 1, Threads(1.0, 3.0), LONG) is None
+    assert does_not_hold("dense", 2, Threads(1.0, 2.0), LONG) is None
+
+
+def test_a_wait_from_before_the_window_makes_no_thread_more_than_one():
+    before, after = Clocks({"1": 0}, {"1": 0}, 0), Clocks({"1": 60}, {"1": 5000}, 100)
+    assert before.until(after) == Threads(0.6, 1.0)
 
 
 def measured(implementation, label, monkeypatch=None):
