@@ -28,7 +28,7 @@ OWN = re.compile(r'^name = "fffbench"$', re.MULTILINE)  # in pyproject.toml: the
 NAMED = re.compile(r"([0-9a-f]{7,40})(-dirty)?")
 GIT_SECONDS = 60.0
 # Another owner's checkout (a container's mount) is read all the same, and no hook of it is run.
-GIT = ("git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false")
+GIT = ("git", "--no-optional-locks", "-c", "safe.directory=*", "-c", "core.fsmonitor=false")
 
 
 @dataclass(frozen=True)
