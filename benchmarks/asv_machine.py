@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from asv.environment import Environment, ExistingEnvironment
 from asv.machine import Machine, MachineCollection
-from asv.util import UserError
+from asv.util import UserError, check_output
 
 from fffbench.errors import UserError as Refused
-from fffbench.measure import fingerprint, lock
+from fffbench.measure import environment, fingerprint, lock
 from fffbench.measure.lock import Lock
 
 MEASURING = ("run", "continuous", "find", "profile")
 OTHERS = ("check", "compare", "gh-pages", "machine", "preview", "publish", "rm", "setup", "show", "update")
+VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 _held: list[Lock] = []  # until asv ends
 
 
 def setup() -> None:
     """Called by asv when it loads the plugin."""
+    environment.clean()
     command = command_of(sys.argv[1:])
     if command in MEASURING and not _held:
         try:
@@ -33,6 +37,7 @@ def setup() -> None:
     facts = fingerprint.stable()
     name = fingerprint.machine_id(facts)
     Machine.hardcoded_machine_name = name
+    _keep_paths_out()
     entry = {
         "machine": name,
         "os": facts["system"],
@@ -47,6 +52,21 @@ def setup() -> None:
         known = None
     if known != entry:
         MachineCollection.save(name, entry)
+
+
+def _keep_paths_out() -> None:
+    """Call an existing environment ``existing-py3.11``: asv puts its interpreter's path into names and results."""
+    if getattr(ExistingEnvironment.__init__, "keeps_paths_out", False):
+        return
+    asvs_own = ExistingEnvironment.__init__
+
+    def init(self: ExistingEnvironment, *arguments: Any) -> None:
+        asvs_own(self, *arguments)
+        self._python = check_output([self._executable, "-c", VERSION]).strip()
+
+    init.keeps_paths_out = True  # type: ignore[attr-defined]
+    ExistingEnvironment.__init__ = init
+    ExistingEnvironment.name = Environment.name
 
 
 def command_of(arguments: Sequence[str]) -> str:

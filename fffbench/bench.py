@@ -12,28 +12,29 @@ import hashlib
 import io
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fffbench.anonymity import neutral
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation, implementations
-from fffbench.measure import fingerprint, forecast, lock
+from fffbench.measure import environment, fingerprint, forecast, lock, provenance
 from fffbench.measure.outcome import Outcome, outcome_from_json
 from fffbench.measure.processes import Round
 from fffbench.measure.session import Plan, Progress, Session
 from fffbench.plan.matrix import Axes, Names, cells, preset
 from fffbench.plan.workload import Cell, parse_cell
+from fffbench.results import chronology
+from fffbench.results import names as run_names
 from fffbench.results.journal import Journal
-from fffbench.results.record import DIRTY, FORMAT, OUT_OF_BUDGET, CellInfo, Check, Machine, RunInfo, Skipped
+from fffbench.results.record import FORMAT, OUT_OF_BUDGET, CellInfo, Check, Machine, RunInfo, Skipped
 from fffbench.units import duration
 
 JOURNAL_SUFFIX = ".journal"
 DIGITS = 6  # a sample of a second keeps its microseconds; the clock's own grain is coarser on short ones
-SOURCES = {".py", ".cpp", ".hpp", ".cu", ".cuh"}
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,17 @@ class Planned:
 
 def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
     """The plan of what can run here, and the cells that cannot, with reasons."""
+    environment.clean()
     chosen = preset(options.preset)
     names = Names(
         {name: item.family for name, item in implementations().items()},
         {name: item.devices for name, item in implementations().items()},
     )
-    wanted = cells(chosen, options.axes, names, fingerprint.usable_cores())
+    wanted = cells(chosen, options.axes, names, fingerprint.usable_cores(), fingerprint.physical_cores())
     reasons = {cell: implementation(cell.implementation).unsupported(cell.workload) for cell in wanted}
+    on_gpu = [cell for cell, reason in reasons.items() if reason is None and cell.workload.device == "cuda"]
+    unnamed = fingerprint.unnamed_accelerator() if on_gpu else None
+    reasons |= dict.fromkeys(on_gpu, unnamed)
     plan = Plan(
         tuple(cell for cell in wanted if reasons[cell] is None),
         options.processes or chosen.processes,
@@ -150,13 +155,20 @@ def _begun(
     cuda = any(cell.workload.device == "cuda" for cell in plan.cells)
     with Round() as worker:
         ceilings = worker.ceilings(threads, cuda=cuda)
-    now = time.gmtime()
+    now, measured = time.gmtime(), provenance.current()
+    started = time.strftime(chronology.FORMAT, now)
+    if measured.dirty is not False:  # None: nobody can tell
+        how = "changed since" if measured.dirty else "not shown to be"
+        say(f"the sources are {how} {measured.commit[:10]}; the result says so")
     run = RunInfo(
         format=FORMAT,
-        run=f"{options.preset}-{time.strftime('%Y%m%d-%H%M%S', now)}",
+        run=run_names.fresh(options.preset, folder, now),
         preset=options.preset,
-        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
-        commit=commit(),
+        started=started,
+        commit=measured.shown,
+        dirty=measured.dirty,
+        sources=f"{measured.shipped}-{measured.compiled}",
+        after=chronology.dated_no_earlier(started, run_names.dates(folder)),
         machine=Machine(id=machine, stable=facts, observed=fingerprint.observed(), ceilings=ceilings),
         skipped=[_skipped(cell, reason) for cell, reason in skipped],
     )
@@ -212,7 +224,7 @@ def export(planned_journal: Path) -> Path:
         file.truncate()
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(target)
+    target = run_names.publish(draft, target)
     planned_journal.unlink()
     return target
 
@@ -275,6 +287,7 @@ def _cell_info(name: str, group: list[Outcome], processes: int) -> CellInfo:
         cell=name,
         family=chosen.family,
         summary=chosen.summary,
+        threads_ran=[outcome.threads_ran for outcome in ordered if outcome.threads_ran],
         processes=[list(outcome.samples) for outcome in ordered],
         check=Check(
             error=worst.error,
@@ -292,7 +305,7 @@ def _cell_info(name: str, group: list[Outcome], processes: int) -> CellInfo:
 
 
 def _skipped(cell: Cell, reason: str) -> Skipped:
-    return Skipped(cell=cell.id, family=implementation(cell.implementation).family, reason=reason)
+    return Skipped(cell=cell.id, family=implementation(cell.implementation).family, reason=neutral(reason))
 
 
 def _interrupted(folder: Path, key: str) -> tuple[RunInfo, tuple[Outcome, ...], Path] | None:
@@ -308,52 +321,10 @@ def _interrupted(folder: Path, key: str) -> tuple[RunInfo, tuple[Outcome, ...], 
 
 
 def _plan_key(plan: Plan) -> str:
-    """Identifies a run worth continuing: the same cells, effort and sources."""
-    parts: list[Any] = [[cell.id for cell in plan.cells], plan.processes, plan.sample_seconds, sources_digest()]
+    """Identifies a run worth continuing: the same cells, effort, sources, libraries and surroundings."""
+    parts: list[Any] = [[cell.id for cell in plan.cells], plan.processes, plan.sample_seconds]
+    parts += provenance.surroundings()
     return _digest(repr(parts))
-
-
-def sources_digest() -> str:
-    """Hash of what decides a measurement, as it is imported here: the measuring rooms and the compiled kernels."""
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    files = sorted(
-        path
-        for room in ("plan", "implementations", "measure")
-        for path in (root / room).rglob("*")
-        if path.suffix in SOURCES
-    )
-    try:
-        from fffbench import _cpu
-    except ImportError as error:  # FFFBENCH_KERNELS=OFF, or a checkout in front of the installed package
-        reason = "nothing is measured without them; `pip install .` builds them (FFFBENCH_KERNELS=OFF leaves them out)"
-        raise UserError(f"{root} has no compiled kernels: {reason}") from error
-
-    for path in (*files, Path(_cpu.__file__)):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def commit() -> str:
-    """The commit of the checkout this package is imported from, with ``-dirty`` if it was changed; else ``unknown``.
-
-    ``FFFBENCH_COMMIT`` names it where the sources came without their repository.
-    """
-    if os.environ.get("FFFBENCH_COMMIT"):
-        return os.environ["FFFBENCH_COMMIT"]
-    root = Path(__file__).parent.parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.strip()
-
-    head = git("rev-parse", "--short=10", "HEAD") if (root / ".git").exists() else None
-    if head is None:
-        return "unknown"
-    return f"{head}{DIRTY}" if git("status", "--porcelain", "--", "fffbench", "CMakeLists.txt") else head
 
 
 def _digest(text: str) -> str:

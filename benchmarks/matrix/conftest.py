@@ -2,6 +2,7 @@
 
 from fffbench.suite import (
     pytest_addoption,
+    pytest_benchmark_generate_commit_info,
     pytest_benchmark_update_json,
     pytest_benchmark_update_machine_info,
     pytest_generate_tests,
@@ -9,6 +10,7 @@ from fffbench.suite import (
 
 __all__ = [
     "pytest_addoption",
+    "pytest_benchmark_generate_commit_info",
     "pytest_benchmark_update_json",
     "pytest_benchmark_update_machine_info",
     "pytest_generate_tests",

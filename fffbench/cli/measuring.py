@@ -131,7 +131,7 @@ def run(
     trees: Listed = None,
     dtypes: Listed = None,
     routing: Listed = None,
-    threads: Annotated[str | None, typer.Option(help="comma-separated counts or all")] = None,
+    threads: Annotated[str | None, typer.Option(help="comma-separated counts, all or physical")] = None,
     devices: Listed = None,
     cache: Listed = None,
     call: Listed = None,

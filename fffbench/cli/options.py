@@ -90,8 +90,8 @@ def _numbers(option: str, text: str | None, low: int, high: int) -> tuple[int, .
 
 
 def _thread(part: str) -> int | str:
-    if part == "all":
+    if part in ("all", "physical"):
         return part
     if not part.isascii() or not part.isdigit() or int(part) < 1:
-        raise UserError(f"--threads {part!r}: allowed are all, or whole numbers from 1")
+        raise UserError(f"--threads {part!r}: allowed are all, physical, or whole numbers from 1")
     return int(part)

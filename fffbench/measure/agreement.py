@@ -21,7 +21,7 @@ from typing import Any
 
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation
-from fffbench.measure import agreement_gpu, cellrun, fingerprint, inputs, lock
+from fffbench.measure import agreement_gpu, cellrun, environment, fingerprint, inputs, lock
 from fffbench.measure.agreement_gpu import Reading
 from fffbench.measure.clock import Effort, time_calls
 from fffbench.plan import routing
@@ -137,6 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("no NVIDIA GPU here: nothing to compare")
         return 0
     try:
+        environment.clean()
         with lock.machine(f"fffbench agreement --device {chosen.device}"):
             return _measure(chosen.device, chosen.out)
     except UserError as error:  # somebody measures already

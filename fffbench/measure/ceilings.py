@@ -1,16 +1,21 @@
 """What can this machine do at best, measured now rather than looked up?
 
-Keys: ``fma_<dtype>`` in operations per second, ``dram_read``, ``dram_copy``
-and ``cache_read`` in bytes per second, ``launch`` in launches per second; by
-thread count (``"0"`` for an accelerator). A ceiling is the best of several
-short runs: noise can only lower it.
+Keys: ``fma_<dtype>`` and ``peak_<dtype>`` in operations per second,
+``dram_read``, ``dram_copy`` and ``cache_read`` in bytes per second, ``launch``
+in launches per second; by thread count (``"0"`` for an accelerator). A ceiling
+is the best of several short runs: noise can only lower it.
+
+``fma_`` is what the vector units do in registers (on an accelerator, a large
+product). ``peak_`` is the fastest that any unit has shown in that dtype: the
+larger of ``fma_`` and a large product by the best library at hand, which has
+matrix units too (AMX: bf16 at five times the rate of its vectors).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from fffbench.measure import fingerprint
+from fffbench.measure import fingerprint, matmul
 from fffbench.measure.eviction import SWEEP_FACTOR, SWEEP_FALLBACK_BYTES
 
 Ceilings = dict[str, dict[str, float]]
@@ -37,6 +42,10 @@ def measure(threads: Iterable[int], *, cuda: bool) -> Ceilings:
         for dtype in ("fp32", "bf16"):
             if _cpu.fma_rate(count, isa, dtype, 0.001) > 0:
                 record(f"fma_{dtype}", key, lambda d=dtype, c=count: _cpu.fma_rate(c, isa, d, SECONDS))  # type: ignore[misc]
+        products = matmul.rates(count)
+        peaks = {dtype: max(rate, found.get(f"fma_{dtype}", {}).get(key, 0.0)) for dtype, rate in products.items()}
+        for dtype, rate in peaks.items():  # narrower numbers can be converted, so fp32's peak is theirs too
+            found.setdefault(f"peak_{dtype}", {})[key] = max(rate, peaks["fp32"])
         record("dram_read", key, lambda c=count: _cpu.read_rate(large, c, SECONDS))  # type: ignore[misc]
         record("dram_copy", key, lambda c=count: _cpu.copy_rate(large, c, SECONDS))  # type: ignore[misc]
         record("cache_read", key, lambda c=count: _cpu.read_rate(CACHE_BYTES * c, c, SECONDS))  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fffbench.implementations.registry import Layer, implementation
-from fffbench.measure import check, device, fingerprint, inputs
+from fffbench.measure import check, device, fingerprint, inputs, occupancy
 from fffbench.measure.clock import Effort, time_calls
 from fffbench.measure.eviction import evictor
 from fffbench.measure.idle import await_idle
@@ -103,7 +104,16 @@ def measure_cell(
     if verdict.failure is not None:
         return failed(cell, process, f"wrong result: {verdict.failure}", time.perf_counter() - start)
     stirring = await_idle()
+    clocks = occupancy.read()
     samples, notes = _time(cell, layer, pool, calls, effort)
+    active = 0.0
+    if workload.device == "cpu":
+        call_seconds = statistics.median(samples)
+        seen = occupancy.of_cell(calls, call_seconds, clocks, occupancy.read())
+        active = seen.active
+        refused = occupancy.does_not_hold(chosen.family, workload.threads, seen, call_seconds)
+        if refused is not None:
+            return failed(cell, process, refused, time.perf_counter() - start)
     return Outcome(
         cell=cell.id,
         process=process,
@@ -124,6 +134,7 @@ def measure_cell(
             *notes,
         ),
         wall=time.perf_counter() - start,
+        threads_ran=round(active, 2),
     )
 
 

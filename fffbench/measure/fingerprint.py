@@ -8,16 +8,30 @@ name, user name or path is read.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-ID_DIGITS = 4  # hexadecimal digits of the stable part's hash: tells apart machines of one description
-PACKAGES = ("torch", "numpy", "scipy", "triton", "cuda-core", "mkl", "pytest-benchmark", "fffbench")
+from fffbench.anonymity import neutral
+from fffbench.identity import machine_id
+from fffbench.measure import cgroups, environment
+
+__all__ = [
+    "gpu_names",
+    "last_level_cache",
+    "load",
+    "machine_id",
+    "observed",
+    "physical_cores",
+    "stable",
+    "unnamed_accelerator",
+    "usable_cores",
+]
+
+MOST_CHARACTERS = 2000  # of one fact, as results allow
 INSTRUCTION_SETS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "neon", "sve")
+_TOPOLOGY = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 # (vendor, family, first model, last model) -> the name by which kernels are tuned
 _ARCHITECTURES = (
     ("AuthenticAMD", 25, 0x00, 0x0F, "zen3"),
@@ -35,11 +49,17 @@ _ARCHITECTURES = (
 
 def usable_cores() -> int:
     """Cores this process may use: its affinity, and the container's CPU quota where there is one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    quota = _read("/sys/fs/cgroup/cpu.max").split()
-    if len(quota) == 2 and quota[0].isdigit() and quota[1].isdigit():
-        cores = min(cores, max(1, int(quota[0]) // int(quota[1])))
-    return cores
+    return cgroups.whole_cpus(cgroups.cpu_quota(), len(_affinity()))
+
+
+def physical_cores() -> int:
+    """Of the usable cores, how many are no second thread of another; as many as usable where nothing says so."""
+    siblings = {_read(_TOPOLOGY.format(core)).strip() or str(core) for core in _affinity()}
+    return min(len(siblings), usable_cores())
+
+
+def _affinity() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 def last_level_cache() -> int | None:
@@ -49,7 +69,7 @@ def last_level_cache() -> int | None:
 
 
 def stable() -> dict[str, str]:
-    """The part that identifies the machine."""
+    """What the machine is. ``identity.machine_id`` makes its id of all but the memory and the physical cores."""
     import psutil
     from cpuinfo import get_cpu_info
 
@@ -62,8 +82,9 @@ def stable() -> dict[str, str]:
         "architecture": _architecture(cpu) or platform.machine(),
         "instruction sets": " ".join(name for name in INSTRUCTION_SETS if name in flags) or "baseline",
         "cores": str(usable_cores()),
+        "physical cores": str(physical_cores()),
         "caches": ", ".join(f"{name} {size // 1024} KiB" for name, size in _caches().items()) or "unknown",
-        "memory": f"{round(psutil.virtual_memory().total / 2**30)} GiB",
+        "memory": f"{round(min(psutil.virtual_memory().total, cgroups.memory_limit() or 2**63) / 2**30)} GiB",
         "virtualised": "yes" if "hypervisor" in flags else "no",
         "system": platform.system(),
     }
@@ -72,31 +93,25 @@ def stable() -> dict[str, str]:
     return facts
 
 
-def machine_id(facts: dict[str, str]) -> str:
-    """A readable, unique id: ``amd-epyc-zen4-2c-1f3a``, with the accelerator in front where there is one."""
-    digest = hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:ID_DIGITS]
-    brand = re.sub(r"\((r|tm)\)|\bcpu\b|@.*|\bprocessor\b|\d+-core\b", " ", facts["cpu"].lower())
-    words = [facts.get("gpu 0", "").lower(), brand, facts["architecture"], f"{facts['cores']}c", digest]
-    return re.sub(r"[^a-z0-9]+", "-", " ".join(words)).strip("-")
-
-
 def observed() -> dict[str, str]:
-    """What this run saw: versions, governor, load. Read before and after a run."""
+    """What this run saw: versions, governor, limits, variables, load."""
+    from fffbench.measure import provenance
+
     facts = {
         "python": platform.python_version(),
         "kernel": platform.release().split("-")[0],
         "libc": " ".join(platform.libc_ver()),
     }
-    for package in PACKAGES:
-        try:
-            facts[package] = version(package)
-        except PackageNotFoundError:
-            facts[package] = "not installed"
+    facts |= provenance.versions()
     facts["governor"] = _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or "not exposed"
     facts["transparent huge pages"] = _selected(_read("/sys/kernel/mm/transparent_hugepage/enabled")) or "not exposed"
-    facts["cpu quota"] = _read("/sys/fs/cgroup/cpu.max").strip() or "none"
+    quota, limit = cgroups.cpu_quota(), cgroups.memory_limit()
+    facts["cpu quota"] = "none" if quota is None else f"{quota:.2f} CPUs"
+    facts["memory limit"] = "none" if limit is None else f"{limit / 2**30:.2f} GiB"
+    facts["variables removed"] = environment.inherited()
+    facts["variables left"] = environment.remaining()
     facts["load"] = load()
-    return facts
+    return {name: neutral(value)[:MOST_CHARACTERS] for name, value in facts.items()}
 
 
 def load() -> str:
@@ -120,6 +135,18 @@ def gpu_names() -> list[str]:
         return []
     handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
     return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+
+
+def unnamed_accelerator() -> str | None:
+    """Why a GPU that torch can use here must not be measured: its results would be filed under another machine."""
+    if gpu_names():
+        return None
+    import torch
+
+    hip = getattr(torch.version, "hip", None)
+    if hip:
+        return f"torch is built for ROCm {hip}: AMD's GPUs are not named in a machine's id yet, so nothing is measured"
+    return "NVML does not name the GPU (nvidia-ml-py or the driver's library is missing): no machine to file it under"
 
 
 def _architecture(cpu: dict[str, object]) -> str | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from fffbench.measure import device
+from fffbench.measure import cgroups, device
 from fffbench.measure.cellrun import data_tokens
 from fffbench.plan.workload import DTYPE_BYTES, Cell
 from fffbench.units import size
@@ -34,12 +32,8 @@ def available() -> int:
     import psutil
 
     free = int(psutil.virtual_memory().available)
-    for limit, used in (("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),):
-        try:
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):
-            continue
-    return free
+    left = cgroups.memory_left()
+    return free if left is None else min(free, left)
 
 
 def does_not_fit(cell: Cell, free: int) -> str | None:

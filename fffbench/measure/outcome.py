@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fffbench.anonymity import neutral
 from fffbench.plan.workload import Cell
 
 
@@ -13,7 +14,7 @@ class Outcome:
     """One cell in one process: either samples with their check, or the failure in words.
 
     ``samples`` are seconds per call. ``process`` counts the fresh processes of a cell from 0. ``wall`` is what
-    the whole job took, for the forecast.
+    the whole job took, for the forecast. ``threads_ran`` is on how many threads the calls ran (0: not observed).
     """
 
     cell: str
@@ -30,10 +31,12 @@ class Outcome:
     notes: tuple[str, ...] = ()
     failure: str | None = None
     wall: float = 0.0
+    threads_ran: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
+        """As a JSON object, which is stored: its texts name no folder, account or host."""
+        texts = {"notes": [neutral(note) for note in self.notes], "failure": self.failure and neutral(self.failure)}
+        return asdict(self) | texts
 
 
 def outcome_from_json(entry: dict[str, Any]) -> Outcome:

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fffbench.errors import UserError
+from fffbench.measure import environment
 from fffbench.measure.outcome import Outcome, failed, outcome_from_json
 from fffbench.measure.worker import ENVIRONMENT
 from fffbench.plan.workload import Cell, parse_cell
@@ -45,7 +46,7 @@ class Round:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("FFFBENCH_WORKER_STDERR") else subprocess.DEVNULL,
-            env={**os.environ, **ENVIRONMENT},
+            env={**environment.cleaned(os.environ), **ENVIRONMENT},
         )
         assert self._process.stdout is not None
         self._lines = _Lines(self._process.stdout.fileno())

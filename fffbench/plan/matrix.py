@@ -1,7 +1,7 @@
 """How do a preset's blocks and the axes of the command line make cells?
 
 Options on the command line replace an axis in every block of a preset (``fffbench.plan.presets``). Thread counts are
-resolved against the machine (``all``).
+resolved against the machine (``all``, ``physical``).
 """
 
 from __future__ import annotations
@@ -59,11 +59,15 @@ def preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def cells(chosen: Preset, axes: Axes, names: Names, all_threads: int) -> dict[Cell, bool]:
-    """The cells of a preset with the given axes replaced, each once, in a stable order; True for those to keep."""
+def cells(chosen: Preset, axes: Axes, names: Names, all_threads: int, physical: int | None = None) -> dict[Cell, bool]:
+    """The cells of a preset with the given axes replaced, each once, in a stable order; True for those to keep.
+
+    ``physical`` is how many of ``all_threads`` have a core of their own (None: all).
+    """
+    counts = {"all": all_threads, "physical": physical or all_threads}
     found: dict[Cell, bool] = {}
     for block in _on_devices(chosen.blocks, axes.devices):
-        for cell in _block_cells(_override(block, axes), names, all_threads):
+        for cell in _block_cells(_override(block, axes), names, counts):
             # what the user named, not a whole family, is planned even where it cannot run, so that the reason is stored
             if cell.implementation in axes.implementations or names.run_on(cell.implementation, cell.workload.device):
                 found[cell] = found.get(cell, False) or block.keep
@@ -102,9 +106,9 @@ def _shapes(shapes: Iterable[Shape], axes: Axes) -> Iterable[Shape]:
                 yield Shape.leaf(d, trees, levels, width) if width else Shape.tree(d, trees, levels)
 
 
-def _block_cells(block: Block, names: Names, all_threads: int) -> Iterable[Cell]:
+def _block_cells(block: Block, names: Names, words: dict[str, int]) -> Iterable[Cell]:
     patterns = dict.fromkeys(name for pattern in block.implementations for name in names.resolve(pattern))
-    counts = _threads(block.threads, all_threads)
+    counts = _threads(block.threads, words)
     for name, shape, batch, dtype, routing, device, cache, call in product(
         patterns, block.shapes, block.batches, block.dtypes, block.routings, block.devices, block.caches, block.calls
     ):
@@ -114,12 +118,14 @@ def _block_cells(block: Block, names: Names, all_threads: int) -> Iterable[Cell]
             yield Cell(name, Workload(shape, batch, dtype, routing, count, device), Protocol(cache, call))
 
 
-def _threads(wanted: Sequence[int | str], all_threads: int) -> list[int]:
-    counts = []
+def _threads(wanted: Sequence[int | str], words: dict[str, int]) -> list[int]:
+    counts, all_threads = [], words["all"]
     for value in wanted:
-        if value != "all" and not isinstance(value, int):
-            raise UserError(f"unknown thread count {value!r}; allowed: all, or a number from 1 to {all_threads}")
-        count = all_threads if value == "all" else int(value)
+        if value not in words and not isinstance(value, int):
+            raise UserError(
+                f"unknown thread count {value!r}; allowed: all, physical, or a number from 1 to {all_threads}"
+            )
+        count = value if isinstance(value, int) else words[value]
         if not 1 <= count <= all_threads:
             raise UserError(f"{count} threads asked for; this machine allows 1 to {all_threads}")
         counts.append(count)

@@ -1,7 +1,7 @@
 """Which cells does each preset ask for?
 
 A preset is a list of ``Block``s: a product of axes over the implementations that make sense there. Thread counts are
-resolved against the machine (``all``) by ``fffbench.plan.matrix``.
+resolved against the machine (``all``, ``physical``) by ``fffbench.plan.matrix``.
 
 Dense layers do their work whatever the routing, so they are measured under ``uniform`` only and serve as baseline for
 every routing.
@@ -31,19 +31,24 @@ DENSE = (
     "dense_gemm",
     "dense_gemv",
 )  # candidates for best-dense; a block keeps those that run on its device
+# two threads a core may be slower than one, on either side; where cores have one each, these are the same cells
+EVERY = ("physical", "all")
 NAIVE = ("cmm_gather_bmm", "cmm_masked")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A product of axes; ``threads`` are counts or ``"all"``, ``implementations`` names or ``family:fff``."""
+    """A product of axes.
+
+    ``threads`` are counts, ``all`` or ``physical``; ``implementations`` names or ``family:fff``.
+    """
 
     implementations: tuple[str, ...]
     shapes: tuple[Shape, ...] = (PUBLISHED,)
     batches: tuple[int, ...] = (1, 128, 16384)
     dtypes: tuple[str, ...] = ("fp32",)
     routings: tuple[str, ...] = ("uniform",)
-    threads: tuple[int | str, ...] = (1, "all")
+    threads: tuple[int | str, ...] = (1, *EVERY)
     devices: tuple[str, ...] = ("cpu",)
     caches: tuple[str, ...] = ("cold",)
     calls: tuple[str, ...] = ("kernel",)
@@ -71,11 +76,11 @@ QUICK = Preset(
         Block(
             ("dense_fused", "dense_gemm", "dense_blas3", "dense_padded", "family:fff"),
             batches=(16384,),
-            threads=("all",),
+            threads=EVERY,
             keep=True,
         ),
         Block((*QUICK_DENSE, "family:fff"), batches=(1, 128)),
-        Block(("dense_linear",), batches=(16384,), threads=("all",)),
+        Block(("dense_linear",), batches=(16384,), threads=EVERY),
         Block(("dense_fused", "dense_gemm", "dense_blas3", "family:fff"), batches=(16384,), threads=(1,)),
         Block(
             ("dense_blas3", "dense_gemv", "family:fff"),
@@ -84,15 +89,15 @@ QUICK = Preset(
             caches=("cold", "warm"),
             calls=("kernel", "torch"),
         ),
-        Block(("cmm_gather_bmm", "cmm_masked", "dense_bmm"), batches=(128,), threads=("all",)),
+        Block(("cmm_gather_bmm", "cmm_masked", "dense_bmm"), batches=(128,), threads=EVERY),
         Block(
             ("dense_linear", "family:fff"),
             batches=(16384,),
-            threads=("all",),
+            threads=EVERY,
             routings=PUBLISHED_ROUTING,
             caches=("hot",),
         ),
-        Block(("family:fff",), batches=(16384,), threads=("all",), routings=PUBLISHED_ROUTING),  # why it is not 341x
+        Block(("family:fff",), batches=(16384,), threads=EVERY, routings=PUBLISHED_ROUTING),  # why it is not 341x
     ),
     sample_seconds=0.15,
     budget_seconds=195.0,
@@ -104,7 +109,7 @@ HEADLINE = Preset(
     (
         # a dense layer that its rivals leave behind in the first process gets no second one where time is short
         Block((*DENSE, "family:fff"), batches=(1, 128), dtypes=("fp32", "bf16"), keep=True),
-        Block((*DENSE, "family:fff"), batches=(16384,), dtypes=("fp32", "bf16"), threads=("all",), keep=True),
+        Block((*DENSE, "family:fff"), batches=(16384,), dtypes=("fp32", "bf16"), threads=EVERY, keep=True),
         Block(
             ("dense_onednn", "dense_fused", "dense_gemm", "family:fff"),
             batches=(16384,),
@@ -120,7 +125,7 @@ HEADLINE = Preset(
             ("family:fff",),
             batches=(16384,),
             dtypes=("fp32", "bf16"),
-            threads=("all",),
+            threads=EVERY,
             routings=PUBLISHED_ROUTING,
             caches=("hot", "cold"),
             keep=True,
@@ -137,7 +142,7 @@ HEADLINE = Preset(
         ),
         Block(("dense_linear", "dense_padded", "dense_blas3"), batches=(16384,), dtypes=("fp32", "bf16"), threads=(1,)),
         Block((*DENSE, "family:fff"), batches=(1024,), dtypes=("fp32", "bf16")),
-        Block((*DENSE, "family:fff"), batches=(16384,), threads=("all",), calls=("torch",)),
+        Block((*DENSE, "family:fff"), batches=(16384,), threads=EVERY, calls=("torch",)),
         Block(
             (*DENSE, "family:fff"),
             batches=(1, 64, 1024, 16384, 65536),
@@ -176,12 +181,12 @@ PAPER = Preset(
             ("dense_linear",),
             shapes=(BERT,),
             batches=(16384,),
-            threads=("all",),
+            threads=EVERY,
             caches=("hot",),
             calls=("torch",),
             keep=True,
         ),
-        Block(FAST_DENSE, shapes=(PUBLISHED, BERT), batches=(16384,), threads=("all",), keep=True),
+        Block(FAST_DENSE, shapes=(PUBLISHED, BERT), batches=(16384,), threads=EVERY, keep=True),
         Block(("family:fff",), batches=(16384,), keep=True),
         Block(("cmm_blas1", "cmm_blas2"), batches=(16384,), threads=(1,), keep=True),
         Block(TOKEN_BY_TOKEN, shapes=(PUBLISHED, BERT), batches=(FEWER,), threads=(1,), caches=("hot",), keep=True),
@@ -231,9 +236,9 @@ WIDTH = Preset(
     (
         # on 2 cores of Zen 4 one process of every width takes a layer 19 s on two threads, 32 s on one
         Block(("dense_gemm", "family:fff"), shapes=WIDTHS, batches=(1024,), keep=True),
-        Block(FAST_DENSE, shapes=WIDTHS, batches=(1024,), threads=("all",), keep=True),
+        Block(FAST_DENSE, shapes=WIDTHS, batches=(1024,), threads=EVERY, keep=True),
         Block(("dense_fused",), shapes=WIDTHS, batches=(1024,), threads=(1,)),
-        Block(DENSE, shapes=WIDTHS, batches=(1024,), threads=("all",)),
+        Block(DENSE, shapes=WIDTHS, batches=(1024,), threads=EVERY),
         Block(
             # a batch of 16384 is one tile of dense_tiled: there it would be dense_padded
             ("dense_padded", "dense_fused", "family:fff"),
@@ -254,9 +259,9 @@ BATCH = Preset(
         Block((*SMALL_BATCH_DENSE, "family:fff"), batches=(1, 4, 16), keep=True),
         Block(("dense_gemm", "dense_fused", "dense_onednn", "family:fff"), batches=(64, 256, 1024, 4096), keep=True),
         Block(("dense_gemm", "family:fff"), batches=(16384, 65536), keep=True),
-        Block(("dense_fused", "dense_onednn"), batches=(16384, 65536), threads=("all",), keep=True),
+        Block(("dense_fused", "dense_onednn"), batches=(16384, 65536), threads=EVERY, keep=True),
         Block(("dense_fused",), batches=(16384, 65536), threads=(1,)),
-        Block(DENSE, batches=(1, 4, 16, 64, 256, 1024, 4096, 16384, 65536), threads=("all",)),
+        Block(DENSE, batches=(1, 4, 16, 64, 256, 1024, 4096, 16384, 65536), threads=EVERY),
         Block(
             ("dense_padded", "dense_tiled", "family:fff"),
             batches=tuple(4**i for i in range(9)),
@@ -279,7 +284,7 @@ LEAF = Preset(
             routings=("uniform", "zipf"),
             keep=True,
         ),
-        Block(DENSE, shapes=(Shape.leaf(D, 1, 7, 32),), batches=(1, 128, 1024), threads=("all",)),
+        Block(DENSE, shapes=(Shape.leaf(D, 1, 7, 32),), batches=(1, 128, 1024), threads=EVERY),
         Block(
             ("dense_padded", "dense_fused", "cmm_leaf_gather", "family:fff"),
             shapes=(Shape.leaf(D, 1, 7, 32),),
@@ -354,20 +359,20 @@ NATIVE = ("dense_linear", "cmm_gather_bmm")
 def _user_blocks() -> tuple[Block, ...]:
     """Each report as it was made (hot, through torch), and the fair comparison at the same work (cold, bare)."""
     as_made: dict[str, Any] = {"caches": ("hot",), "calls": ("torch",), "keep": True}
-    every: dict[str, Any] = {"threads": ("all",), "keep": True}
+    every: dict[str, Any] = {"threads": EVERY, "keep": True}
     on_gpu: dict[str, Any] = {"devices": ("cuda",), "keep": True}
     blocks = [
         # the published script, batched product over batched product; the forum's figure at a batch a CPU can bear
-        Block(BATCHED, batches=(1, 10, 100), threads=("all",), **as_made),
+        Block(BATCHED, batches=(1, 10, 100), threads=EVERY, **as_made),
         Block((*SMALL_BATCH_DENSE, "family:fff"), batches=(1, 10, 100), **every),
-        Block(BATCHED, batches=(FEWER,), routings=PUBLISHED_ROUTING, threads=("all",), **as_made),
+        Block(BATCHED, batches=(FEWER,), routings=PUBLISHED_ROUTING, threads=EVERY, **as_made),
         Block((*FAST_DENSE, "family:fff"), batches=(16384,), **every),
         Block(BATCHED, batches=(16384,), routings=PUBLISHED_ROUTING, devices=("cuda",), **as_made),
         Block((*GPU_DENSE, "family:fff"), batches=(16384,), calls=("graph",), **on_gpu),
         # fast-ffn, one thread, and sap-ient-ai
         Block(("dense_linear", "family:fff"), (FAST_FFN,), (FEWER,), threads=(1,), **as_made),
         Block((*FAST_DENSE, "family:fff"), (FAST_FFN,), (FEWER,), threads=(1,), keep=True),
-        Block(NATIVE, (SAP_IENT,), (SAP_IENT_BATCH,), threads=("all",), **as_made),
+        Block(NATIVE, (SAP_IENT,), (SAP_IENT_BATCH,), threads=EVERY, **as_made),
         Block((*FAST_DENSE, "family:fff"), (SAP_IENT,), (SAP_IENT_BATCH,), **every),
     ]
     for shape, batch in ((FAST_FFN, FAST_FFN_BATCH), (SAP_IENT, SAP_IENT_BATCH)):

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from fffbench.analysis import regression
 from fffbench.analysis.regression import Plan
+from fffbench.anonymity import neutral
 from fffbench.errors import UserError
 from fffbench.regress import build, cuda, planted, run, sources
 from fffbench.regress.run import Builds, Outcome, Say
 from fffbench.regress.sources import Revision
 from fffbench.regress.suite import CPU, CUDA, CUDA_TOKENS, PLANTED_PERCENT, Suite, write_data
 from fffbench.results import regressions
+from fffbench.results.names import publish
 from fffbench.results.regressions import Check, Compared, ControlRow
 
 WORKSPACE = Path("build") / "regress"  # under the repository: git ignores it
@@ -136,8 +138,8 @@ def as_check(
         format=regressions.FORMAT,
         machine=fingerprint.machine_id(fingerprint.stable()),
         started=started,
-        base=names[0],
-        head=names[1],
+        base=neutral(names[0]),  # either may be a folder
+        head=neutral(names[1]),
         answer=answer,
         reason=reason,
         seconds=round(seconds, 1),
@@ -147,7 +149,9 @@ def as_check(
             ControlRow(name=item.name, passed=item.passed, said=item.said, blocks=[round(b, 5) for b in blocks])
             for item, blocks in controls
         ],
-        skipped={**skipped, **{name: why for outcome in outcomes for name, why in outcome.skipped.items()}},
+        skipped={
+            name: neutral(why) for said in (skipped, *(item.skipped for item in outcomes)) for name, why in said.items()
+        },
     )
 
 
@@ -171,8 +175,7 @@ def store(found: Check, results: Path) -> Path:
     path = folder / f"{found.started.replace(':', '').replace('+0000', 'Z')}.json"
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(found.model_dump(), indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
-    return path
+    return publish(partial, path)  # a check of the same second is not written over
 
 
 def markdown(found: Check) -> str:

@@ -82,7 +82,11 @@ def fingerprints(results: Results) -> list[Fingerprint]:
                 stable=tuple(sorted(machine.stable.items())),
                 observed=tuple(sorted(machine.observed.items())),
                 ceilings=tables.ceilings_table(machine.ceilings, f"ceilings{index}"),
-                runs=tuple(f"{run.id}, preset {run.preset}, commit {run.commit}" for run in runs),
+                runs=tuple(
+                    f"{run.id}, preset {run.preset}, {run.sources}"
+                    + (f", its clock said {run.dated}, which cannot be" if run.dated else "")
+                    for run in runs
+                ),
             )
         )
     return found

@@ -173,7 +173,7 @@ def _read_run(data: Any, folder: str, refuse: Any) -> RunInfo | None:
         refuse("fffbench.format", f"must be {FORMAT}, not {short(version)}")
         return None
     try:
-        run = RunInfo.model_validate({**info, "skipped": []})
+        run = RunInfo.model_validate({**info, "skipped": []}).honest(data.get("commit_info"))
     except ValidationError as error:
         where, reason = why(error)
         refuse(f"fffbench.{where}", reason)

@@ -17,6 +17,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from fffbench.plan.workload import FAULTY, Cell, faulty_name, parse_cell
+from fffbench.results.chronology import MOST_LISTED
 
 FORMAT = 1
 DIRTY = "-dirty"  # ends the commit of a changed checkout
@@ -74,6 +75,7 @@ class CellInfo(_Plain):
     cell: Text
     family: Annotated[str, Field(pattern=r"^(dense|cmm|fff|reference|faulty)$")]
     summary: Text
+    threads_ran: list[Annotated[float, Field(ge=0, lt=2**20, allow_inf_nan=False)]] = []  # mean, in each process
     processes: Annotated[list[Annotated[list[Seconds], Field(min_length=1)]], Field(min_length=1)]
     check: Check
     distinct_rows: Share  # distinct neurons the batch visits, mean over the pool's batches
@@ -105,15 +107,36 @@ class Skipped(_Plain):
 
 
 class RunInfo(_Plain):
-    """The part of a result file that is about the run as a whole (top-level key ``fffbench``)."""
+    """The part of a result file that is about the run as a whole (top-level key ``fffbench``).
+
+    ``commit`` ends in ``-dirty`` where ``dirty`` is true; None says that nobody can tell. ``sources`` is a digest of
+    what was measured. ``after`` lists runs that were there already but are dated no earlier (see ``chronology``).
+    """
 
     format: int
     run: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,119}$")]
     preset: Text
     started: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
     commit: Text = UNKNOWN_COMMIT
+    dirty: bool | None = None
+    sources: Text = ""
+    after: Annotated[list[Text], Field(max_length=MOST_LISTED)] = []
     machine: Machine
     skipped: list[Skipped] = []
+
+    def honest(self, commit_info: object) -> RunInfo:
+        """This run with its commit called dirty where the file says so anywhere.
+
+        Files before ``sources`` was stored may name a commit by hand; pytest-benchmark's ``commit_info`` beside it
+        then says of the repository whether it is that commit, and whether it was changed.
+        """
+        bare, beside = self.commit.removesuffix(DIRTY), commit_info if isinstance(commit_info, dict) else {}
+        dirty = True if self.commit != bare else self.dirty
+        if not self.sources and not dirty:
+            same = bare != UNKNOWN_COMMIT and str(beside.get("id", "")).startswith(bare)
+            dirty = True if beside.get("dirty") is True else (False if same else None)
+        marked = f"{bare}{DIRTY}" if dirty and bare != UNKNOWN_COMMIT else bare
+        return self.model_copy(update={"commit": marked, "dirty": dirty})
 
 
 class Record(_Plain):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
+from fffbench.results import chronology
 from fffbench.results.asv import HistoryPoint, read_history
 from fffbench.results.reader import FileContent, Refusal, SkippedCell, read_file, shown_path, without_duplicates
-from fffbench.results.record import Machine, Record
+from fffbench.results.record import DIRTY, Machine, Record
 from fffbench.results.regressions import Check, read_checks
 
 MATRIX = "matrix"
@@ -21,7 +22,11 @@ MATRIX = "matrix"
 
 @dataclass(frozen=True)
 class Run:
-    """One measuring session on one machine, with the machine as that run saw it."""
+    """One measuring session on one machine, with the machine as that run saw it.
+
+    ``started`` is the date it is filed by; ``dated`` what its clock said, where that cannot be. ``commit`` ends in
+    ``-dirty`` if the sources were changed; ``dirty`` is None where nobody can tell.
+    """
 
     id: str
     machine: Machine
@@ -29,6 +34,15 @@ class Run:
     preset: str
     commit: str
     paths: tuple[str, ...]
+    dirty: bool | None = None
+    after: tuple[str, ...] = ()
+    dated: str = ""
+
+    @property
+    def sources(self) -> str:
+        """Commit and state, as a reader should see them."""
+        state = {True: "dirty", False: "clean", None: "clean or dirty unknown"}[self.dirty]
+        return f"commit {self.commit.removesuffix(DIRTY)}, {state}"
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,10 @@ def load(results_dir: Path | str) -> Results:
         records += content.records
         skipped += content.skipped
         refused += content.refused
+    runs, moved = _filed(runs)
+    if moved:
+        records = [r.model_copy(update={"started": moved[r.run]}) if r.run in moved else r for r in records]
+        skipped = [replace(s, started=moved[s.run]) if s.run in moved else s for s in skipped]
     records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
     skipped.sort(key=lambda item: (item.machine, item.started, item.run, item.cell.id))
     machines = _newest_machines(runs)
@@ -111,8 +129,19 @@ def _accept(content: FileContent, runs: dict[str, Run], shown: str) -> FileConte
         return FileContent(refused=[*content.refused, Refusal(shown, "fffbench.run", reason)])
     paths = (*known.paths, shown) if known else (shown,)
     machine = known.machine if known and known.machine.ceilings else info.machine
-    runs[info.run] = Run(info.run, machine, info.started, info.preset, info.commit, paths)
+    runs[info.run] = Run(
+        info.run, machine, info.started, info.preset, info.commit, paths, info.dirty, tuple(info.after)
+    )
     return content
+
+
+def _filed(runs: dict[str, Run]) -> tuple[dict[str, Run], dict[str, str]]:
+    """``runs`` with the dates they are filed by, and of those whose own date cannot be, the date instead."""
+    dates = chronology.effective((run.id, run.started, run.after) for run in runs.values())
+    moved = {name: date for name, date in dates.items() if date != runs[name].started}
+    for name, date in moved.items():
+        runs[name] = replace(runs[name], started=date, dated=runs[name].started)
+    return runs, moved
 
 
 def _newest_machines(runs: dict[str, Run]) -> dict[str, Machine]:

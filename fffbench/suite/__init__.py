@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from fffbench import bench
+from fffbench.measure import provenance
 from fffbench.results.record import CellInfo
 
 _FINISHED: pytest.StashKey[bench.Finished] = pytest.StashKey()
@@ -57,6 +58,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "unmeasured" in metafunc.fixturenames:
         skipped = finished(metafunc.config).run.skipped
         metafunc.parametrize("unmeasured", skipped, ids=[entry.cell for entry in skipped])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_benchmark_generate_commit_info(config: pytest.Config) -> dict[str, Any]:
+    """The commit that was measured, in place of pytest-benchmark's look at the repository the user stands in."""
+    return provenance.commit_info(finished(config).run.commit)
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:

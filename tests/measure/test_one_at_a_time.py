@@ -66,3 +66,24 @@ def test_what_only_reads_asvs_results_needs_no_lock(plugin):
     assert plugin.command_of(["compare", "run", "HEAD"]) == "compare"
     assert plugin.command_of(["-v", "publish"]) not in plugin.MEASURING
     assert plugin.command_of([]) == ""
+
+
+def test_asvs_files_of_an_existing_environment_have_no_path_in_their_names(plugin, monkeypatch):
+    from asv.environment import ExistingEnvironment
+
+    class Conf:
+        project, repo_subdir, env_dir, build_cache_size = "p", "", "e", 1
+        matrix, exclude, include, install_command, build_command, uninstall_command = {}, [], [], None, None, None
+        default_benchmark_timeout, conf_dir, repo, branches = 60, ".", ".", ["main"]
+
+        def __getattr__(self, _name):
+            return None
+
+    monkeypatch.setattr(ExistingEnvironment, "__init__", ExistingEnvironment.__init__)
+    monkeypatch.setattr(ExistingEnvironment, "name", ExistingEnvironment.name)
+    assert "_bin_" in ExistingEnvironment(Conf(), sys.executable, {}, {}).name, "what asv does by itself"
+    plugin._keep_paths_out()
+    plugin._keep_paths_out()
+    made = ExistingEnvironment(Conf(), sys.executable, {}, {})
+    version = ".".join(map(str, sys.version_info[:2]))
+    assert (made.name, made.python) == (f"existing-py{version}", version)

@@ -29,6 +29,16 @@ def test_quick_covers_one_and_all_threads_at_three_batches():
     assert {c.workload.threads for c in found} == {1, 2}
 
 
+def test_where_cores_run_two_threads_every_preset_tries_one_thread_a_core_too():
+    found = [c for c in cells(preset("quick"), Axes(), NAMES, 16, 8) if c.implementation == "fff_cpu"]
+    assert {c.workload.threads for c in found if c.workload.batch == 1} == {1, 8, 16}
+    assert {c.workload.threads for c in found if c.protocol.cache == "hot"} == {8, 16}
+    same = cells(preset("quick"), Axes(), NAMES, 16, 16)
+    assert same == cells(preset("quick"), Axes(), NAMES, 16)
+    asked = cells(preset("quick"), Axes(threads=("physical",)), NAMES, 16, 8)
+    assert {c.workload.threads for c in asked if c.workload.device == "cpu"} == {8}
+
+
 def test_axes_replace_the_presets_own_values():
     axes = Axes(implementations=("fff_cpu",), batches=(7,), levels=(3, 4), trees=(2,), threads=(2,), caches=("hot",))
     found = cells(preset("quick"), axes, NAMES, 2)

@@ -17,6 +17,7 @@ from synthetic import CONTROL, OPTIMISED, STABLE, cell_id, quick_cells, run_json
 from fffbench.errors import UserError
 from fffbench.plan.workload import Shape
 from fffbench.report import headline, render
+from fffbench.report.machine_section import fingerprints
 from fffbench.results.store import Results, load
 
 ATTACK = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&$\\frac{}$ {{7*7}} \u0000\u202e]]>--><![CDATA["
@@ -356,3 +357,19 @@ def test_results_analysis_and_report_load_neither_torch_nor_an_implementation(re
         "sys.exit(', '.join(bad) or 0)"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "results", tmp_path / "out"], check=True)
+
+
+def test_the_list_of_runs_says_which_sources_were_changed(tmp_path):
+    for run, commit, beside in (
+        ("clean", "a" * 10, {"id": "a" * 40, "dirty": False}),
+        ("dirty", "b" * 10, {"id": "c" * 40, "dirty": True}),
+        ("named", "d" * 10, {"id": "unversioned", "dirty": False}),
+    ):
+        path = write_run(tmp_path / "results", cells={cell_id("fff_cpu"): 1.0}, run=run, commit=commit)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"commit_info": beside}))
+    [machine] = fingerprints(load(tmp_path / "results"))
+    assert machine.runs == (
+        f"clean, preset quick, commit {'a' * 10}, clean",
+        f"dirty, preset quick, commit {'b' * 10}, dirty",
+        f"named, preset quick, commit {'d' * 10}, clean or dirty unknown",
+    )

@@ -253,3 +253,30 @@ def test_a_run_without_ceilings_borrows_those_of_its_machine(tmp_path):
 def test_quick_cells_load(tmp_path):
     write_run(tmp_path, cells=quick_cells())
     assert not load(tmp_path).refused
+
+
+@pytest.mark.parametrize(
+    ("run", "beside", "commit", "dirty"),
+    [
+        ({"commit": "2a0848cd9f"}, {"id": "6ffa9cf" + "0" * 33, "dirty": True}, "2a0848cd9f-dirty", True),
+        ({"commit": "2a0848cd9f"}, {"id": "2a0848cd9f" + "0" * 30, "dirty": False}, "2a0848cd9f", False),
+        ({"commit": "2a0848cd9f"}, {"id": "c7e82af" + "0" * 33, "dirty": False}, "2a0848cd9f", None),
+        ({"commit": "2a0848cd9f"}, {"id": "unversioned", "dirty": False}, "2a0848cd9f", None),
+        ({"commit": "2a0848cd9f"}, "nonsense", "2a0848cd9f", None),
+        ({"commit": "2a0848cd9f-dirty"}, {"id": "2a0848cd9f", "dirty": False}, "2a0848cd9f-dirty", True),
+        ({}, {"id": "6ffa9cf", "dirty": True}, "unknown", True),
+        ({"commit": "2a0848cd9f", "dirty": False, "sources": "x"}, {"id": "a", "dirty": True}, "2a0848cd9f", False),
+        ({"commit": "2a0848cd9f", "dirty": True, "sources": "x"}, None, "2a0848cd9f-dirty", True),
+        ({"commit": "2a0848cd9f", "dirty": None, "sources": "x"}, None, "2a0848cd9f", None),
+    ],
+)
+def test_a_run_is_dirty_where_its_file_says_so_anywhere(tmp_path, run, beside, commit, dirty):
+    path = write_run(tmp_path, cells={FFF: 1.0})
+    value = json.loads(path.read_text())
+    del value["fffbench"]["commit"]
+    value["fffbench"] |= run
+    value["commit_info"] = beside
+    path.write_text(json.dumps(value))
+    [found] = load(tmp_path).runs.values()
+    assert (found.commit, found.dirty) == (commit, dirty)
+    assert {True: "dirty", False: "clean", None: "unknown"}[dirty] in found.sources

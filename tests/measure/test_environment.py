@@ -1,0 +1,85 @@
+"""What the user's shell sets for OpenMP and the BLAS reaches no measurement, and is stored."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fffbench.errors import UserError
+from fffbench.measure import environment, fingerprint
+
+HOSTILE = {
+    "OMP_THREAD_LIMIT": "1", "OMP_DYNAMIC": "true", "OMP_PROC_BIND": "true", "OMP_NUM_THREADS": "1",
+    "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0", "MKL_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Prescott",
+    "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "DNNL_MAX_CPU_ISA": "SSE41",
+    "VECLIB_MAXIMUM_THREADS": "1", "NVIDIA_TF32_OVERRIDE": "1", "MALLOC_ARENA_MAX": "1",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _apart(monkeypatch):
+    """No trace of a test is left in the process."""
+    monkeypatch.setattr(environment, "_inherited", {})
+
+
+def test_a_childs_environment_has_none_of_them_and_all_else():
+    found = environment.cleaned({**HOSTILE, "PATH": "/bin", "HOME": "/h", "TORCH_HOME": "/t"})
+    assert found == {"PATH": "/bin", "HOME": "/h", "TORCH_HOME": "/t"}
+
+
+def test_they_leave_this_process_and_what_they_were_is_kept(monkeypatch):
+    for name, value in HOSTILE.items():
+        if name not in environment.BINDING:
+            monkeypatch.setenv(name, value)
+    environment.clean()
+    assert not set(HOSTILE) & set(os.environ)
+    assert "OMP_THREAD_LIMIT=1" in environment.inherited()
+    environment.clean()
+    assert "OMP_THREAD_LIMIT=1" in environment.inherited(), "a second look forgets nothing"
+
+
+def test_a_binding_that_was_read_already_is_refused(monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("OMP_PROC_BIND", "true")
+    with pytest.raises(UserError, match="OMP_PROC_BIND was set when torch was loaded"):
+        environment.clean()
+
+
+def test_paths_in_them_are_stored_without_their_folders():
+    stored = environment.remaining({"LD_PRELOAD": "/home/someone/lib/libjemalloc.so", "PATH": "/x"})
+    assert stored == "LD_PRELOAD=.../libjemalloc.so"
+    assert environment.remaining({}) == "none"
+
+
+ASK = """
+import json, os
+from fffbench import bench
+from fffbench.measure import fingerprint
+from fffbench.measure.processes import Round
+list(bench.describe(bench.Options("quick")))
+import torch
+facts = fingerprint.stable()
+with Round() as worker:
+    pid = worker._process.pid
+    seen = open(f"/proc/{pid}/environ").read().split("\\0")
+    affinity = len(os.sched_getaffinity(pid))
+print(json.dumps({"id": fingerprint.machine_id(facts), "affinity": affinity, "seen": seen}))
+"""
+
+
+def ask(extra):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(environment.REMOVED)}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK], env={**kept, **extra}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_hostile_shell_moves_no_machine_and_binds_no_worker():
+    found, facts = ask(HOSTILE), fingerprint.stable()
+    assert {line.partition("=")[0] for line in found["seen"]} & set(HOSTILE) == set()
+    assert found["id"] == fingerprint.machine_id(facts)
+    assert found["affinity"] == len(os.sched_getaffinity(0))
