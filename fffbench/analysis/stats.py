@@ -61,7 +61,7 @@ def _binomial_rank(count: int) -> tuple[int, float]:
 def _coin(count: int, heads: int) -> float:
     """P(``heads`` of ``count`` fair coins); a quotient of whole numbers as long as a float holds 2**-count."""
     if count <= EXACT_COINS:
-        return math.comb(count, heads) / 2**count
+        return float(math.comb(count, heads) / 2**count)
     ways = math.lgamma(count + 1) - math.lgamma(heads + 1) - math.lgamma(count - heads + 1)
     return math.exp(ways - count * math.log(2))
 
