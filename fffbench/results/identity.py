@@ -1,0 +1,47 @@
+"""Is a file from the machine whose name it bears?
+
+A machine's id ends with a hash of the facts that identify it. A file whose facts have another hash bears a name that
+is not its own; of files with one id and different facts (four digits can be found by trying), the most common facts
+are the machine's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from fffbench.results.record import Machine
+
+ID_DIGITS = 4
+_HASHED = re.compile(rf"-([0-9a-f]{{{ID_DIGITS}}})$")
+
+Facts = tuple[tuple[str, str], ...]
+
+
+def digests(stable: Mapping[str, str]) -> set[str]:
+    """The ends that an id may have with these facts: one for each way in which ids have been made so far."""
+    return {hashlib.sha256(repr(sorted(stable.items())).encode()).hexdigest()[:ID_DIGITS]}
+
+
+def misnamed(machine: Machine) -> str | None:
+    """Why the facts of ``machine`` contradict its id, or None; an id without a hash says nothing about them."""
+    said = _HASHED.search(machine.id)
+    if said is None or said[1] in digests(machine.stable):
+        return None
+    others = ", ".join(sorted(digests(machine.stable)))
+    return f"the facts do not belong to {machine.id!r}: their hash is {others}"
+
+
+def facts(machine: Machine) -> Facts:
+    """What makes two machines of one id the same."""
+    return tuple(sorted(machine.stable.items()))
+
+
+def owners(machines: Iterable[Machine]) -> dict[str, Facts]:
+    """For each id the facts of most of ``machines``; of two that are as common, those that came first."""
+    votes: dict[str, Counter[Facts]] = {}
+    for machine in machines:
+        votes.setdefault(machine.id, Counter())[facts(machine)] += 1
+    return {name: max(count, key=count.__getitem__) for name, count in votes.items()}
