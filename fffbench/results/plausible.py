@@ -27,7 +27,7 @@ def most_tolerance(cell: Cell, family: str) -> float:
     work = cell.workload
     neurons = work.shape.active if family in ("cmm", "fff") else work.shape.n
     summed = ACCUMULATE * SUMMED_ROUNDOFFS * (work.shape.d**0.5 + neurons**0.5)
-    return STORED_ROUNDOFFS * ROUNDOFF[work.dtype] + summed
+    return float(STORED_ROUNDOFFS * ROUNDOFF[work.dtype] + summed)
 
 
 def doubt(cell: Cell, info: CellInfo) -> tuple[str, str] | None:

@@ -22,6 +22,7 @@ Ratio = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]  # as loga
 LogRatio = Annotated[float, Field(ge=-20, le=20, allow_inf_nan=False)]
 Blocks = Annotated[list[LogRatio], Field(max_length=10_000), FailFast()]  # a check has 40 at most
 MAX_ROWS = 1000  # a check has 12 cases and 6 controls
+UNCHANGED = "unchanged"  # both sides have the same sources: nothing was measured, and nothing of it is stored
 Answer = Annotated[str, Field(pattern=r"^(regression|none|inconclusive)$")]
 
 
@@ -54,7 +55,7 @@ class Check(_Plain):
     started: Text
     base: Text
     head: Text
-    answer: Answer
+    answer: Annotated[str, Field(pattern=rf"^(regression|none|inconclusive|{UNCHANGED})$")]
     reason: Text
     seconds: Duration
     plan: Annotated[dict[Text, Finite | Annotated[list[Count], Field(max_length=MAX_ROWS)]], Field(max_length=MAX_ROWS)]
