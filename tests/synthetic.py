@@ -33,6 +33,8 @@ Times = float | Sequence[float] | Sequence[Sequence[float]]
 
 def facts_of(machine: str, stable: Mapping[str, str]) -> dict[str, str]:
     """``stable`` with a serial number that gives them the hash at the end of the id ``machine``, if it has one."""
+    if misnamed(Machine(id=machine, stable=dict(stable))) is None:
+        return dict(stable)
     return {**stable, **_serial(machine, tuple(sorted(stable.items())))}
 
 

@@ -15,14 +15,18 @@ from collections.abc import Iterable, Mapping
 from fffbench.results.record import Machine
 
 ID_DIGITS = 4
+NOT_IDENTITY = frozenset({"memory", "physical cores", "threads per core"})  # shown, but reported differently by day
 _HASHED = re.compile(rf"-([0-9a-f]{{{ID_DIGITS}}})$")
 
 Facts = tuple[tuple[str, str], ...]
 
 
 def digests(stable: Mapping[str, str]) -> set[str]:
-    """The ends that an id may have with these facts: one for each way in which ids have been made so far."""
-    return {hashlib.sha256(repr(sorted(stable.items())).encode()).hexdigest()[:ID_DIGITS]}
+    """The ends that an id may have with these facts: the hash of all, and of those that identify."""
+    identifying = {name: value for name, value in stable.items() if name not in NOT_IDENTITY}
+    return {
+        hashlib.sha256(repr(sorted(some.items())).encode()).hexdigest()[:ID_DIGITS] for some in (stable, identifying)
+    }
 
 
 def misnamed(machine: Machine) -> str | None:
@@ -36,7 +40,7 @@ def misnamed(machine: Machine) -> str | None:
 
 def facts(machine: Machine) -> Facts:
     """What makes two machines of one id the same."""
-    return tuple(sorted(machine.stable.items()))
+    return tuple(sorted((name, value) for name, value in machine.stable.items() if name not in NOT_IDENTITY))
 
 
 def owners(machines: Iterable[Machine]) -> dict[str, Facts]:

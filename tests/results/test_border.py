@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import MACHINE, OPTIMISED, STABLE, asv_json, cell_id, run_json, write_history, write_run
+from synthetic import MACHINE, OPTIMISED, STABLE, asv_json, cell_id, facts_of, run_json, write_history, write_run
 
 from fffbench.analysis.speedup import speedups
 from fffbench.files import NotPlainError, read_plain, write_plain
@@ -212,11 +212,17 @@ def test_two_machines_of_one_id_are_not_one(results):
 
 def test_facts_that_do_not_belong_to_the_id_are_refused(results):
     forged = run_json({FFF: 1e-6}, run="forged")
-    forged["fffbench"]["machine"]["stable"]["memory"] = "9 GiB"
+    forged["fffbench"]["machine"]["stable"]["caches"] = "L3 9 GiB"
     put(results, forged)
     (refusal,) = refused_beside_the_honest(results)
     assert refusal.field == "fffbench.machine.stable"
     assert "do not belong" in refusal.reason
+
+
+def test_memory_that_a_system_reports_otherwise_makes_no_other_machine(results):
+    cells = {cell_id("fff_cpu", batch=64): 1e-3}
+    write_run(results, cells=cells, run="less", stable={**facts_of(MACHINE, STABLE), "memory": "8 GiB"})
+    assert not refused_beside_the_honest(results)
 
 
 def test_the_id_that_this_machine_gives_itself_is_believed():
