@@ -66,3 +66,13 @@ def test_what_only_reads_asvs_results_needs_no_lock(plugin):
     assert plugin.command_of(["compare", "run", "HEAD"]) == "compare"
     assert plugin.command_of(["-v", "publish"]) not in plugin.MEASURING
     assert plugin.command_of([]) == ""
+
+
+def test_a_home_that_asv_cannot_write_is_named_in_one_line(monkeypatch, plugin, tmp_path):
+    from asv.util import UserError
+
+    monkeypatch.setattr(sys, "argv", ["asv", "show"])
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="set HOME to a folder that can"):
+        plugin.setup()
