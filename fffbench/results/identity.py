@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from fffbench.results.record import Machine
@@ -43,9 +42,11 @@ def facts(machine: Machine) -> Facts:
     return tuple(sorted((name, value) for name, value in machine.stable.items() if name not in NOT_IDENTITY))
 
 
-def owners(machines: Iterable[Machine]) -> dict[str, Facts]:
-    """For each id the facts of most of ``machines``; of two that are as common, those that came first."""
-    votes: dict[str, Counter[Facts]] = {}
-    for machine in machines:
-        votes.setdefault(machine.id, Counter())[facts(machine)] += 1
+def owners(files: Iterable[tuple[Machine, int]]) -> dict[str, Facts]:
+    """For each id the facts of most of ``files`` (machine and number of cells); where as many, those of most cells."""
+    votes: dict[str, dict[Facts, tuple[int, int]]] = {}
+    for machine, cells in files:
+        count = votes.setdefault(machine.id, {})
+        before = count.get(facts(machine), (0, 0))
+        count[facts(machine)] = (before[0] + 1, before[1] + cells)
     return {name: max(count, key=count.__getitem__) for name, count in votes.items()}

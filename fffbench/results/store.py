@@ -65,7 +65,7 @@ def load(results_dir: Path | str) -> Results:
     if not there:
         raise UserError(f"results folder {str(root)!r} does not exist; measure first, or name another with --results")
     contents, refused = _contents(root)
-    known = owners(content.run.machine for content in contents.values() if content.run)
+    known = owners((content.run.machine, len(content.records)) for content in contents.values() if content.run)
     runs: dict[str, Run] = {}
     seen: dict[str, str] = {}
     records: list[Record] = []

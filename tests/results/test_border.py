@@ -199,7 +199,6 @@ def test_foreign_text_is_nothing_but_text():
 
 
 def test_two_machines_of_one_id_are_not_one(results):
-    write_run(results, cells=CELLS, run="second", started="2026-03-01T00:00:00Z")
     forged = run_json(
         {FFF: 1e-6}, run="a-forged", stable={**STABLE, "cpu": "Another CPU"}
     )  # its hash was found by trying
