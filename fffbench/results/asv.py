@@ -6,7 +6,8 @@ as the matrix files: what cannot be used is refused by file and field.
 
 asv's conventions: one row per benchmark, columns named once per file and cut
 after the last that holds something; parameters as repr strings, their product
-in row-major order; NaN is a skipped combination, null a failed one.
+in row-major order; NaN is a skipped combination, null a failed one. The whole of that format is read here, which is
+why this file is longer than 300 lines.
 """
 
 from __future__ import annotations
