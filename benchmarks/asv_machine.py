@@ -51,7 +51,12 @@ def setup() -> None:
     except UserError:
         known = None
     if known != entry:
-        MachineCollection.save(name, entry)
+        try:
+            MachineCollection.save(name, entry)
+        except OSError as error:
+            where = MachineCollection.get_machine_file_path()
+            reason = f"asv keeps its machines in {where}, which cannot be written ({error.strerror})"
+            raise UserError(f"{reason}; set HOME to a folder that can") from None
 
 
 def _keep_paths_out() -> None:

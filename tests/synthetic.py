@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 
 from fffbench.plan.counts import expected_distinct_rows
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload, parse_cell
+from fffbench.results.identity import misnamed
+from fffbench.results.record import Machine
 
 MACHINE = "test-cpu-2c-0001"
 STARTED = "2026-01-02T03:04:05Z"
@@ -26,6 +29,20 @@ CEILINGS: dict[str, dict[str, float]] = {
 STABLE = {"cpu": "Test CPU", "cores": "2", "os": "Linux"}
 
 Times = float | Sequence[float] | Sequence[Sequence[float]]
+
+
+def facts_of(machine: str, stable: Mapping[str, str]) -> dict[str, str]:
+    """``stable`` with a serial number that gives them the hash at the end of the id ``machine``, if it has one."""
+    if misnamed(Machine(id=machine, stable=dict(stable))) is None:
+        return dict(stable)
+    return {**stable, **_serial(machine, tuple(sorted(stable.items())))}
+
+
+@functools.cache
+def _serial(machine: str, stable: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    tried = ({**dict(stable), "serial": str(number)} for number in range(10**6))
+    found = next(facts for facts in tried if misnamed(Machine(id=machine, stable=facts)) is None)
+    return {"serial": found["serial"]}
 
 
 def cell_id(
@@ -119,7 +136,7 @@ def run_json(
             "commit": commit,
             "machine": {
                 "id": machine,
-                "stable": dict(stable or STABLE),
+                "stable": facts_of(machine, stable or STABLE),
                 "observed": dict(observed or {"load_before": "0.02"}),
                 "ceilings": {name: dict(by) for name, by in (CEILINGS if ceilings is None else ceilings).items()},
             },

@@ -36,3 +36,17 @@ def test_the_pull_request_job_has_both_revisions_and_tells_a_regression_from_an_
     text = (ROOT / ".github/workflows/regress.yml").read_text()
     assert "fetch-depth: 0" in text
     assert '"$code" -eq 3' in text
+
+
+def test_no_workflow_compares_with_an_empty_base():
+    text = (ROOT / ".github/workflows/regress.yml").read_text()
+    assert "BASE: ${{ github.event.pull_request.base.sha || inputs.base }}" in text
+    inputs = yaml.safe_load(text)[True]["workflow_dispatch"]["inputs"]  # YAML 1.1 reads `on` as true
+    assert inputs["base"]["required"]
+    assert inputs["base"]["default"]
+
+
+def test_asv_finds_its_branch_in_a_checkout_of_another():
+    steps = [step.get("run", "") for step in jobs_of(ROOT / ".github/workflows/history.yml")["measure"]["steps"]]
+    made = next(index for index, text in enumerate(steps) if "git branch main origin/main" in text)
+    assert made < min(index for index, text in enumerate(steps) if "nox -s asv" in text)

@@ -14,10 +14,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fffbench.errors import UserError
+from fffbench.files import read_plain
 from fffbench.plan.workload import CALLS, Shape
 
 FOLDER = Path(__file__).parent.parent / "claims"
 BERT_WIDTH = 3072
+MAX_BYTES = 2**20  # of one claim: the longest has 2 kB
 FACTOR = 1.25  # a figure counts as reached from published / FACTOR on: other hardware, same order of merit
 
 Line = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -138,20 +140,25 @@ class Claim(_Strict):
         return self
 
 
+def _first(error: ValidationError) -> str:
+    """Field and reason of the first complaint."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    given = "" if isinstance(first["input"], dict | list) else f", not {str(first['input'])[:60]!r}"
+    return f"{where + ': ' if where else ''}{first['msg']}{given}"
+
+
 def read_claim(path: Path) -> Claim:
     """The claim in the TOML file ``path``; ``UserError`` naming file and field if it is not one."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_plain(path, MAX_BYTES, links=True).decode("utf-8"))
         claim = Claim.model_validate(data)
     except OSError as error:
         raise UserError(f"claim {path.name}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"claim {path.name}: not valid TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        given = "" if isinstance(first["input"], dict | list) else f", not {str(first['input'])[:60]!r}"
-        raise UserError(f"claim {path.name}: {where + ': ' if where else ''}{first['msg']}{given}") from error
+        raise UserError(f"claim {path.name}: {_first(error)}") from error
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits, too large
+        raise UserError(f"claim {path.name}: not valid TOML: {error}") from error
     except UserError as error:
         raise UserError(f"claim {path.name}: {error}") from error
     if claim.id != path.stem:

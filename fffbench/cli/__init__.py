@@ -7,16 +7,20 @@ the reading commands never load torch.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from pathlib import Path
 
 import typer
 
 from fffbench.cli import measuring, reading, regress
 from fffbench.cli.ending import EXIT_INTERRUPTED, EXIT_TERMINATED, Terminated
 from fffbench.errors import UserError
+from fffbench.text import message
 
 EXIT_USAGE = 2
+MEASURING = ("run", "regress")  # what keeps its measurements when it is interrupted
 
 app = typer.Typer(
     name="fffbench",
@@ -34,9 +38,13 @@ regress.add_to(app)
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-def main() -> None:
-    """Run the command line and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command on the process's own streams, which take any text from here on; return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where the descriptor is closed
+            # a terminal that knows ASCII only is no reason to lose a result: what it cannot show is escaped
+            stream.reconfigure(errors="backslashreplace")
+    return run(sys.argv[1:] if arguments is None else arguments)
 
 
 def run(arguments: list[str]) -> int:
@@ -46,7 +54,7 @@ def run(arguments: list[str]) -> int:
     except UserError as error:
         return _fail(str(error))
     except _ClickError as error:
-        return _fail(_one_line(error.format_message() if hasattr(error, "format_message") else str(error)))
+        return _fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
     except Terminated:
@@ -54,21 +62,42 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output has gone: not an error of ours, but nothing can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ModuleNotFoundError as error:
+        return _fail(_missing(error, arguments))
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{where}{error.strerror or error}; it must be readable, writable and have space left")
+        return _fail(_system(error))
     if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
-        print("interrupted; what was measured is kept, and the same command continues", file=sys.stderr)
+        measuring_command = bool(arguments) and arguments[0] in MEASURING
+        kept = "; what was measured is kept, and the same command continues" if measuring_command else ""
+        print(f"interrupted{kept}", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 
-def _fail(message: str) -> int:
-    print(f"fffbench: {_one_line(message)}", file=sys.stderr)
+def _missing(error: ModuleNotFoundError, arguments: list[str]) -> str:
+    """What to install where a command needs what a plain installation has not."""
+    command = arguments[0] if arguments else "fffbench"
+    module = (error.name or "").partition(".")[0]
+    if module == "fffbench":
+        raise error  # the package itself is broken
+    extra = "regress" if command == "regress" else "measure"
+    return (
+        f"{command} needs the Python module {module!r}, which the extra `{extra}` brings: "
+        f"python -m pip install 'fffbench[{extra}]'"
+    )
+
+
+def _system(error: OSError) -> str:
+    try:
+        Path.cwd()
+    except OSError as gone:
+        return f"the current folder cannot be used: {gone.strerror}; change to one that exists"
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}; it must be readable, writable and have space left"
+
+
+def _fail(text: str) -> int:
+    print(f"fffbench: {message(text)}", file=sys.stderr)
     return EXIT_USAGE
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 __all__ = ["app", "main", "run"]

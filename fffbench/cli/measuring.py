@@ -18,7 +18,9 @@ from fffbench.units import duration, number
 EXIT_WRONG = 1  # ``check`` found an implementation that computes something else
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON array")]
-ResultsDir = Annotated[Path, typer.Option("--results", help="the folder of results")]
+ResultsDir = Annotated[
+    Path, typer.Option("--results", parser=options.folder("--results"), metavar="DIR", help="the folder of results")
+]
 Listed = Annotated[str | None, typer.Option(help="comma-separated; leaves the preset's own values where not given")]
 
 
@@ -136,7 +138,10 @@ def run(
     cache: Listed = None,
     call: Listed = None,
     processes: Annotated[int | None, typer.Option(min=1, max=100, help="fresh processes for each cell")] = None,
-    seconds: Annotated[float | None, typer.Option(min=0.01, max=60, help="timed seconds in each process")] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=60, callback=options.finite("--seconds"), help="timed seconds in each process"),
+    ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="print the cells and the time it will take, then stop")] = False,
 ) -> None:
     """Measure a preset. Killed at any moment, the same command continues it."""
@@ -155,7 +160,7 @@ def run(
         cache=cache,
         call=call,
     )
-    wanted = bench.Options(preset, axes, processes, seconds, options.parse_duration(budget) if budget else None)
+    wanted = bench.Options(preset, axes, processes, seconds, None if budget is None else options.parse_duration(budget))
     if plan:
         for line in bench.describe(wanted):
             print(line)

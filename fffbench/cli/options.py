@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 from fffbench.errors import UserError, one_of
@@ -12,18 +14,46 @@ from fffbench.plan.workload import CACHES, CALLS, DEVICES, DTYPES, ROUTINGS
 
 T = TypeVar("T")
 MAX_BATCH = 2**20
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
+MAX_THREADS = 2**16
+MAX_VALUES = 1000  # of one list: more cells than a month can measure
+MAX_SECONDS = 366 * 86400.0
+MAX_DIGITS = 18  # Python refuses to convert thousands; no count here has twenty
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(s|m|h)?")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
 def parse_duration(text: str) -> float:
     """Seconds of ``90``, ``90s``, ``30m`` or ``1.5h``."""
     match = _DURATION.fullmatch(text.strip())
-    if match is None or float(match[1]) <= 0:
+    seconds = 0.0 if match is None else float(match[1]) * _SECONDS[match[2]]
+    if not 0 < seconds <= MAX_SECONDS:
         raise UserError(
-            f"--budget {text!r}: write a positive number of seconds, or a number with s, m or h, such as 30m"
+            f"--budget {text!r}: write a positive number of seconds, or a number with s, m or h, such as 30m; "
+            "a year at most"
         )
-    return float(match[1]) * _SECONDS[match[2]]
+    return seconds
+
+
+def folder(option: str) -> Callable[[str], Path]:
+    """A reader of the option's value as a path; an empty one would silently be the current folder."""
+
+    def read(text: str) -> Path:
+        if not str(text).strip():
+            raise UserError(f"{option} is empty; name a folder or a file, . is the current folder")
+        return Path(text)
+
+    return read
+
+
+def finite(option: str) -> Callable[[float | None], float | None]:
+    """A check that the option's value, if there is one, is a number; ``nan`` is outside no range."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not math.isfinite(value):
+            raise UserError(f"{option} {value}: must be a number")
+        return value
+
+    return check
 
 
 def axes(
@@ -42,7 +72,7 @@ def axes(
 ) -> Axes:
     """The axes a user gave as comma-separated lists."""
     return Axes(
-        implementations=_words("--implementations", implementations),
+        implementations=words("--implementations", implementations),
         d=_numbers("--d", d, 1, 2**20),
         batches=_numbers("--batches", batches, 0, MAX_BATCH),
         levels=_numbers("--levels", levels, 1, 24),
@@ -62,10 +92,13 @@ def _list(option: str, text: str | None, read: Callable[[str], T]) -> tuple[T, .
     parts = [part.strip() for part in text.split(",")]
     if not all(parts):
         raise UserError(f"{option} {text!r}: write values separated by single commas")
+    if len(parts) > MAX_VALUES:
+        raise UserError(f"{option}: {len(parts)} values; at most {MAX_VALUES} are allowed")
     return tuple(dict.fromkeys(read(part) for part in parts))
 
 
-def _words(option: str, text: str | None) -> tuple[str, ...]:
+def words(option: str, text: str | None) -> tuple[str, ...]:
+    """The words of a comma-separated list, none where it was not given."""
     return _list(option, text, str)
 
 
@@ -82,16 +115,23 @@ def _closed(option: str, text: str | None, allowed: Iterable[str]) -> tuple[str,
 
 def _numbers(option: str, text: str | None, low: int, high: int) -> tuple[int, ...]:
     def read(part: str) -> int:
-        if not part.isascii() or not part.isdigit() or not low <= int(part) <= high:
+        value = _whole(part)
+        if value is None or not low <= value <= high:
             raise UserError(f"{option} {part!r}: allowed are whole numbers from {low} to {high}")
-        return int(part)
+        return value
 
     return _list(option, text, read)
+
+
+def _whole(part: str) -> int | None:
+    """The whole number ``part``, or None where it is none or has more digits than any count."""
+    return int(part) if part.isascii() and part.isdigit() and len(part) <= MAX_DIGITS else None
 
 
 def _thread(part: str) -> int | str:
     if part in ("all", "physical"):
         return part
-    if not part.isascii() or not part.isdigit() or int(part) < 1:
-        raise UserError(f"--threads {part!r}: allowed are all, physical, or whole numbers from 1")
-    return int(part)
+    value = _whole(part)
+    if value is None or not 1 <= value <= MAX_THREADS:
+        raise UserError(f"--threads {part!r}: allowed are all, physical, or whole numbers from 1 to {MAX_THREADS}")
+    return value

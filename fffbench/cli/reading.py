@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fffbench.cli import options
 from fffbench.units import percent, ratio, seconds
 
 if TYPE_CHECKING:
     from fffbench.results.store import Results
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON array")]
-ResultsDir = Annotated[Path, typer.Option("--results", help="the folder of results")]
+ResultsDir = Annotated[
+    Path, typer.Option("--results", parser=options.folder("--results"), metavar="DIR", help="the folder of results")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,7 +40,9 @@ def _load(results: Path) -> Results:
 
 def report(
     results: ResultsDir = Path("results"),
-    out: Annotated[Path, typer.Option("--out", help="the folder the page goes to")] = Path("reports"),
+    out: Annotated[
+        Path, typer.Option("--out", parser=options.folder("--out"), metavar="DIR", help="the folder the page goes to")
+    ] = Path("reports"),
 ) -> None:
     """Render the page and the CSV of every table; print the headline and where the page is."""
     from fffbench.analysis.headline import headline

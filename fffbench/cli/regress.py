@@ -26,14 +26,31 @@ def regress(
     head: Annotated[str | None, typer.Argument(help="the revision to judge; the working tree where not given")] = None,
     budget: Annotated[str, typer.Option(help="time budget, builds included, such as 10m")] = "10m",
     only: Annotated[str | None, typer.Option(help="comma-separated words: cases that contain one of them")] = None,
-    margin: Annotated[float, typer.Option(min=0, max=1, help="slow-downs up to this share do not matter")] = 0.03,
-    tolerance: Annotated[float, typer.Option(min=0, max=2, help="`none` excludes a slow-down of this share")] = 0.05,
+    margin: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, callback=options.finite("--margin"), help="slow-downs up to this share do not matter"
+        ),
+    ] = 0.03,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0, max=2, callback=options.finite("--tolerance"), help="`none` excludes a slow-down of this share"
+        ),
+    ] = 0.05,
     devices: Annotated[str, typer.Option(help="whose kernels: cpu, cuda or both")] = "cpu,cuda",
-    results: Annotated[Path, typer.Option("--results", help="the folder of results")] = Path("results"),
-    markdown: Annotated[Path | None, typer.Option("--markdown", help="append the summary to this file")] = None,
+    results: Annotated[
+        Path, typer.Option("--results", parser=options.folder("--results"), metavar="DIR", help="the folder of results")
+    ] = Path("results"),
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            "--markdown", parser=options.folder("--markdown"), metavar="FILE", help="append the summary to this file"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the check as JSON")] = False,
 ) -> None:
-    """Is HEAD (or the working tree) slower than BASE? Exit 0: none, 1: regression, 3: inconclusive.
+    """Is HEAD (or the working tree) slower than BASE? Exit 0: none or unchanged, 1: regression, 3: inconclusive.
 
     Interrupted, the same command continues with the builds and blocks it has.
     """
@@ -41,9 +58,12 @@ def regress(
     from fffbench.measure import lock
     from fffbench.regress import check, sources
     from fffbench.regress.build import BuildError
+    from fffbench.results import regressions
 
-    words = [word.strip() for word in (only or "").split(",") if word.strip()]
-    suites = check.chosen(options.axes(devices=devices).devices, words)
+    for what, name in (("BASE", base), ("HEAD", head)):
+        if name is not None and not name.strip():
+            raise UserError(f"{what} is empty (a variable that is not set?); name a commit, tag, branch or folder")
+    suites = check.chosen(options.axes(devices=devices).devices, options.words("--only", only))
     try:
         plan = regression.Plan(margin=margin, tolerance=tolerance)
     except ValueError as error:
@@ -55,10 +75,11 @@ def regress(
     except BuildError as error:
         print("\n".join(error.lines), file=sys.stderr)
         raise
-    path = check.store(found, results)
+    # where nothing was measured there is no result to keep
+    path = None if found.answer == regressions.UNCHANGED else check.store(found, results)
     text = check.markdown(found)
     check.append_summary(text, markdown)
     print(json.dumps(found.model_dump(), indent=1) if as_json else text)
-    print(f"{found.answer}: {found.reason} ({path})", file=sys.stderr)
-    code = {regression.NONE: 0, regression.REGRESSION: EXIT_REGRESSION}.get(found.answer, EXIT_INCONCLUSIVE)
-    raise typer.Exit(code)
+    print(f"{found.answer}: {found.reason}{'' if path is None else f' ({path})'}", file=sys.stderr)
+    codes = {regression.NONE: 0, regressions.UNCHANGED: 0, regression.REGRESSION: EXIT_REGRESSION}
+    raise typer.Exit(codes.get(found.answer, EXIT_INCONCLUSIVE))

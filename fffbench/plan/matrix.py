@@ -6,6 +6,7 @@ resolved against the machine (``all``, ``physical``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -13,6 +14,8 @@ from itertools import product
 from fffbench.errors import UserError, one_of
 from fffbench.plan.presets import PRESETS, Block, Preset
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+
+MAX_CELLS = 100_000  # before duplicates fall away; `full` has 2000, and 100,000 take a week of measuring
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,13 @@ def cells(chosen: Preset, axes: Axes, names: Names, all_threads: int, physical: 
     """
     counts = {"all": all_threads, "physical": physical or all_threads}
     found: dict[Cell, bool] = {}
-    for block in _on_devices(chosen.blocks, axes.devices):
+    blocks = _on_devices(chosen.blocks, axes.devices)
+    wanted = sum(_count(block, axes, names) for block in blocks)
+    if wanted > MAX_CELLS:
+        raise UserError(
+            f"preset {chosen.name} with these axes has {wanted} cells; give fewer values: {MAX_CELLS} at most"
+        )
+    for block in blocks:
         for cell in _block_cells(_override(block, axes), names, counts):
             # what the user named, not a whole family, is planned even where it cannot run, so that the reason is stored
             if cell.implementation in axes.implementations or names.run_on(cell.implementation, cell.workload.device):
@@ -82,6 +91,23 @@ def _on_devices(blocks: Sequence[Block], wanted: tuple[str, ...]) -> list[Block]
         return list(blocks)
     kept = [block for block in blocks if set(block.devices) & set(wanted)]
     return kept or [replace(block, devices=wanted) for block in blocks]
+
+
+def _count(block: Block, axes: Axes, names: Names) -> int:
+    """How many cells ``block`` makes at most, without making one."""
+    shapes = len(block.shapes) * math.prod(len(values) or 1 for values in (axes.d, axes.trees, axes.levels))
+    patterns = axes.implementations or block.implementations
+    implementations = sum(len(names.resolve(pattern)) for pattern in patterns)
+    others = (
+        axes.batches or block.batches,
+        axes.dtypes or block.dtypes,
+        axes.routings or block.routings,
+        axes.threads or block.threads,
+        axes.caches or block.caches,
+        axes.calls or block.calls,
+        block.devices,
+    )
+    return shapes * implementations * math.prod(len(values) for values in others)
 
 
 def _override(block: Block, axes: Axes) -> Block:

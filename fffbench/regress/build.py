@@ -12,9 +12,11 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -27,8 +29,11 @@ LAST_LINES = 12  # of the compiler's output, when a build fails
 TARGET = "_cpu"
 
 
-def build(revision: Revision, copy: str, workspace: Path) -> Path:
-    """The path of the built extension; ``UserError`` with the compiler's last lines where it fails."""
+def build(revision: Revision, copy: str, workspace: Path, deadline: float | None = None) -> Path:
+    """The path of the built extension; ``UserError`` with the compiler's last lines where it fails.
+
+    ``deadline`` is a reading of ``time.monotonic()`` by which it must be there; a build takes a minute on two cores.
+    """
     folder = workspace / "builds" / key(revision, copy)
     built = folder / f"{TARGET}{sysconfig.get_config_var('EXT_SUFFIX')}"
     if built.is_file():
@@ -38,8 +43,9 @@ def build(revision: Revision, copy: str, workspace: Path) -> Path:
     shutil.rmtree(tree, ignore_errors=True)
     generator = ["-G", "Ninja"] if shutil.which("ninja", path=_path()) else []
     configure = ["cmake", "-S", "src", "-B", "tree", *generator, "-DCMAKE_BUILD_TYPE=Release", "-DFFFBENCH_FAULTS=OFF"]
-    _run([*configure, f"-DPython_EXECUTABLE={sys.executable}"], folder, revision)
-    _run(["cmake", "--build", "tree", "--target", TARGET, "--parallel", str(os.cpu_count() or 1)], folder, revision)
+    _run([*configure, f"-DPython_EXECUTABLE={sys.executable}"], folder, revision, deadline)
+    compile_ = ["cmake", "--build", "tree", "--target", TARGET, "--parallel", str(os.cpu_count() or 1)]
+    _run(compile_, folder, revision, deadline)
     found = sorted(tree.rglob(built.name))
     if not found:
         raise UserError(f"the build of {revision.shown} made no {built.name}")
@@ -89,17 +95,30 @@ def _path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
-def _run(command: list[str], folder: Path, revision: Revision) -> None:
+def _run(command: list[str], folder: Path, revision: Revision, deadline: float | None) -> None:
     log = folder / "build.log"
+    left = None if deadline is None else deadline - time.monotonic()
     with log.open("ab") as output:
         environment = {**os.environ, "PATH": _path()}
         try:
-            done = subprocess.run(
-                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
+            # a group of its own, so that at the deadline the compilers end with it
+            process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
         except OSError as error:
             raise UserError(f"{command[0]} cannot be run: {error.strerror}") from error
-    if done.returncode != 0:
+        try:
+            code = process.wait(None if left is None else max(0.0, left))
+        except subprocess.TimeoutExpired as error:
+            raise UserError(
+                f"the time budget ended while {revision.shown} was being built; the builds that are finished are kept, "
+                "so run the same command again or give a larger --budget"
+            ) from error
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    if code != 0:
         lines = log.read_text(errors="replace").replace(str(folder), ".").strip().split("\n")[-LAST_LINES:]
         log.unlink()
         raise BuildError(revision, lines)

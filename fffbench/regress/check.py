@@ -14,6 +14,7 @@ from fffbench.analysis import regression
 from fffbench.analysis.regression import Plan
 from fffbench.anonymity import neutral
 from fffbench.errors import UserError
+from fffbench.files import write_plain
 from fffbench.regress import build, cuda, planted, run, sources
 from fffbench.regress.run import Builds, Outcome, Say
 from fffbench.regress.sources import Revision
@@ -21,6 +22,7 @@ from fffbench.regress.suite import CPU, CUDA, CUDA_TOKENS, PLANTED_PERCENT, Suit
 from fffbench.results import regressions
 from fffbench.results.names import publish
 from fffbench.results.regressions import Check, Compared, ControlRow
+from fffbench.text import markdown as escaped
 
 WORKSPACE = Path("build") / "regress"  # under the repository: git ignores it
 BUDGET_SECONDS = 600.0
@@ -51,13 +53,13 @@ class Wanted:
     budget: float = BUDGET_SECONDS
 
 
-def build_all(base: Revision, head: Revision, workspace: Path, say: Say) -> Builds:
-    """Build the four sides of the C++ kernels; ``BuildError`` names the revision that fails."""
+def build_all(base: Revision, head: Revision, workspace: Path, say: Say, deadline: float | None = None) -> Builds:
+    """Build the four sides of the C++ kernels by ``deadline``; ``BuildError`` names the revision that fails."""
     build.check_tools()
 
     def built(revision: Revision, copy: str, what: str) -> Path:
         began = time.monotonic()
-        path = build.build(revision, copy, workspace)
+        path = build.build(revision, copy, workspace, deadline)
         if (seconds := time.monotonic() - began) > 1:
             say(f"built {what} in {seconds:.0f} s")
         return path
@@ -71,28 +73,45 @@ def build_all(base: Revision, head: Revision, workspace: Path, say: Say) -> Buil
 
 
 def check(wanted: Wanted, root: Path, say: Say) -> Check:
-    """Compare two revisions of the checkout at ``root``, on every device that is wanted and is here."""
+    """Compare two revisions of the checkout at ``root``, on every device that is wanted and is here.
+
+    Kernels whose deciding sources are the same on both sides are not compared: their binaries are the same.
+    """
     began = time.monotonic()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     skipped = {name: why for suite in SUITES if (why := absent(suite, wanted.suites)) for name in _kernels(suite)}
-    suites = [suite for suite in wanted.suites if not absent(suite, wanted.suites)]
-    # the chance of a false alarm anywhere in the check is the plan's: each device gets its part
-    plan = replace(wanted.plan, false_alarm=wanted.plan.false_alarm / max(1, len(suites)))
-    names, outcomes = (wanted.base, wanted.head or sources.WORKING_TREE), []
-    for number, suite in enumerate(suites, start=1):
+    names, due, same = (wanted.base, wanted.head or sources.WORKING_TREE), [], 0
+    for suite in (suite for suite in wanted.suites if not absent(suite, wanted.suites)):
         base, head = (sources.read(root, name, DECIDING[suite.device]) for name in (wanted.base, wanted.head))
         names = base.shown, head.shown
+        if base.digest == head.digest:
+            same += 1
+            skipped |= dict.fromkeys(_kernels(suite), "the same sources on both sides")
+        else:
+            due.append((suite, base, head))
+    if same and not due:
+        return _unchanged(wanted.plan, names, started, skipped)
+    # the chance of a false alarm anywhere in the check is the plan's: each device gets its part
+    plan = replace(wanted.plan, false_alarm=wanted.plan.false_alarm / max(1, len(due)))
+    outcomes = []
+    for number, (suite, base, head) in enumerate(due, start=1):
         # the first of two devices leaves the second half of the time
-        deadline = began + wanted.budget * number / len(suites)
+        deadline = began + wanted.budget * number / len(due)
         compare = _compare_cuda if suite.device == "cuda" else _compare_cpu
         outcomes.append(compare(base, head, suite, plan, root / WORKSPACE, deadline, say))
     return as_check(outcomes, wanted.plan, names, started, time.monotonic() - began, skipped)
 
 
+def _unchanged(plan: Plan, names: tuple[str, str], started: str, skipped: dict[str, str]) -> Check:
+    found = as_check([], plan, names, started, 0.0, skipped)
+    reason = "the sources that decide the kernels are the same on both sides, so there is nothing to compare"
+    return found.model_copy(update={"answer": regressions.UNCHANGED, "reason": reason})
+
+
 def _compare_cpu(
     base: Revision, head: Revision, suite: Suite, plan: Plan, workspace: Path, deadline: float, say: Say
 ) -> Outcome:
-    builds = build_all(base, head, workspace, say)
+    builds = build_all(base, head, workspace, say, deadline)
     data, journals = write_data(workspace), workspace / "journals"
     return run.compare(builds, data, journals, suite=suite, plan=plan, deadline=deadline, say=say)
 
@@ -174,33 +193,39 @@ def store(found: Check, results: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{found.started.replace(':', '').replace('+0000', 'Z')}.json"
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(found.model_dump(), indent=1) + "\n", encoding="utf-8")
+    write_plain(partial, json.dumps(found.model_dump(), indent=1) + "\n")
     return publish(partial, path)  # a check of the same second is not written over
 
 
 def markdown(found: Check) -> str:
     """A summary for a pull request: the answer first, then every case and control."""
-    icon = {regression.REGRESSION: "❌", regression.NONE: "✅", regression.INCONCLUSIVE: "❔"}[found.answer]
+    icons = {
+        regression.REGRESSION: "❌",
+        regression.NONE: "✅",
+        regression.INCONCLUSIVE: "❔",
+        regressions.UNCHANGED: "✅",
+    }
+    icon = icons[found.answer]
     plan = found.plan
     lines = [
-        f"## {icon} {_safe(found.answer)}: {_safe(found.head)} against {_safe(found.base)}",
+        f"## {icon} {escaped(found.answer)}: {escaped(found.head)} against {escaped(found.base)}",
         "",
-        f"{_safe(found.reason)}. On `{found.machine}`, {found.seconds:.0f} s.",
+        f"{escaped(found.reason)}. On `{found.machine}`, {found.seconds:.0f} s.",
         "",
         "| kernel | answer | base | head / base | at least | at most | blocks |",
         "|---|---|--:|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {_safe(row.case)} | {row.answer} | {1e6 * row.base_seconds:.4g} us | {row.ratio:.3f} | {row.low:.3f} "
+        f"| {escaped(row.case)} | {row.answer} | {1e6 * row.base_seconds:.4g} us | {row.ratio:.3f} | {row.low:.3f} "
         f"| {row.high:.3f} | {len(row.blocks)} |"
         for row in found.cases
     ]
     lines += ["", "| control | | |", "|---|---|---|"]
     lines += [
-        f"| {_safe(row.name)} | {'passed' if row.passed else '**failed**'} | {_safe(row.said)} |"
+        f"| {escaped(row.name)} | {'passed' if row.passed else '**failed**'} | {escaped(row.said)} |"
         for row in found.controls
     ]
-    lines += [f"\nNot compared: {_safe(name)}: {_safe(reason)}." for name, reason in sorted(found.skipped.items())]
+    lines += [f"\nNot compared: {escaped(name)}: {escaped(reason)}." for name, reason in sorted(found.skipped.items())]
     looks = ", ".join(str(look) for look in _looks(plan["looks"]))
     lines.append(
         f"\n`regression`: slower than {_percent(plan['margin'])} is shown (a false alarm anywhere in the suite: "
@@ -220,16 +245,9 @@ def _looks(value: object) -> Sequence[object]:
     return value
 
 
-def _safe(text: str) -> str:
-    """``text`` as one line of a Markdown table: branch names and compilers' words are not ours."""
-    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return line.replace("|", "\\|").replace("`", "'")
-
-
 def append_summary(text: str, path: Path | None) -> None:
     """Add ``text`` to the file given, and to the job summary where a workflow runs."""
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     for target in (path, Path(summary) if summary else None):
         if target is not None:
-            with target.open("a", encoding="utf-8") as file:
-                file.write(text)
+            write_plain(target, text, append=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -18,6 +19,7 @@ from pathlib import Path
 from fffbench.errors import UserError
 
 WORKING_TREE = "working tree"
+SILENT = "failed"  # what is said for git where it says nothing
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,22 @@ class Revision:
 def repository(base: str = "") -> Path:
     """The root of the git checkout around the current folder; that folder itself where ``base`` is one of sources."""
     try:
-        return Path(_git(Path.cwd(), "rev-parse", "--show-toplevel").decode().strip())
+        return Path(os.fsdecode(_git(Path.cwd(), "rev-parse", "--show-toplevel").removesuffix(b"\n")))
     except UserError as error:
-        if base and Path(base).is_dir():
+        if _is_folder(base):
             return Path.cwd()
         raise UserError(
             "regress compares revisions of a git checkout, or folders of sources: "
-            "run it inside a checkout, or name a folder as the base"
+            f"run it inside a checkout, or name a folder as the base ({error})"
         ) from error
+
+
+def _is_folder(name: str) -> bool:
+    """Whether ``name`` is a folder's; an empty one is not the current folder, and one that is too long is none."""
+    try:
+        return bool(name.strip()) and Path(name).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def read(root: Path, name: str | None, deciding: Deciding = CPU) -> Revision:
@@ -91,7 +101,7 @@ def read(root: Path, name: str | None, deciding: Deciding = CPU) -> Revision:
     try:
         return read_revision(root, name, deciding)
     except UserError:
-        if not Path(name).is_dir():
+        if not _is_folder(name):
             raise
     return read_folder(Path(name), deciding)
 
@@ -102,7 +112,8 @@ def read_revision(root: Path, name: str, deciding: Deciding = CPU) -> Revision:
         commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     except UserError as error:
         raise UserError(
-            f"revision {name!r} is unknown to git; allowed: a commit, tag or branch of {root.name}, or a folder"
+            f"revision {name!r} is unknown to git{_more(root, error)}; "
+            f"allowed: a commit, tag or branch of {root.name}, or a folder"
         ) from error
     text = commit.decode().strip()
     present = _git(root, "ls-tree", "--name-only", text, "--", *deciding.paths).decode().split("\n")
@@ -114,6 +125,14 @@ def read_revision(root: Path, name: str, deciding: Deciding = CPU) -> Revision:
             if content is not None and deciding.holds(member.name):
                 files.append((member.name, content.read()))
     return Revision(name, text, tuple(sorted(files)))
+
+
+def _more(root: Path, error: UserError) -> str:
+    """What may be the reason, in brackets: git's own words, or that history is missing here."""
+    if not str(error).endswith(SILENT):
+        return f" ({error})"
+    shallow = _git(root, "rev-parse", "--is-shallow-repository").strip() == b"true"
+    return " (this checkout is shallow: git fetch --unshallow brings the rest)" if shallow else ""
 
 
 def read_working_tree(root: Path, deciding: Deciding = CPU) -> Revision:
@@ -156,10 +175,12 @@ def write(revision: Revision, folder: Path) -> None:
 
 def _git(folder: Path, *arguments: str) -> bytes:
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
+        # in English, and without waiting for a password that nobody can type
+        environment = {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False, env=environment)
     except OSError as error:
         raise UserError(f"git cannot be run: {error.strerror}") from error
     if done.returncode != 0:
         message = " ".join(done.stderr.decode(errors="replace").split())
-        raise UserError(f"git {arguments[0]}: {message or 'failed'}")
+        raise UserError(f"git {arguments[0]}: {message or SILENT}")
     return done.stdout

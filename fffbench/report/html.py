@@ -18,6 +18,7 @@ from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import process_medians
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
+from fffbench.files import write_plain
 from fffbench.report import history_section, ladder_section, regression_section, waterfall
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.build import build
@@ -47,9 +48,10 @@ def render(results: Results, out_dir: Path | str) -> Path:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)
         page = out / INDEX
-        page.write_text(html.lstrip(), encoding="utf-8")
+        write_plain(page, html.lstrip())
     except OSError as error:
-        raise UserError(f"report folder {str(out)!r} cannot be written: {error.strerror}") from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise UserError(f"report folder {str(out)!r} cannot be written: {error.strerror}{where}") from error
     return page
 
 

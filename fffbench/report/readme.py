@@ -21,6 +21,7 @@ from fffbench.errors import UserError
 from fffbench.report import build, drawing, forest
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.results.store import load
+from fffbench.text import markdown
 from fffbench.units import percent, ratio, seconds
 
 BEGIN, END = "<!-- answer:begin", "<!-- answer:end -->"
@@ -32,9 +33,9 @@ BATCHES = (1, 128, 1024, 16384)  # those that were measured stand in the table
 def block(analysis: Analysis) -> str:
     """The generated part of the README, between the markers."""
     said = headline(analysis.results, analysis.rows)
-    parts = [f"**{_inline(said.asked)}**"]
+    parts = [f"**{markdown(said.asked)}**"]
     if said.lines:
-        parts.append("\n".join(f"- **{_inline(line)}**" for line in said.lines))
+        parts.append("\n".join(f"- **{markdown(line)}**" for line in said.lines))
     if any(row.measured for row in analysis.claims if row.kind == "ratio"):
         parts.append(f"![Published figures and what was measured]({SVG.as_posix()})")
         parts.append(
@@ -49,7 +50,7 @@ def block(analysis: Analysis) -> str:
             "kernel (on a GPU inside a graph), uniform routing, 95 % intervals. Share: roofline bound over time."
         )
     if said.details:
-        parts.append("\n".join(f"- {_inline(detail)}" for detail in said.details))
+        parts.append("\n".join(f"- {markdown(detail)}" for detail in said.details))
     return "\n\n".join(parts) + "\n"
 
 
@@ -85,13 +86,7 @@ def _line(name: str, row: Speedup) -> str:
     share = "" if row.roofline_share is None else percent(row.roofline_share)
     gain = ratio(row.speedup, row.low, row.high) + (" (provisional)" if row.provisional else "")
     times = f"{seconds(row.baseline_time or 0)} | {seconds(row.time or 0)}"
-    return f"| {_inline(name)} | {row.batch} | {row.dtype} | {times} | {gain} | {share} |"
-
-
-def _inline(text: str) -> str:
-    """``text`` as plain Markdown text on one line, whatever a result file calls its machine."""
-    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}|#!])", r"\\\1", line)
+    return f"| {markdown(name)} | {row.batch} | {row.dtype} | {times} | {gain} | {share} |"
 
 
 def chart(analysis: Analysis) -> str:

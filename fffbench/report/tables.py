@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
 from fffbench.analysis.rows import Speedup
+from fffbench.files import write_plain
 from fffbench.plan.workload import CACHES, CALLS
 from fffbench.report.view import Cell, Table
 from fffbench.results.record import Record
@@ -47,7 +48,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequenc
     for row in rows:
         values = map(row.get, columns)
         writer.writerow([value if type(value) in _PLAIN else _field(value) for value in values])
-    path.write_text(text.getvalue(), encoding="utf-8")
+    write_plain(path, text.getvalue())
 
 
 def _field(value: object) -> object:

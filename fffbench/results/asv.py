@@ -6,12 +6,12 @@ as the matrix files: what cannot be used is refused by file and field.
 
 asv's conventions: one row per benchmark, columns named once per file and cut
 after the last that holds something; parameters as repr strings, their product
-in row-major order; NaN is a skipped combination, null a failed one.
+in row-major order; NaN is a skipped combination, null a failed one. The whole of that format is read here, which is
+why this file is longer than 300 lines.
 """
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +22,20 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fffbench.errors import UserError
-from fffbench.results.reader import MAX_REFUSALS, Refusal, parse_json, printable, short, shown_path, why
+from fffbench.results.listing import Refusal, json_files, shown_path
+from fffbench.results.parsing import FieldError, parse_json, printable, short, why
+from fffbench.results.reader import MAX_REFUSALS
+from fffbench.text import plain
 
 ASV = "asv"
 VERSION = 2  # of asv's result files; benchmarks.json is version 2 as well, machine.json version 1
 NOT_RESULTS = ("machine.json", "benchmarks.json")
 MAX_COMBINATIONS = 4096  # of one benchmark's parameters: ours have 9
+MAX_PARAMETERS = 16  # of one benchmark; a text of a hundred characters can ask for any number of combinations
+MAX_POINTS = 20_000  # of one file; the largest at hand has 23
+MOST_POINTS = 100_000  # of all files together: 100 MB
+SMALLEST, LARGEST = 1e-15, 1e18  # of a result in seconds or bytes: quotients of two stay numbers
+MAX_SAMPLES = 1000  # of one point: asv keeps some ten
 UNITS = {"time": "seconds", "timeraw": "seconds", "peakmem": "bytes", "mem": "bytes"}  # by the name's prefix
 
 MEASURED, SKIPPED, FAILED = "measured", "skipped", "failed"
@@ -91,22 +98,13 @@ def read_history(root: Path) -> History:
     """The history under the results folder ``root``; empty where asv never ran."""
     history = History()
     folder = root / ASV
-    if not folder.is_dir():
-        return history
     meanings = _read_benchmarks(folder / "benchmarks.json", root, history)
     seen: dict[tuple[str, str, str], str] = {}
-    try:
-        for entry in sorted(folder.iterdir()):
-            if entry.is_symlink():
-                reason = "a link; results are read from plain folders only"
-                history.refused.append(Refusal(shown_path(entry, root), "", reason))
-            elif entry.is_dir():
-                paths = sorted(path for path in entry.iterdir() if path.name.endswith(".json") and path.name[0] != ".")
-                for path in paths:
-                    if path.name not in NOT_RESULTS:
-                        _read_commit(path, root, meanings, seen, history)
-    except OSError as error:
-        raise UserError(f"results folder {str(root)!r} cannot be read: {error.strerror}") from error
+    files, unlisted = json_files(root, ASV)
+    history.refused += unlisted
+    for path in files:
+        if path.name not in NOT_RESULTS:
+            _read_commit(path, root, meanings, seen, history)
     history.points.sort(key=lambda p: (p.machine, p.environment, p.benchmark, p.params, p.date, p.commit, p.version))
     return history
 
@@ -129,6 +127,9 @@ def _refuser(path: Path, root: Path, history: History) -> Refuse:
 def _load(path: Path, refuse: Refuse) -> dict[str, Any] | None:
     try:
         data = parse_json(path, constants=True)
+    except FieldError as error:
+        refuse(error.field, str(error))
+        return None
     except (ValueError, OSError) as error:
         refuse("", f"cannot be read: {error.strerror if isinstance(error, OSError) else error}")
         return None
@@ -141,7 +142,11 @@ def _load(path: Path, refuse: Refuse) -> dict[str, Any] | None:
 def _read_benchmarks(path: Path, root: Path, history: History) -> dict[str, _Meaning]:
     """Unit, parameter names and version by benchmark; what is missing falls back on asv's naming rules."""
     found: dict[str, _Meaning] = {}
-    if not path.exists() and not path.is_symlink():
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return found
+    except OSError:  # the folder, which says so itself
         return found
     refuse = _refuser(path, root, history)
     for name, value in (_load(path, refuse) or {}).items():
@@ -154,7 +159,7 @@ def _read_benchmarks(path: Path, root: Path, history: History) -> dict[str, _Mea
         if not _texts(names) or not _texts([unit, version]):
             refuse(name, "param_names must be a list of texts, unit and version texts")
             continue
-        found[name] = _Meaning(unit, tuple(names), version)
+        found[name] = _Meaning(plain(unit), tuple(plain(text) for text in names), plain(version))
     return found
 
 
@@ -166,36 +171,55 @@ def _read_commit(
     path: Path, root: Path, meanings: dict[str, _Meaning], seen: dict[tuple[str, str, str], str], history: History
 ) -> None:
     refuse = _refuser(path, root, history)
-    data = _load(path, refuse)
-    if data is None:
+    file = _read_file(path, refuse)
+    if file is None:
         return
-    version = data.get("version")
-    if isinstance(version, int) and version > VERSION:
-        refuse("version", f"version {short(version)} is newer than the newest read here, {VERSION}: update fffbench")
-        return
-    if version != VERSION or isinstance(version, bool):
-        refuse("version", f"must be {VERSION}, not {short(version)}: this is not a result file of asv")
-        return
-    try:
-        file = _File.model_validate(data, strict=True)
-    except ValidationError as error:
-        refuse(*why(error))
-        return
-    machine = path.parent.name
-    if file.params.get("machine") != machine:
-        given = short(file.params.get("machine"))
-        refuse("params.machine", f"{given} lies in the folder of another machine, {short(machine)}")
-        return
+    machine = plain(path.parent.name)
     key = (machine, file.commit_hash, file.env_name)
     if key in seen:
         refuse("commit_hash", f"commit {file.commit_hash[:8]} with the same environment is already in {seen[key]}")
         return
     seen[key] = shown_path(path, root)
+    points: list[HistoryPoint] = []
     for name, row in file.results.items():
         try:
-            history.points += _read_benchmark(name, row, file, meanings.get(name), machine)
+            points += _read_benchmark(name, row, file, meanings.get(name), machine)
         except ValueError as error:
             refuse(f"results.{name}", printable(str(error)))
+        if len(points) > MAX_POINTS:
+            refuse("results", f"more than {MAX_POINTS} results of one commit")
+            return
+    if len(history.points) + len(points) > MOST_POINTS:
+        refuse("results", f"with the files before it more than {MOST_POINTS} results, which is all that is read")
+        return
+    history.points += points
+
+
+def _read_file(path: Path, refuse: Refuse) -> _File | None:
+    data = _load(path, refuse)
+    if data is None:
+        return None
+    version = data.get("version")
+    if isinstance(version, int) and version > VERSION:
+        refuse("version", f"version {short(version)} is newer than the newest read here, {VERSION}: update fffbench")
+    elif version != VERSION or isinstance(version, bool):
+        refuse("version", f"must be {VERSION}, not {short(version)}: this is not a result file of asv")
+    else:
+        return _validated(data, path.parent.name, refuse)
+    return None
+
+
+def _validated(data: dict[str, Any], folder: str, refuse: Refuse) -> _File | None:
+    try:
+        file = _File.model_validate(data, strict=True)
+    except ValidationError as error:
+        refuse(*why(error))
+        return None
+    given = file.params.get("machine")
+    if given != folder:
+        refuse("params.machine", f"{short(given)} lies in the folder of another machine, {short(folder)}")
+        return None
+    return file
 
 
 def _read_benchmark(
@@ -210,6 +234,8 @@ def _read_benchmark(
     params = columns.get("params") or []
     if not isinstance(params, list) or not all(_texts(values) for values in params):
         raise ValueError("params: must be a list of lists of texts")
+    if len(params) > MAX_PARAMETERS:
+        raise ValueError(f"params: more than {MAX_PARAMETERS} parameters")
     if math.prod(len(values) for values in params) > MAX_COMBINATIONS:
         raise ValueError(f"params: more than {MAX_COMBINATIONS} combinations")
     combinations = list(product(*params))
@@ -230,14 +256,14 @@ def _read_benchmark(
         points.append(
             HistoryPoint(
                 machine=machine,
-                environment=file.env_name,
+                environment=plain(file.env_name),
                 benchmark=name,
                 params=tuple(
                     (names[place] if place < len(names) else f"param{place + 1}", _plain(text))
                     for place, text in enumerate(combination)
                 ),
                 unit=unit,
-                version=version or "",
+                version=plain(version or ""),
                 commit=file.commit_hash,
                 date=date,
                 state=state,
@@ -261,7 +287,7 @@ def _column(columns: dict[str, Any], name: str, count: int) -> list[Any]:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e300:  # a NaN is not
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:  # a NaN is not
         raise ValueError(f"must be a number, not {short(value)}")
     return float(value)
 
@@ -276,8 +302,8 @@ def _result(value: Any) -> tuple[str, float | None]:
         number = _number(value)
     except ValueError as error:
         raise ValueError(f"result: {error}") from error
-    if number <= 0:
-        raise ValueError(f"result: must be above 0, not {short(value)}")
+    if number < SMALLEST:
+        raise ValueError(f"result: must be above 0 and no less than {SMALLEST:g}, not {short(value)}")
     return MEASURED, number
 
 
@@ -296,6 +322,8 @@ def _samples(value: Any) -> tuple[float, ...]:
         return ()
     if not isinstance(value, list):
         raise ValueError(f"samples: must be a list of lists, not of {type(value).__name__}")  # noqa: TRY004 - data
+    if len(value) > MAX_SAMPLES:
+        raise ValueError(f"samples: more than {MAX_SAMPLES} of one result")
     try:
         return tuple(_number(item) for item in value)
     except ValueError as error:
@@ -304,8 +332,5 @@ def _samples(value: Any) -> tuple[float, ...]:
 
 def _plain(text: str) -> str:
     """A parameter as a reader writes it: asv stores ``repr``, so a text has quotes around it."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
-    return value if isinstance(value, str) else text
+    quoted = len(text) > 1 and text[0] in "'\"" and text[0] == text[-1] and not set(text[1:-1]) & {text[0], "\\"}
+    return plain(text[1:-1] if quoted else text)

@@ -6,39 +6,25 @@ cannot be used becomes a ``Refusal`` that names file and field; the rest loads.
 
 from __future__ import annotations
 
-import json
-import os
-import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
 
 from fffbench.errors import UserError
-from fffbench.plan.workload import FAULTY, Cell, parse_cell
+from fffbench.plan.workload import Cell, parse_cell
+from fffbench.results.identity import misnamed
+from fffbench.results.listing import Refusal, shown_path
+from fffbench.results.parsing import FieldError, parse_json, printable, short, why
+from fffbench.results.plausible import doubt
 from fffbench.results.record import FORMAT, CellInfo, Record, RunInfo, Skipped
 
-MAX_BYTES = (
-    256 * 2**20
-)  # the largest honest file at hand (5000 cells) has 60 MB; beyond this, parsing may exhaust memory
 MAX_REFUSALS = 20  # per file: a broken writer breaks every cell alike, and a reader needs to see it once
-MAX_FIELD = 120  # characters of a field's name: its keys come from the file too
 MAX_COUNT = 2**40  # no axis of a real workload reaches this; arithmetic on it stays exact in a float
-
-
-@dataclass(frozen=True, order=True)
-class Refusal:
-    """One thing that was not loaded: the file, the field in it (may be empty), and why."""
-
-    path: str
-    field: str
-    reason: str
-
-    @property
-    def line(self) -> str:
-        """``matrix/m/x.json: fffbench.format: ...``."""
-        return ": ".join(part for part in (self.path, self.field, self.reason) if part)
+# Bytes that a part of a file takes from reading to the finished page, measured on 32000 cells (20 kB and 1.6 ms each);
+# what all files together may take is the store's to say.
+CELL_BYTES, SKIPPED_BYTES, PROCESS_BYTES, SAMPLE_BYTES = 20_000, 5_000, 500, 32
 
 
 @dataclass(frozen=True)
@@ -62,59 +48,13 @@ class FileContent:
     skipped: list[SkippedCell] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
-
-class _BadValueError(ValueError):
-    """Raised on the constants that JSON does not have."""
-
-
-def shown_path(path: Path, root: Path) -> str:
-    """``path`` relative to the results folder, printable whatever bytes its name has."""
-    return os.fsencode(path.relative_to(root)).decode("utf-8", "replace")
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _BadValueError(f"{name} is not a JSON number")
-
-
-def parse_json(path: Path, *, constants: bool = False) -> Any:
-    """The JSON value in ``path``; ValueError with a reader's sentence when there is none.
-
-    ``constants`` lets the words NaN and Infinity pass, which JSON does not have and asv writes.
-    """
-    status = os.lstat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("a link, not a file" if stat.S_ISLNK(status.st_mode) else "not a plain file")
-    if status.st_size > MAX_BYTES:
-        raise ValueError(f"{status.st_size} bytes; at most {MAX_BYTES} are read")
-    try:
-        return json.loads(path.read_bytes().decode("utf-8"), parse_constant=float if constants else _no_constant)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 text (byte {error.start})") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not complete JSON (line {error.lineno}, column {error.colno}: {error.msg})") from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    except ValueError as error:  # an integer of more digits than Python converts, or a NaN
-        raise ValueError(f"not valid JSON ({str(error)[:MAX_FIELD]})") from error
-
-
-def why(error: ValidationError) -> tuple[str, str]:
-    """Field and reason of the first complaint in ``error``."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    given = first["input"]
-    shown = "" if isinstance(given, dict | list) else f", not {short(given)}"
-    return printable(where), f"{first['msg']}{shown}"
-
-
-def short(value: object) -> str:
-    """``value`` as a refusal may show it: printable and not long."""
-    return printable(repr(value[:60] if isinstance(value, str) else value)[:80])
-
-
-def printable(text: str) -> str:
-    """``text`` cut to a field's length, without what cannot be encoded."""
-    return text[:MAX_FIELD].encode("utf-8", "replace").decode("utf-8")
+    @property
+    def cost(self) -> int:
+        """About how many bytes of memory it takes to keep and to analyse this."""
+        processes = sum(len(record.info.processes) for record in self.records)
+        samples = sum(record.samples for record in self.records)
+        cells = CELL_BYTES * len(self.records) + SKIPPED_BYTES * len(self.skipped)
+        return cells + PROCESS_BYTES * processes + SAMPLE_BYTES * samples
 
 
 def _checked_cell(text: str) -> Cell:
@@ -134,11 +74,19 @@ def read_file(path: Path, root: Path) -> FileContent:
     content = FileContent()
     shown = shown_path(path, root)
 
+    refusals = 0
+
     def refuse(where: str, reason: str) -> None:
-        content.refused.append(Refusal(shown, where, reason))
+        nonlocal refusals
+        refusals += 1
+        if refusals <= MAX_REFUSALS:
+            content.refused.append(Refusal(shown, where, reason))
 
     try:
         data = parse_json(path)
+    except FieldError as error:
+        refuse(error.field, str(error))
+        return content
     except (ValueError, OSError) as error:
         refuse("", f"cannot be read: {error.strerror if isinstance(error, OSError) else error}")
         return content
@@ -152,9 +100,8 @@ def read_file(path: Path, root: Path) -> FileContent:
         return content
     for index, benchmark in enumerate(benchmarks):
         _read_cell(benchmark, f"benchmarks[{index}].extra_info.fffbench", content, refuse)
-    if len(content.refused) > MAX_REFUSALS:
-        more = len(content.refused) - MAX_REFUSALS
-        content.refused = [*content.refused[:MAX_REFUSALS], Refusal(shown, "", f"and {more} more parts of this file")]
+    if refusals > MAX_REFUSALS:
+        content.refused.append(Refusal(shown, "", f"and {refusals - MAX_REFUSALS} more parts of this file"))
     return content
 
 
@@ -178,10 +125,18 @@ def _read_run(data: Any, folder: str, refuse: Any) -> RunInfo | None:
         where, reason = why(error)
         refuse(f"fffbench.{where}", reason)
         return None
-    if run.machine.id != folder:
-        refuse("fffbench.machine.id", f"{run.machine.id!r} lies in the folder of another machine, {short(folder)}")
+    wrong = _wrong_machine(run, folder)
+    if wrong is not None:
+        refuse(*wrong)
         return None
     return run
+
+
+def _wrong_machine(run: RunInfo, folder: str) -> tuple[str, str] | None:
+    if run.machine.id != folder:
+        return "fffbench.machine.id", f"{run.machine.id!r} lies in the folder of another machine, {short(folder)}"
+    contradiction = misnamed(run.machine)
+    return None if contradiction is None else ("fffbench.machine.stable", contradiction)
 
 
 def _read_skipped(items: Any, content: FileContent, refuse: Any) -> None:
@@ -222,10 +177,10 @@ def _read_cell(benchmark: Any, where: str, content: FileContent, refuse: Any) ->
     except UserError as error:
         refuse(f"{where}.cell", printable(str(error)))
         return
-    check = info.check
-    failed = check.error > check.tolerance or check.diverged > check.diverged_cap
-    if failed and info.family != FAULTY:
-        refuse(f"{where}.check", f"{cell.implementation} failed its check, so its time is not shown")
+    doubted = doubt(cell, info)
+    if doubted is not None:
+        inner, reason = doubted
+        refuse(f"{where}.{inner}", reason)
         return
     run = content.run
     content.records.append(Record(run=run.run, machine=run.machine.id, started=run.started, cell=cell, info=info))

@@ -14,10 +14,11 @@ import math
 from functools import cached_property
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, field_validator, model_validator
 
 from fffbench.plan.workload import FAULTY, Cell, faulty_name, parse_cell
 from fffbench.results.chronology import MOST_LISTED
+from fffbench.text import plain
 
 FORMAT = 1
 DIRTY = "-dirty"  # ends the commit of a changed checkout
@@ -26,10 +27,18 @@ UNKNOWN_COMMIT = "unknown"  # of a run outside a checkout that says nothing
 OUT_OF_BUDGET = "the time budget ended before its first process; cells that carry the preset's comparison came first"
 FULL_PROCESSES = 6  # fewer fresh processes than this print as provisional
 
-Text = Annotated[str, Field(max_length=2000)]
-Seconds = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MAX_PROCESSES = 200  # of a cell: the command line asks for 100 at most
+MAX_SAMPLES = 100_000  # of a process: those measured so far have 400 at most
+MAX_FACTS = 1000  # about a machine
+Text = Annotated[str, Field(max_length=2000), AfterValidator(plain)]  # on one line, and nothing in it but what prints
+# A clock that counts nanoseconds cannot see less than one; quotients of what is left here are floats like any other.
+Seconds = Annotated[float, Field(ge=1e-9, lt=1e6, allow_inf_nan=False)]
+Duration = Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False)]
+Rate = Annotated[float, Field(ge=1, le=1e18, allow_inf_nan=False)]  # operations or bytes per second
+Share = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
+Facts = Annotated[dict[Text, Text], Field(max_length=MAX_FACTS)]
+Samples = Annotated[list[Seconds], Field(min_length=1, max_length=MAX_SAMPLES), FailFast()]
 
 
 class _Plain(BaseModel):
@@ -47,9 +56,11 @@ class Machine(_Plain):
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,79}$")]
-    stable: dict[Text, Text]
-    observed: dict[Text, Text] = {}
-    ceilings: dict[Text, dict[Text, Annotated[float, Field(gt=0, allow_inf_nan=False)]]] = {}
+    stable: Facts
+    observed: Facts = {}
+    ceilings: Annotated[
+        dict[Text, Annotated[dict[Text, Rate], Field(max_length=MAX_FACTS)]], Field(max_length=MAX_FACTS)
+    ] = {}
 
     def ceiling(self, name: str, threads: int) -> float | None:
         """The measured ceiling ``name`` at ``threads``, or None where it was not measured."""
@@ -75,14 +86,18 @@ class CellInfo(_Plain):
     cell: Text
     family: Annotated[str, Field(pattern=r"^(dense|cmm|fff|reference|faulty)$")]
     summary: Text
-    threads_ran: list[Annotated[float, Field(ge=0, lt=2**20, allow_inf_nan=False)]] = []  # mean, in each process
-    processes: Annotated[list[Annotated[list[Seconds], Field(min_length=1)]], Field(min_length=1)]
+    threads_ran: Annotated[
+        list[Annotated[float, Field(ge=0, lt=2**20, allow_inf_nan=False)]], Field(max_length=MAX_PROCESSES), FailFast()
+    ] = []  # mean, in each process
+    processes: Annotated[list[Samples], Field(min_length=1, max_length=MAX_PROCESSES), FailFast()]
     check: Check
     distinct_rows: Share  # distinct neurons the batch visits, mean over the pool's batches
-    prepare_seconds: Share
+    prepare_seconds: Duration
     extra_bytes: Count  # memory the preparation added beyond the weights
     planned_processes: Count
-    notes: list[Text] = []  # what a reader should know: the BLAS used, a budget that cut processes
+    notes: Annotated[
+        list[Text], Field(max_length=MAX_FACTS), FailFast()
+    ] = []  # what a reader should know: the BLAS used, a budget that cut processes
 
     @field_validator("cell")
     @classmethod

@@ -8,15 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import FailFast, Field, ValidationError
 
-from fffbench.results.reader import Refusal, parse_json, shown_path, why
-from fffbench.results.record import Text, _Plain
+from fffbench.results.listing import Refusal, json_files, shown_path
+from fffbench.results.parsing import FieldError, parse_json, why
+from fffbench.results.record import Count, Duration, Facts, Seconds, Text, _Plain
 
 REGRESS = "regress"
 FORMAT = 1
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-1e18, le=1e18, allow_inf_nan=False)]
+Ratio = Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)]  # as logarithms and percentages are made of it
+LogRatio = Annotated[float, Field(ge=-20, le=20, allow_inf_nan=False)]
+Blocks = Annotated[list[LogRatio], Field(max_length=10_000), FailFast()]  # a check has 40 at most
+MAX_ROWS = 1000  # a check has 12 cases and 6 controls
+UNCHANGED = "unchanged"  # both sides have the same sources: nothing was measured, and nothing of it is stored
 Answer = Annotated[str, Field(pattern=r"^(regression|none|inconclusive)$")]
 
 
@@ -25,11 +31,11 @@ class Compared(_Plain):
 
     case: Text
     answer: Answer
-    ratio: Finite
-    low: Finite
-    high: Finite
-    base_seconds: Finite
-    blocks: list[Finite]
+    ratio: Ratio
+    low: Ratio
+    high: Ratio
+    base_seconds: Seconds
+    blocks: Blocks
 
 
 class ControlRow(_Plain):
@@ -38,7 +44,7 @@ class ControlRow(_Plain):
     name: Text
     passed: bool
     said: Text
-    blocks: list[Finite]
+    blocks: Blocks
 
 
 class Check(_Plain):
@@ -49,27 +55,30 @@ class Check(_Plain):
     started: Text
     base: Text
     head: Text
-    answer: Answer
+    answer: Annotated[str, Field(pattern=rf"^(regression|none|inconclusive|{UNCHANGED})$")]
     reason: Text
-    seconds: Finite
-    plan: dict[str, Finite | list[int]]
-    cases: list[Compared]
-    controls: list[ControlRow]
-    skipped: dict[Text, Text]
+    seconds: Duration
+    plan: Annotated[dict[Text, Finite | Annotated[list[Count], Field(max_length=MAX_ROWS)]], Field(max_length=MAX_ROWS)]
+    cases: Annotated[list[Compared], Field(max_length=MAX_ROWS), FailFast()]
+    controls: Annotated[list[ControlRow], Field(max_length=MAX_ROWS), FailFast()]
+    skipped: Facts
 
 
 def read_checks(root: Path) -> tuple[list[Check], list[Refusal]]:
     """Every check under ``root``, by machine and time, and what could not be read."""
     checks: list[Check] = []
-    refused: list[Refusal] = []
-    for path in sorted((root / REGRESS).glob("*/*.json")):
+    files, refused = json_files(root, REGRESS)
+    for path in files:
         shown = shown_path(path, root)
         try:
             check = Check.model_validate(parse_json(path))
         except ValidationError as error:  # a ValueError too, with the field
             refused.append(Refusal(shown, *why(error)))
+        except FieldError as error:
+            refused.append(Refusal(shown, error.field, str(error)))
         except (ValueError, OSError) as error:
-            refused.append(Refusal(shown, "", str(error)))
+            reason = error.strerror if isinstance(error, OSError) else error
+            refused.append(Refusal(shown, "", f"cannot be read: {reason}"))
         else:
             if check.format > FORMAT:
                 refused.append(Refusal(shown, "format", f"{check.format} is newer than this fffbench reads ({FORMAT})"))

@@ -13,11 +13,17 @@ from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.results import chronology
 from fffbench.results.asv import HistoryPoint, read_history
-from fffbench.results.reader import FileContent, Refusal, SkippedCell, read_file, shown_path, without_duplicates
+from fffbench.results.identity import Facts, facts, owners
+from fffbench.results.listing import Refusal, json_files, shown_path
+from fffbench.results.reader import FileContent, SkippedCell, read_file, without_duplicates
 from fffbench.results.record import DIRTY, Machine, Record
 from fffbench.results.regressions import Check, read_checks
 
 MATRIX = "matrix"
+# What all files together may take: a set of files that is large because it holds a lot takes three bytes for each of
+# its own (115 files and 3201 cells of four machines: 130 MB), one that is made to take memory takes fifty.
+MOST_MEMORY = 400 * 10**6
+MEMORY_OF_A_BYTE = 4
 
 
 @dataclass(frozen=True)
@@ -66,16 +72,20 @@ class Results:
 def load(results_dir: Path | str) -> Results:
     """Read every matrix result and asv's history; ``UserError`` only where ``results_dir`` itself cannot be read."""
     root = Path(results_dir)
-    if not root.is_dir():
+    try:
+        there = root.is_dir()
+    except OSError as error:
+        raise UserError(f"results folder {str(root)!r} cannot be read: {error.strerror}") from error
+    if not there:
         raise UserError(f"results folder {str(root)!r} does not exist; measure first, or name another with --results")
-    files, refused = _files(root)
+    contents, refused = _contents(root)
+    known = owners((content.run.machine, len(content.records)) for content in contents.values() if content.run)
     runs: dict[str, Run] = {}
     seen: dict[str, str] = {}
     records: list[Record] = []
     skipped: list[SkippedCell] = []
-    for path in files:
-        shown = shown_path(path, root)
-        content = without_duplicates(_accept(read_file(path, root), runs, shown), seen, shown)
+    for shown, found in contents.items():
+        content = without_duplicates(_accept(_of_machine(found, known, shown), runs, shown), seen, shown)
         records += content.records
         skipped += content.skipped
         refused += content.refused
@@ -100,22 +110,41 @@ def load(results_dir: Path | str) -> Results:
     )
 
 
-def _files(root: Path) -> tuple[list[Path], list[Refusal]]:
-    """The JSON entries of every machine's folder, sorted, and the entries that lie in the wrong place."""
-    matrix = root / MATRIX
-    files: list[Path] = []
-    refused: list[Refusal] = []
+def _contents(root: Path) -> tuple[dict[str, FileContent], list[Refusal]]:
+    """What every file holds, by its shown path; where all are more than memory allows, the largest are left out."""
+    files, refused = json_files(root, MATRIX)
+    contents: dict[str, FileContent] = {}
+    costs: dict[str, int] = {}
+    allowed = max(MOST_MEMORY, MEMORY_OF_A_BYTE * sum(_size(path) for path in files))
+    total = 0
+    for path in files:
+        shown = shown_path(path, root)
+        contents[shown] = read_file(path, root)
+        costs[shown] = contents[shown].cost
+        total += costs[shown]
+        while total > allowed:
+            largest = max(costs, key=lambda name: costs[name])
+            reason = f"takes {costs[largest] / 1e6:.0f} MB of memory; all files together may take {allowed / 1e6:.0f}"
+            contents[largest] = FileContent(refused=[Refusal(largest, "", f"{reason}, and the others take the rest")])
+            total -= costs.pop(largest)
+    return contents, refused
+
+
+def _size(path: Path) -> int:
     try:
-        for entry in sorted(matrix.iterdir()) if matrix.is_dir() else []:
-            if entry.is_symlink():
-                refused.append(Refusal(shown_path(entry, root), "", "a link; results are read from plain folders only"))
-            elif entry.is_dir():
-                files += sorted(path for path in entry.iterdir() if path.name.endswith(".json") and path.name[0] != ".")
-            elif entry.name.endswith(".json"):
-                refused.append(Refusal(shown_path(entry, root), "", "lies outside a machine's folder"))
-    except OSError as error:
-        raise UserError(f"results folder {str(root)!r} cannot be read: {error.strerror}") from error
-    return files, refused
+        return path.lstat().st_size
+    except OSError:
+        return 0
+
+
+def _of_machine(content: FileContent, known: dict[str, Facts], shown: str) -> FileContent:
+    """``content``, or its refusal where its machine is another one than those of most files with its id."""
+    if content.run is None or facts(content.run.machine) == known[content.run.machine.id]:
+        return content
+    differ = {name for name, _ in set(facts(content.run.machine)) ^ set(known[content.run.machine.id])}
+    what = ", ".join(sorted(differ))[:200]
+    reason = f"another machine than that of the other files with the id {content.run.machine.id!r}: {what} differ"
+    return FileContent(refused=[*content.refused, Refusal(shown, "fffbench.machine.stable", reason)])
 
 
 def _accept(content: FileContent, runs: dict[str, Run], shown: str) -> FileContent:

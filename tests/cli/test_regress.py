@@ -1,6 +1,7 @@
 """The command: exit codes, what is printed and stored, and how mistakes are said."""
 
 import json
+import os
 
 import pytest
 
@@ -11,7 +12,8 @@ from fffbench.regress.run import Builds
 from fffbench.regress.sources import Revision
 from fffbench.regress.suite import CUDA, CUDA_SUITE, DRIFT, SUITE
 
-REVISION = Revision("main", "a" * 40, ())
+BASE = Revision("main", "a" * 40, ())
+HEAD = Revision(sources.WORKING_TREE, "", (("CMakeLists.txt", b"changed"),))
 
 
 def measured_work(planted, cuda_head=0.0):
@@ -35,7 +37,7 @@ def measured(monkeypatch, tmp_path):
     planted = {"head": 0.0, "planted": 0.2, "twin": 0.0}
     work = measured_work(planted)
     monkeypatch.setattr(sources, "repository", lambda *_: tmp_path)
-    monkeypatch.setattr(sources, "read", lambda *_: REVISION)
+    monkeypatch.setattr(sources, "read", lambda _, name, *__: HEAD if name is None else BASE)
     monkeypatch.setattr(cuda, "reason", lambda: "no NVIDIA device here")
     monkeypatch.setattr(check, "build_all", lambda *_: Builds(*(tmp_path / name / "x.so" for name in "abcd")))
     monkeypatch.setattr(check, "write_data", lambda *_: tmp_path)
@@ -132,10 +134,51 @@ def test_a_mistake_is_one_line_and_exit_2(measured, capsys, arguments, words):
 
 def test_a_build_that_fails_is_exit_2_and_shows_the_compilers_lines(measured, monkeypatch, capsys):
     def fails(*_):
-        raise BuildError(REVISION, ["call.cpp:1:1: error: no such thing", "ninja: build stopped"])
+        raise BuildError(BASE, ["call.cpp:1:1: error: no such thing", "ninja: build stopped"])
 
     monkeypatch.setattr(check, "build_all", fails)
     assert cli.run(["regress", "main"]) == 2
     error = capsys.readouterr().err
     assert "main (aaaaaaaaaa) does not build: call.cpp:1:1: error: no such thing" in error
     assert "ninja: build stopped" in error
+
+
+def test_equal_sources_have_their_own_word_and_nothing_is_stored(measured, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sources, "read", lambda *_: BASE)
+    monkeypatch.setattr(check, "build_all", lambda *_: pytest.fail("built"))
+    assert cli.run(["regress", "main", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["answer"] == "unchanged"
+    assert "nothing to compare" in printed["reason"]
+    assert printed["skipped"]["fff_cpu"] == "the same sources on both sides"
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([""], "BASE is empty"),
+        (["  "], "BASE is empty"),
+        (["main", ""], "HEAD is empty"),
+        (["main", "--only", ""], "--only"),
+        (["main", "--only", ","], "--only"),
+        (["main", "--budget", ""], "--budget"),
+        (["main", "--budget", "9" * 400], "--budget"),
+        (["main", "--results", ""], "--results is empty"),
+        (["main", "--results="], "--results is empty"),
+        (["main", "--markdown", ""], "--markdown is empty"),
+        (["main", "--margin", "nan"], "--margin"),
+        (["main", "--tolerance", "nan"], "--tolerance"),
+    ],
+)
+def test_an_empty_or_degenerate_argument_is_refused(measured, capsys, arguments, words):
+    assert cli.run(["regress", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_a_summary_is_not_written_into_a_pipe(measured, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert cli.run(["regress", "main", "--markdown", "pipe"]) == 2
+    assert "not a plain file" in capsys.readouterr().err.split("\n")[-2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -90,6 +91,54 @@ def test_exact_distribution_agrees_with_scipy(first: int, second: int) -> None:
         upper = sum(counts[u:]) / total
         expected = scipy_stats.mannwhitneyu(chosen, rest, method="exact", alternative="two-sided").pvalue
         assert min(1.0, 2 * min(lower, upper)) == pytest.approx(expected, rel=1e-12)
+
+
+def counted_one_by_one(first: int, second: int) -> list[int]:
+    """The distribution of U by counting every ranking."""
+    counts = [0] * (first * second + 1)
+    for chosen in itertools.combinations(range(first + second), first):
+        counts[sum(place - index for index, place in enumerate(chosen))] += 1
+    return counts
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 4), (4, 1), (2, 5), (5, 3), (6, 6), (7, 4)])
+def test_the_generating_function_counts_rankings(first: int, second: int) -> None:
+    assert list(stats.mann_whitney_counts(first, second)) == counted_one_by_one(first, second)
+
+
+@pytest.mark.parametrize(("first", "second"), [(32, 33), (40, 40), (10, 330), (60, 60)])
+def test_many_processes_have_nearly_the_exact_rank_and_never_a_larger_one(first: int, second: int) -> None:
+    rank, coverage = stats.mann_whitney_rank(first, second)
+    counts, total, tail, exact = stats.mann_whitney_counts(first, second), math.comb(first + second, first), 0, -1
+    while 1 - 2 * (tail := tail + counts[exact + 1]) / total >= stats.LEVEL:
+        exact += 1
+    assert exact - 2 <= rank <= exact
+    assert stats.LEVEL <= coverage < stats.LEVEL + 0.002
+
+
+@pytest.mark.parametrize("processes", [100, 150, 1100, 3000])
+def test_any_number_of_processes_has_its_interval_in_a_moment(processes: int) -> None:
+    rng = np.random.default_rng(processes)
+    cell = np.exp(rng.normal(0, PROCESS_NOISE, (processes, 1))).tolist()
+    begin = time.process_time()
+    ratio, alone = stats.ratio(cell, cell), stats.estimate_time(cell)
+    assert time.process_time() - begin < 2
+    assert ratio.low < ratio.value == 1 < ratio.high
+    assert alone.low < alone.value < alone.high
+    assert 0.95 <= alone.coverage < 0.97
+
+
+def test_a_ratio_is_the_same_whichever_way_it_is_selected(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    one, two = rng.lognormal(0, 1, 61).tolist(), rng.lognormal(0, 1, 47).tolist()
+    monkeypatch.setattr(stats, "FEW_PAIRS", 10**9)
+    sorted_whole = stats.ratio_of_medians(one, two)
+    monkeypatch.setattr(stats, "FEW_PAIRS", 0)
+    assert stats.ratio_of_medians(one, two) == sorted_whole
+    monkeypatch.setattr(stats, "PAIRS_AT_ONCE", 0)
+    selected = stats.ratio_of_medians(one, two)
+    for name in ("value", "low", "high"):
+        assert getattr(selected, name) == pytest.approx(getattr(sorted_whole, name), rel=1e-15)
 
 
 def test_six_against_six_needs_no_full_range() -> None:

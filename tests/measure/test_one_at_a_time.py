@@ -87,3 +87,13 @@ def test_asvs_files_of_an_existing_environment_have_no_path_in_their_names(plugi
     made = ExistingEnvironment(Conf(), sys.executable, {}, {})
     version = ".".join(map(str, sys.version_info[:2]))
     assert (made.name, made.python) == (f"existing-py{version}", version)
+
+
+def test_a_home_that_asv_cannot_write_is_named_in_one_line(monkeypatch, plugin, tmp_path):
+    from asv.util import UserError
+
+    monkeypatch.setattr(sys, "argv", ["asv", "show"])
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="set HOME to a folder that can"):
+        plugin.setup()

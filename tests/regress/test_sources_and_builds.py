@@ -1,6 +1,7 @@
 """Which sources make a build, what is planted into them, and what is said when they do not compile?"""
 
 import subprocess
+import time
 
 import pytest
 
@@ -121,3 +122,55 @@ def test_a_build_that_fails_names_the_revision_and_shows_the_compilers_last_line
         build.build(sources.read_working_tree(checkout), "head", tmp_path / "work")
     assert any("no_such_thing" in line for line in caught.value.lines)
     assert not any(str(tmp_path) in line for line in caught.value.lines)
+
+
+def test_an_empty_name_is_not_the_current_folder(checkout, monkeypatch):
+    monkeypatch.chdir(checkout)
+    with pytest.raises(UserError, match="unknown to git"):
+        sources.read(checkout, "")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match="folders of sources"):
+        sources.repository("")
+
+
+def test_a_name_longer_than_any_file_is_unknown_too(checkout):
+    with pytest.raises(UserError, match="unknown to git"):
+        sources.read(checkout, "x" * 5000)
+
+
+def test_gits_own_words_are_passed_on(checkout, tmp_path, monkeypatch):
+    monkeypatch.chdir(checkout)
+    (checkout / ".git" / "HEAD").write_text("no head\n")
+    with pytest.raises(UserError, match="not a git repository"):
+        sources.repository("main")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="git cannot be run: No such file"):
+        sources.repository("main")
+
+
+def test_the_checkout_of_another_owner_is_named_so(checkout, monkeypatch):
+    monkeypatch.chdir(checkout)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch to test this
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+    with pytest.raises(UserError, match="dubious ownership"):
+        sources.repository("main")
+
+
+def test_a_shallow_checkout_says_what_brings_the_rest(checkout, tmp_path):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", "two"], cwd=checkout, check=True)
+    shallow = tmp_path / "shallow"
+    subprocess.run(["git", "clone", "-q", "--depth=1", f"file://{checkout}", str(shallow)], check=True)
+    with pytest.raises(UserError, match="fetch --unshallow"):
+        sources.read(shallow, "HEAD~1")
+
+
+def test_the_time_budget_ends_a_build(checkout, tmp_path):
+    (checkout / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.18)\nexecute_process(COMMAND sleep 100)\n"
+    )
+    begin = time.monotonic()
+    with pytest.raises(UserError, match="the time budget ended while working tree was being built"):
+        build.build(sources.read_working_tree(checkout), "head", tmp_path / "work", begin + 0.5)
+    assert time.monotonic() - begin < 20

@@ -1,0 +1,65 @@
+"""Which files lie in the folders of results, and which entries are none?
+
+What cannot be listed is a refusal of its own: one unreadable folder or one link costs nothing but itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fffbench.text import plain
+
+MOST_FILES = 10_000  # in one room of a results folder; a year of a run every hour is 8760
+LINK = "a link; results are read from plain folders only"
+
+
+@dataclass(frozen=True, order=True)
+class Refusal:
+    """One thing that was not loaded: the file, the field in it (may be empty), and why."""
+
+    path: str
+    field: str
+    reason: str
+
+    @property
+    def line(self) -> str:
+        """``matrix/m/x.json: fffbench.format: ...``."""
+        return ": ".join(part for part in (self.path, self.field, self.reason) if part)
+
+
+def shown_path(path: Path, root: Path) -> str:
+    """``path`` relative to the results folder, printable whatever bytes its name has."""
+    return plain(os.fsencode(path.relative_to(root)).decode("utf-8", "replace"))
+
+
+def json_files(root: Path, room: str) -> tuple[list[Path], list[Refusal]]:
+    """``root/room/<machine>/*.json``, sorted, and what is refused; nothing at all where the room does not exist."""
+    files: list[Path] = []
+    refused: list[Refusal] = []
+
+    def entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as found:
+                yield from sorted(found, key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            refused.append(Refusal(shown_path(folder, root), "", f"cannot be read: {error.strerror}"))
+
+    for machine in entries(root / room):
+        path = root / room / machine.name
+        if machine.is_symlink():
+            refused.append(Refusal(shown_path(path, root), "", LINK))
+        elif not machine.is_dir(follow_symlinks=False):
+            if machine.name.endswith(".json") and machine.name != "benchmarks.json":  # which is asv's
+                refused.append(Refusal(shown_path(path, root), "", "lies outside a machine's folder"))
+        else:
+            names = [entry.name for entry in entries(path)]
+            files += [path / name for name in names if name.endswith(".json") and not name.startswith(".")]
+    if len(files) > MOST_FILES:
+        more = f"{len(files)} result files; the first {MOST_FILES} are read"
+        refused.append(Refusal(shown_path(root / room, root), "", more))
+    return files[:MOST_FILES], refused

@@ -1,0 +1,49 @@
+"""What can be verified of a stored cell without measuring it again?
+
+A result file is a claim. Its times cannot be checked here, but its check of the output can be held against the error
+model of the dtype, and its counts against its own shape.
+"""
+
+from __future__ import annotations
+
+from fffbench.plan.counts import ROUTER_ROW
+from fffbench.plan.workload import FAULTY, Cell
+from fffbench.results.record import CellInfo
+
+# Unit roundoff of what a dtype rounds (stored values, or a product's inputs), and of the float32 it accumulates in.
+# The error model is ``measure.tolerance``, of which this is a bound; a test holds one against the other.
+ROUNDOFF = {"fp32": 2**-24, "tf32": 2**-11, "bf16": 2**-8, "fp16": 2**-11}
+ACCUMULATE = 2**-24
+# The model allows 3 standard deviations of sums of roundings, for the worst token of a batch. Over the 3202 cells
+# measured so far that was at most 3.8 roundoffs in the types of 16 bits, and 166 where float32 accumulation
+# dominates (768 inputs, 12 neurons: 32 * (sqrt(768) + sqrt(12)) is 998).
+STORED_ROUNDOFFS = 16
+SUMMED_ROUNDOFFS = 32
+DIGITS = 1e-5  # results have six significant figures
+
+
+def most_tolerance(cell: Cell, family: str) -> float:
+    """The largest tolerance that the error model can have given the cell's outputs."""
+    work = cell.workload
+    neurons = work.shape.active if family in ("cmm", "fff") else work.shape.n
+    summed = ACCUMULATE * SUMMED_ROUNDOFFS * (work.shape.d**0.5 + neurons**0.5)
+    return float(STORED_ROUNDOFFS * ROUNDOFF[work.dtype] + summed)
+
+
+def doubt(cell: Cell, info: CellInfo) -> tuple[str, str] | None:
+    """Field and reason why ``info`` is not to be believed, or None."""
+    check, shape = info.check, cell.workload.shape
+    if check.tokens < 1:
+        return "check.tokens", "no token was compared with the reference, so its time is not shown"
+    if not check.diverged_cap <= check.tokens:
+        return "check.diverged_cap", f"{check.diverged_cap} of {check.tokens} tokens cannot have a near-tie"
+    most = most_tolerance(cell, info.family)
+    if not 0 < check.tolerance <= most:
+        given = f"{check.tolerance:.3g} is no tolerance of {cell.workload.dtype} at this shape"
+        return "check.tolerance", f"{given}: the error model allows {most:.2g} at most"
+    if (check.error > check.tolerance or check.diverged > check.diverged_cap) and info.family != FAULTY:
+        return "check", f"{cell.implementation} failed its check, so its time is not shown"
+    rows = shape.n + ROUTER_ROW * shape.routers
+    if info.distinct_rows > rows * (1 + DIGITS):
+        return "distinct_rows", f"{info.distinct_rows:.6g} of {rows:.6g} rows cannot have been visited"
+    return None

@@ -1,0 +1,129 @@
+"""Whatever is typed, closed, missing or interrupted: one short line that says what, and exit 2 (130 for Ctrl-C)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from synthetic import cell_id, write_run
+
+from fffbench import cli
+
+CELLS = {cell_id("dense_linear"): 1.0, cell_id("fff_cpu"): 0.01}
+DIGITS = "9" * 5000
+MANY = ",".join(map(str, range(1, 1001)))
+
+
+def said_by(capsys, *arguments):
+    """The one line that a refused command says."""
+    assert cli.run(list(arguments)) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+@pytest.mark.parametrize("option", ["--d", "--batches", "--levels", "--trees", "--threads"])
+def test_a_number_of_thousands_of_digits_is_refused(capsys, option):
+    said = said_by(capsys, "run", "--plan", option, DIGITS)
+    assert option in said
+    assert "whole numbers from 1" in said or "whole numbers from 0" in said
+    assert len(said) < 500
+
+
+@pytest.mark.parametrize(
+    "option", ["--processes", "--seconds", "--budget", "--preset", "--implementations", "--nothing"]
+)
+def test_what_is_echoed_is_cut(capsys, option):
+    said = said_by(capsys, "run", "--plan", option, "9" * 100_000)
+    assert len(said) < 2100
+
+
+def test_what_is_echoed_moves_no_cursor(capsys):
+    assert "\x1b" not in said_by(capsys, "run", "--plan", "--preset", "\x1b[2J")
+
+
+@pytest.mark.parametrize("option", ["--seconds"])
+def test_nan_is_no_number(capsys, option):
+    assert option in said_by(capsys, "run", "--plan", option, "nan")
+
+
+def test_a_product_of_axes_is_counted_before_it_is_made(capsys):
+    said = said_by(capsys, "run", "--plan", "--batches", MANY, "--d", MANY, "--trees", MANY)
+    assert "cells; give fewer values" in said
+
+
+def test_a_list_without_end_is_refused(capsys):
+    assert "at most 1000" in said_by(capsys, "run", "--plan", "--batches", "1," * 5000 + "1")
+
+
+@pytest.mark.parametrize("command", ["report", "claims", "speedup", "run"])
+def test_an_empty_path_is_not_the_current_folder(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    assert "--results is empty" in said_by(capsys, command, "--results=")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_budget_is_no_budget(capsys):
+    assert "--budget" in said_by(capsys, "run", "--plan", "--budget", "")
+
+
+@pytest.mark.parametrize(("command", "extra"), [("list", "measure"), ("check", "measure"), ("run", "measure")])
+def test_a_plain_installation_says_which_extra_is_missing(tmp_path, command, extra):
+    (tmp_path / "threadpoolctl.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'x'\", name='threadpoolctl')"
+    )
+    done = python("-m", "fffbench", command, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert f"fffbench[{extra}]" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def python(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **environment},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=120,
+        check=False,
+    )
+
+
+def test_an_ascii_terminal_and_an_unwritable_home_cost_no_report(tmp_path):
+    folder = tmp_path / "Ergebnis\u00e4\u4e2d"
+    write_run(folder, cells=CELLS)
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C.UTF-8", "HOME": "/proc/nowhere"}
+    done = python("-m", "fffbench", "report", "--results", str(folder), "--out", str(folder / "out"), **ascii_only)
+    assert done.returncode == 0, done.stderr
+    assert "Ergebnis\\xe4\\u4e2d" in done.stdout
+    missing = python("-m", "fffbench", "claims", "--results", str(folder / "\u00fc"), **ascii_only)
+    assert missing.returncode == 2
+    assert "Traceback" not in missing.stderr
+
+
+def test_ctrl_c_while_the_commands_are_imported_is_one_word():
+    command = [sys.executable, "-X", "importtime", "-m", "fffbench", "--help"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if b"fffbench.errors" in line:  # the first that the commands import, long before typer
+                child.send_signal(signal.SIGINT)
+                break
+        said = [line for line in child.stderr.read().decode().splitlines() if not line.startswith("import time:")]
+    assert (child.returncode, said) == (130, ["interrupted"])
+
+
+@pytest.mark.parametrize(("command", "words"), [("regress main", "current folder"), ("speedup", "does not exist")])
+def test_a_current_folder_that_vanished_is_said(tmp_path, command, words):
+    code = "import os, sys; os.rmdir(os.getcwd()); from fffbench import cli; sys.exit(cli.main())"
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = python("-c", code, *command.split(), cwd=gone)
+    assert done.returncode == 2, done
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
