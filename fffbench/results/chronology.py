@@ -55,7 +55,7 @@ def _bound(run: str, listed: Mapping[str, tuple[str, tuple[str, ...]]], found: d
 
 def _moved(date: str, by: timedelta) -> str:
     try:
-        moment = datetime.strptime(date, FORMAT).replace(tzinfo=UTC) + by
+        moment = datetime.fromisoformat(date).astimezone(UTC) + by
     except (ValueError, OverflowError):  # no such day, though it has the form of one; or beyond all there are
         return NO_DATE
     return moment.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

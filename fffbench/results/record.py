@@ -39,6 +39,8 @@ Share = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Facts = Annotated[dict[Text, Text], Field(max_length=MAX_FACTS)]
 Samples = Annotated[list[Seconds], Field(min_length=1, max_length=MAX_SAMPLES), FailFast()]
+Threads = Annotated[float, Field(ge=0, lt=2**20, allow_inf_nan=False)]
+ThreadsRan = Annotated[list[Threads], Field(max_length=MAX_PROCESSES), FailFast()]
 
 
 class _Plain(BaseModel):
@@ -86,9 +88,7 @@ class CellInfo(_Plain):
     cell: Text
     family: Annotated[str, Field(pattern=r"^(dense|cmm|fff|reference|faulty)$")]
     summary: Text
-    threads_ran: Annotated[
-        list[Annotated[float, Field(ge=0, lt=2**20, allow_inf_nan=False)]], Field(max_length=MAX_PROCESSES), FailFast()
-    ] = []  # mean, in each process
+    threads_ran: ThreadsRan = []  # mean number of running threads, in each process
     processes: Annotated[list[Samples], Field(min_length=1, max_length=MAX_PROCESSES), FailFast()]
     check: Check
     distinct_rows: Share  # distinct neurons the batch visits, mean over the pool's batches
