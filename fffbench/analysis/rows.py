@@ -56,11 +56,22 @@ class Speedup:
     run: str
     record: str | None
     baseline_record: str | None
-    main: bool = False  # whether it follows the protocol of the headline; see headline_call
+    main: bool = False  # whether it follows the protocol of the headline; see speedup._headline_calls
+    tried: int | None = None  # best-dense: how many dense layers it is the best of
+    not_measured: tuple[str, ...] = ()  # best-dense: layers that belong there and of which nothing is known
+    baseline_dtype: str | None = None  # differs from dtype where each side has the type that is fastest for it
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
-        return asdict(self)
+        return asdict(self) | {"not_measured": list(self.not_measured)}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """How many dense layers the best of them was chosen from, and which that belong there were not measured."""
+
+    count: int
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,7 +92,13 @@ class Timed:
 
 
 def measured_row(
-    subject: Timed, other: Timed | None, baseline: str, mode: str, results: Results, reason: str | None
+    subject: Timed,
+    other: Timed | None,
+    baseline: str,
+    mode: str,
+    results: Results,
+    reason: str | None,
+    tried: Tried | None = None,
 ) -> Speedup:
     """``subject`` against ``other``; the reason says why there is no other, or why another may be the baseline."""
     record = subject.record
@@ -126,6 +143,9 @@ def measured_row(
         run=record.run,
         record=record.id,
         baseline_record=other.record.id if other else None,
+        tried=tried.count if tried else None,
+        not_measured=tried.missing if tried else (),
+        baseline_dtype=other.record.cell.workload.dtype if other else None,
     )
 
 

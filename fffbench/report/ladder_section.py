@@ -10,7 +10,7 @@ from fffbench.units import number, ratio, seconds
 
 CSV = "ladder.csv"
 CSV_COLUMNS = (
-    "claim", "published", "machine", "device", "run", "batch", "threads", "arrival", "residual", "rung", "mended",
+    "claim", "published", "machine", "device", "batch", "threads", "arrival", "residual", "rung", "mended",
     "fff", "dense", "time", "dense_time", "speedup", "low", "high", "fff_factor", "dense_factor", "wrong", "missing",
     "records",
 )  # fmt: skip
@@ -86,7 +86,7 @@ def csv_rows(climbs: Sequence[Climb]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for climb in climbs:
         for index, step in enumerate(climb.steps, start=1):
-            shared = {name: getattr(climb, name) for name in CSV_COLUMNS[:9]}
+            shared = {name: getattr(climb, name) for name in CSV_COLUMNS[:8]}
             own = {name: getattr(step, name) for name in ("mended", "dense", "time", "dense_time", "speedup", "low")}
             more = {"fff": step.ours, "fff_factor": step.ours_factor, "rung": index}
             last = {name: getattr(step, name) for name in ("high", "dense_factor", "wrong", "missing", "records")}

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fffbench.analysis.headline import fair, headline, shape_of
+from fffbench.analysis.headline import TYPES, fair, headline, shape_of, type_name
 from fffbench.analysis.rows import Speedup
 from fffbench.errors import UserError
 from fffbench.report import build, drawing, forest
@@ -69,23 +69,20 @@ def _table(analysis: Analysis) -> list[str]:
             key = (row.dtype, row.batch)
             if key not in best or (row.time or 0) < (best[key].time or 0):
                 best[key] = row
-        rows += [_line(answer.name, best[key]) for key in sorted(best, key=lambda key: (_dtype(key[0]), key[1]))]
+        rows += [_line(answer.name, best[key]) for key in sorted(best, key=lambda key: (TYPES.index(key[0]), key[1]))]
     if not rows:
         return []
-    head = "| machine | batch | type | dense | FFF | speed-up | of bound |"
-    return [head, "|---|--:|---|--:|--:|--:|--:|", *rows]
-
-
-def _dtype(name: str) -> int:
-    return ("fp32", "tf32", "bf16", "fp16").index(name)
+    head = "| machine | batch | type | dense | dense layers tried | FFF | speed-up | of bound |"
+    return [head, "|---|--:|---|--:|--:|--:|--:|--:|", *rows]
 
 
 def _line(name: str, row: Speedup) -> str:
     assert row.speedup is not None
     share = "" if row.roofline_share is None else percent(row.roofline_share)
     gain = ratio(row.speedup, row.low, row.high) + (" (provisional)" if row.provisional else "")
-    times = f"{seconds(row.baseline_time or 0)} | {seconds(row.time or 0)}"
-    return f"| {_inline(name)} | {row.batch} | {row.dtype} | {times} | {gain} | {share} |"
+    tried = f"{row.tried} of {(row.tried or 0) + len(row.not_measured)}"
+    times = f"{seconds(row.baseline_time or 0)} | {tried} | {seconds(row.time or 0)}"
+    return f"| {_inline(name)} | {row.batch} | {type_name(row.dtype)} | {times} | {gain} | {share} |"
 
 
 def _inline(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
+from fffbench.analysis.rivals import tried_text
 from fffbench.analysis.rows import Speedup
 from fffbench.plan.workload import CACHES, CALLS
 from fffbench.report.view import Cell, Table
@@ -70,20 +71,20 @@ def speed_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
     if row is None:
         return Cell()
     if row.speedup is None:
-        skipped = "skipped" in (
-            row.reason or ""
-        )  # the whole reason is in speedup.csv; most often it is one and the same
-        return Cell(row.reason or "" if skipped else "baseline not in this run", words=True)
+        return Cell(row.reason or "", words=True)
     threads = "" if row.baseline_thread_count == row.threads else f", {row.baseline_thread_count} threads"
+    tried = "" if row.tried is None else f", {tried_text(row.tried, row.not_measured)}"
     thin = f", {provisional(row)}" if row.provisional else ""
-    small = f"{row.baseline_implementation}{threads}{thin}"
+    small = f"{row.baseline_implementation}{threads}{tried}{thin}"
     link = anchors.get(row.baseline_record or "", "")
     return Cell(ratio(row.speedup, row.low, row.high), small, link, f"{row.speedup:.6g}")
 
 
 def provisional(row: Speedup) -> str:
-    """The word for thin evidence, with the doubt about the baseline where there is one."""
-    return f"provisional: {row.reason}" if row.reason else "provisional"
+    """The word for thin evidence, with the doubt about the baseline where there is one (but what stands before it)."""
+    said = "" if row.tried is None else tried_text(row.tried, row.not_measured)
+    doubts = [part for part in (row.reason or "").split("; ") if part and part != said]
+    return f"provisional: {'; '.join(doubts)}" if doubts else "provisional"
 
 
 def time_cell(row: Speedup, anchors: Mapping[str, str]) -> Cell:

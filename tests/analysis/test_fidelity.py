@@ -83,11 +83,11 @@ def test_a_missing_cell_is_named_and_never_a_remainder(tmp_path):
     assert "lacks cmm_blas2" in found.sentence
 
 
-def test_a_newer_and_more_thorough_run_of_the_first_rung_alone_does_not_hide_the_whole_ladder(tmp_path):
+def test_a_newer_and_more_thorough_run_of_the_first_rung_alone_replaces_that_rung_and_no_other(tmp_path):
     climb(tmp_path, processes=3)
-    first = {key: time for key, time in TIMES.items() if key[0].endswith("_published")}
+    first = {key: 1.1 * time for key, time in TIMES.items() if key[0].endswith("ff3_published")}
     (found,) = climb(tmp_path, first, run="two", started="2026-03-01T00:00:00Z")
-    assert found.run == "one"
+    assert [step.speedup for step in found.steps[:2]] == pytest.approx([44, 0.9 / 0.025])
     assert found.residual == pytest.approx(1)
 
 

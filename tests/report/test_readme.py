@@ -32,7 +32,7 @@ def test_the_block_is_written_between_the_markers_and_nothing_else_changes(root)
     assert text.endswith("<!-- answer:end -->" + end)
     assert "faster" in text
     assert "(docs/answer.svg)" in text
-    assert len(re.findall(r"^\| Test CPU, 2 cores \| (1|128|16384) \| fp32 \|", text, re.MULTILINE)) == 3
+    assert len(re.findall(r"^\| Test CPU, 2 cores \| (1|128|16384) \| strict fp32 \|", text, re.MULTILINE)) == 3
 
 
 def test_writing_twice_changes_nothing(root):

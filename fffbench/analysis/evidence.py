@@ -1,0 +1,42 @@
+"""Which of several runs that measured a cell speaks for it?
+
+One rule for every figure, and it looks at no ratio: of the records of one cell on one machine it is the one with the
+most fresh processes, of which six count as full; among equals the newest. The others stay in the archive (samples,
+``cells.csv``). So a cell has one time and a pair of cells one ratio, wherever they stand on a page. A ratio whose two
+sides come from different runs says so and is provisional: a machine drifts by some per cent between runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from fffbench.results.record import FULL_PROCESSES, Record
+from fffbench.results.store import Results
+
+
+def one_record_per_cell(results: Results) -> Results:
+    """``results`` with the deciding record of each cell alone, in the same order; applying it twice changes nothing."""
+    kept = {record.id for record in deciding(results.records)}
+    if len(kept) == len(results.records):
+        return results
+    return replace(results, records=tuple(record for record in results.records if record.id in kept))
+
+
+def deciding(records: Iterable[Record]) -> list[Record]:
+    """The record that speaks for each machine and cell."""
+    chosen: dict[tuple[str, str], Record] = {}
+    for record in records:
+        key = (record.machine, record.cell.id)
+        if key not in chosen or _rank(record) > _rank(chosen[key]):
+            chosen[key] = record
+    return list(chosen.values())
+
+
+def full_processes(record: Record) -> int:
+    """Fresh processes of a record, up to those of a full one."""
+    return min(FULL_PROCESSES, len(record.info.processes))
+
+
+def _rank(record: Record) -> tuple[int, str, str]:
+    return full_processes(record), record.started, record.run
