@@ -22,9 +22,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.headline import Answer
-from fffbench.analysis.roofline import fma_peak
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import PUBLISHED, fastest
 from fffbench.analysis.stats import Estimate, process_medians, ratio_of_medians
@@ -88,7 +88,7 @@ def attributions(results: Results, answers: Sequence[Answer]) -> list[Attributio
     stand in for calls in a graph where only they have more of their factors.
     """
     index = _index(results)
-    chosen = [_best_explained(row, index, results) for answer in answers for row in answer.rows]
+    chosen = [_best_explained(row, index) for answer in answers for row in answer.rows]
     return [item for item in chosen if item]
 
 
@@ -102,7 +102,7 @@ def every_attribution(results: Results, rows: Sequence[Speedup]) -> list[Attribu
         and (row.cache, row.routing) == ("cold", "uniform")
         and row.speedup is not None
     )
-    return [item for row in fair if (item := _best_explained(row, index, results))]
+    return [item for row in fair if (item := _best_explained(row, index))]
 
 
 Place = tuple[str, Protocol, Workload]  # machine, protocol, and the workload with the shape left out of account
@@ -115,6 +115,7 @@ class _Index:
     by_id: dict[str, Record]
     by_cell: dict[tuple[str, Cell], Record]
     dense: dict[Place, list[Timed]]
+    ceilings: Ceilings
 
     def beside(self, record: Record, cell: Cell) -> Record | None:
         """What speaks for ``cell`` on the machine of ``record``."""
@@ -128,16 +129,16 @@ def _index(results: Results) -> _Index:
         if record.info.family == "dense":
             dense[_place(record.machine, record.cell)].append(Timed(record))
     by_cell = {(record.machine, record.cell): record for record in records}
-    return _Index({record.id: record for record in records}, by_cell, dense)
+    return _Index({record.id: record for record in records}, by_cell, dense, Ceilings(results))
 
 
 def _place(machine: str, cell: Cell) -> Place:
     return machine, cell.protocol, replace(cell.workload, shape=_ANY_SHAPE)
 
 
-def _best_explained(row: Speedup, index: _Index, results: Results) -> Attribution | None:
+def _best_explained(row: Speedup, index: _Index) -> Attribution | None:
     """The attribution of the row's cell, on a GPU through the call that has the most factors; of equals its own."""
-    options = [_attribute(*pair, index, results) for pair in _pairs(row, index)]
+    options = [_attribute(*pair, index) for pair in _pairs(row, index)]
     return max(options, key=lambda item: item.measured, default=None)
 
 
@@ -158,7 +159,7 @@ def _as_large(shape: Shape, as_this: Cell) -> bool:
     return shape.d == as_this.workload.shape.d and shape.n >= as_this.workload.shape.n
 
 
-def _attribute(subject: Record, best: Record, index: _Index, results: Results) -> Attribution:
+def _attribute(subject: Record, best: Record, index: _Index) -> Attribution:
     cell = subject.cell
     gain = ratio_of_medians(_medians(best), _medians(subject))
     spread_known = min(len(_medians(best)), len(_medians(subject))) > 1
@@ -167,9 +168,9 @@ def _attribute(subject: Record, best: Record, index: _Index, results: Results) -
     cold_path = index.beside(subject, replace(cell, workload=one_path))
     hot_path = index.beside(subject, Cell(cell.implementation, one_path, Protocol("hot", cell.protocol.call)))
     factors = (
-        _over_peak("dense efficiency", plain, results, f"{PUBLISHED} beside it", gain=True),
+        _over_peak("dense efficiency", plain, index.ceilings, f"{PUBLISHED} beside it", gain=True),
         _between("padding and alignment", best, plain, f"{PUBLISHED} beside it"),
-        _over_peak("FFF arithmetic", hot_path, results, "one path, hot caches", gain=False),
+        _over_peak("FFF arithmetic", hot_path, index.ceilings, "one path, hot caches", gain=False),
         _between("cold caches", hot_path, cold_path, "one path, cold and hot caches"),
         _between("many paths", cold_path, subject, "one path, cold caches"),
     )
@@ -204,12 +205,12 @@ def _between(name: str, above: Record | None, below: Record | None, missing: str
     return _factor(name, gain, (above.id, below.id))
 
 
-def _over_peak(name: str, record: Record | None, results: Results, missing: str, *, gain: bool) -> Factor:
+def _over_peak(name: str, record: Record | None, ceilings: Ceilings, missing: str, *, gain: bool) -> Factor:
     """The record's time over that of its operations at the measured peak, or (as a loss) the inverse."""
-    peak = fma_peak(results.machine_of(record), record.cell.workload) if record else None
+    peak = ceilings.peak(record.machine, record.cell.workload) if record else None
     if record is None or peak is None:
         return Factor(name, None, None, None, missing if record is None else "the arithmetic peak", ())
-    ideal = useful_operations(record.cell.workload, conditional=not gain) / peak
+    ideal = useful_operations(record.cell.workload, conditional=not gain) / peak.value
     times = _medians(record)
     estimate = ratio_of_medians(times, [ideal]) if gain else ratio_of_medians([ideal], times)
     return _factor(name, estimate, (record.id,))

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from fffbench.analysis.ceilings import time_of
 from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.ledger import load_claims
-from fffbench.analysis.roofline import time_of
 from fffbench.analysis.stats import process_medians, ratio_of_medians
 from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS, Ladder, Rung, Side
 from fffbench.plan.workload import FAULTY

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.roofline import share_of
 from fffbench.analysis.stats import Estimate, estimate_time, process_medians, ratio_of_medians
 from fffbench.results.reader import SkippedCell
 from fffbench.results.record import Record
-from fffbench.results.store import Results
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def measured_row(
     other: Timed | None,
     baseline: str,
     mode: str,
-    results: Results,
+    ceilings: Ceilings,
     reason: str | None,
     tried: Tried | None = None,
 ) -> Speedup:
@@ -132,7 +132,7 @@ def measured_row(
         high=interval[1],
         coverage=gain.coverage if gain else None,
         provisional=(gain.provisional or reason is not None) if gain else subject.time.provisional,
-        roofline_share=share_of(record, results.machine_of(record)),
+        roofline_share=share_of(record, ceilings),
         error=record.info.check.error,
         tolerance=record.info.check.tolerance,
         baseline_implementation=other.record.cell.implementation if other else None,

@@ -21,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.evidence import full_processes, one_record_per_cell
 from fffbench.analysis.rivals import TIE, Untried, thin_rival
 from fffbench.analysis.rows import Speedup, Timed, Tried, measured_row, skipped_row
@@ -137,10 +138,10 @@ def dense_over_dense(results: Results) -> list[Speedup]:
             for other in wide:
                 same = other.record.cell.implementation == cell.implementation
                 if same and other.record.cell.workload.threads == cell.workload.threads:
-                    rows.append(measured_row(item, other, "wider", "same", found.results, _two_runs(item, other)))
+                    rows.append(measured_row(item, other, "wider", "same", found.ceilings, _two_runs(item, other)))
         if narrow and wide and not found.unknown_threads(narrow, wide):
             best = [fastest(side) for side in (narrow, wide)]
-            rows.append(measured_row(best[0], best[1], "wider", "fastest", found.results, _two_runs(*best)))
+            rows.append(measured_row(best[0], best[1], "wider", "fastest", found.ceilings, _two_runs(*best)))
     return rows
 
 
@@ -175,6 +176,7 @@ class Found:
         self.results = one_record_per_cell(results)
         self.dense: dict[Key, list[Timed]] = defaultdict(list)
         self.conditional: list[Timed] = []
+        self.ceilings = Ceilings(results)
         self._untried = Untried(results)
         self._all: dict[str, int] = {}
         for record in self.results.records:
@@ -208,7 +210,7 @@ class Found:
             unknown = self.unknown_threads(group, others) if others and mode == "fastest" else None
             if unknown or not others:
                 why = unknown or _missing(record, baseline, self.results)
-                rows.append(measured_row(subject, None, baseline, mode, self.results, why))
+                rows.append(measured_row(subject, None, baseline, mode, self.ceilings, why))
                 continue
             best = fastest(others)
             tried: Tried | None = None
@@ -217,7 +219,7 @@ class Found:
                 tried, doubt = self._untried.judge(best, others)
                 reasons.append(doubt)
             reason = "; ".join(filter(None, reasons)) or None
-            rows.append(measured_row(subject, best, baseline, mode, self.results, reason, tried))
+            rows.append(measured_row(subject, best, baseline, mode, self.ceilings, reason, tried))
         return rows
 
     def across_types(self, subject: Timed, dtypes: Sequence[str]) -> Speedup | None:
@@ -234,7 +236,7 @@ class Found:
         of_type = [item for item in others if item.record.cell.workload.dtype == best.record.cell.workload.dtype]
         tried, doubt = self._untried.judge(best, of_type)
         reason = "; ".join(filter(None, (_two_runs(subject, best), thin_rival(best, others), doubt))) or None
-        return measured_row(subject, best, "best-dense", "fastest", self.results, reason, tried)
+        return measured_row(subject, best, "best-dense", "fastest", self.ceilings, reason, tried)
 
     def unknown_threads(self, ours: Sequence[Timed], others: Sequence[Timed]) -> str | None:
         """Why a side's fastest thread count is not known, or None where both are."""

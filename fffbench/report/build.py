@@ -58,7 +58,7 @@ def build(analysis: Analysis) -> Page:
         history_table=history_section.table(analysis.history, _names(results), analysis.history_note),
         regressions=regression_section.table(results.checks, _names(results)),
         skipped=_skipped(results),
-        fingerprints=tuple(fingerprints(results)),
+        fingerprints=tuple(fingerprints(results, analysis.ceilings)),
         refused=tuple(refusal.line for refusal in results.refused),
         samples=tuple(samples),
         files=FILES,

@@ -8,6 +8,7 @@ import pytest
 from synthetic import cell_id, quick_cells, write_run
 
 from fffbench.analysis.breakeven import break_even
+from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.headline import answers, headline, machine_name
 from fffbench.analysis.roofline import bound_of, dense_strength, share_of
 from fffbench.analysis.speedup import speedups
@@ -26,34 +27,34 @@ def record_of(tmp_path, cell, time, **rest):
 
 def test_bound_of_a_big_dense_batch_is_arithmetic(tmp_path):
     record, results = record_of(tmp_path, cell_id("dense_linear"), 4.0)
-    bound = bound_of(record, results.machine_of(record))
+    bound = bound_of(record, Ceilings(results))
     assert bound.limit == "arithmetic"
     assert bound.seconds == pytest.approx(4 * 768 * 4095 * 16384 / 1e11)
 
 
 def test_bound_of_one_dense_token_is_reading_the_weights_at_the_faster_rate(tmp_path):
     record, results = record_of(tmp_path, cell_id("dense_linear", batch=1), 1.0)
-    bound = bound_of(record, results.machine_of(record))
+    bound = bound_of(record, Ceilings(results))
     assert bound.limit == "bandwidth"
     assert bound.seconds == pytest.approx(4 * 768 * 2 * (4095 + 1) / 2e10)
 
 
 def test_bound_of_a_tree_counts_the_rows_its_run_visited(tmp_path):
     record, results = record_of(tmp_path, cell_id("fff_cpu", batch=1), 1.0, changes={"distinct_rows": 12.0})
-    bound = bound_of(record, results.machine_of(record))
+    bound = bound_of(record, Ceilings(results))
     assert bound.seconds == pytest.approx(4 * 768 * (2 + 2 * 12) / 2e10)
 
 
 def test_without_a_ceiling_at_its_threads_there_is_no_share(tmp_path):
     record, results = record_of(tmp_path, cell_id("fff_cpu", threads=7), 1.0)
-    assert share_of(record, results.machine_of(record)) is None
+    assert share_of(record, Ceilings(results)) is None
 
 
 def test_a_weak_dense_side_is_said_in_words(tmp_path):
     _, results = record_of(tmp_path, cell_id("dense_linear"), 4 * 768 * 4095 * 16384 / 1e11 * 2)
-    (strength,) = dense_strength(results)
+    (strength,) = dense_strength(results, Ceilings(results))
     assert not strength.strong
-    assert "reaches 50.0 % of the FMA peak, short of the 75.0 %" in strength.sentence
+    assert "reaches 50.0 % of the arithmetic peak, short of the 75.0 %" in strength.sentence
 
 
 def say(tmp_path, cells):
