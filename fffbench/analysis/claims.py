@@ -1,17 +1,11 @@
 """Is each published figure true, here, and why does it differ?
 
-One rule, fixed before any result was looked at. With the published value P and
-the band f (1.25 unless the claim's file says why not), an interval
-
-* reaches P if it meets [P/f, P*f];
-* lies beyond it if the whole interval is above P*f (below P/f where P claims a loss, P < 1);
-* falls short if the whole interval is below P/f (above P*f where P claims a loss);
-* decides nothing if it covers less than 95 % or sticks out of the band on both sides.
-
-Verdict from the two sets of conditions: fair reached ``reproduced``, fair
-beyond ``exceeded``; fair short: ``reproduced-under-published-protocol-only``
-or ``not-reproduced``, as the published conditions have it. Verdicts are
-computed from records each time and never stored.
+One rule decides (``rule``). Verdict from the two sets of conditions: fair
+reached ``reproduced``, fair beyond ``exceeded``; fair short:
+``reproduced-under-published-protocol-only`` or ``not-reproduced``, as the
+published conditions have it. It is about the layer, best against best; the
+published program has verdicts of its own (``program``). Verdicts are computed
+from records each time and never stored.
 """
 
 from __future__ import annotations
@@ -26,26 +20,23 @@ from fffbench.analysis.commands import command
 from fffbench.analysis.difference import difference
 from fffbench.analysis.fidelity import Climb, climbs
 from fffbench.analysis.ledger import FORMULAS, Claim, Conditions, Subject, load_claims
+from fffbench.analysis.program import Program, program
 from fffbench.analysis.rows import Speedup
+from fffbench.analysis.rule import (
+    ARITHMETIC_ERROR,
+    ARITHMETIC_HOLDS,
+    NOT_MEASURED,
+    NOT_REPRODUCED,
+    NOT_TESTABLE,
+    OF_POSITION,
+    PROTOCOL_ONLY,
+    UNDECIDED,
+    position,
+)
 from fffbench.analysis.speedup import dense_over_dense, speedups
 from fffbench.analysis.stats import LEVEL
 from fffbench.results.store import Results
 from fffbench.units import number, percent, ratio
-
-REPRODUCED, EXCEEDED = "reproduced", "exceeded"
-PROTOCOL_ONLY = "reproduced-under-published-protocol-only"
-NOT_REPRODUCED, ARITHMETIC_ERROR = "not-reproduced", "arithmetic-error"
-UNDECIDED, NOT_MEASURED, NOT_TESTABLE = "undecided", "not-measured", "not-testable-here"
-VERDICTS = (
-    REPRODUCED,
-    EXCEEDED,
-    PROTOCOL_ONLY,
-    NOT_REPRODUCED,
-    ARITHMETIC_ERROR,
-    UNDECIDED,
-    NOT_MEASURED,
-    NOT_TESTABLE,
-)
 
 
 @dataclass(frozen=True)
@@ -84,6 +75,9 @@ class ClaimRow:
     command: str  # measures its cells; empty where no command line can name them
     difference: str  # what makes the two sets of conditions differ, factor by factor
     lacking: str  # why the verdict is undecided or not-measured, without the command that is part of the reason
+    program_shipped: str = ""  # the verdict on the published program as shipped; empty where it was not measured
+    program_mended: str = ""  # the same with its mistakes mended
+    program: str = ""  # both ratios of the published program
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
@@ -136,7 +130,10 @@ def _count(claim: Claim) -> ClaimRow:
     shown = percent(value) if claim.formula in ("active_share", "saving_if_ceiling") else f"{value:.6g}"
     off = max(value / claim.published, claim.published / value)
     if off <= claim.band:
-        verdict, reason = REPRODUCED, f"Counting the layer's neurons gives {shown}. A count, not a measured speed."
+        verdict, reason = (
+            ARITHMETIC_HOLDS,
+            f"Counting the layer's neurons gives {shown}. A count, not a measured speed.",
+        )
     else:
         verdict = ARITHMETIC_ERROR
         reason = f"Counting the layer's neurons gives {shown}; the published {claim.shown} is off by {number(off)}x."
@@ -200,17 +197,8 @@ def _is_subject(subject: Subject, row: Speedup) -> bool:
 
 
 def _position(claim: Claim, row: Speedup) -> str:
-    """Where the interval of ``row`` lies: reached, beyond, short or unclear."""
-    if row.low is None or row.high is None:
-        return "unclear"
-    bottom, top = claim.published / claim.band, claim.published * claim.band
-    if (row.coverage or 0) < LEVEL or (row.low < bottom and row.high > top):
-        return "unclear"
-    if row.low > top:
-        return "beyond" if claim.published >= 1 else "short"
-    if row.high >= bottom:
-        return "reached"
-    return "short" if claim.published >= 1 else "beyond"
+    """Where the interval of ``row`` lies."""
+    return position(claim, row.low, row.high, row.coverage)
 
 
 def _nearest(claim: Claim, rows: Sequence[Speedup]) -> Speedup:
@@ -231,6 +219,7 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup], results: Results, ladders
     published = _nearest(claim, chosen["published"]) if chosen.get("published") else None
     verdict, reason = _verdict(claim, fair, published)
     beside = _at_equal_threads(claim, rows, chosen["fair"])
+    shipped = program(claim, ladders)
     both = difference(claim, chosen.get("published", []), [*chosen["fair"], *beside], ladders)
     lacking = deciding.lacking(claim, fair, published, results) if verdict == UNDECIDED else ""
     reason = " ".join(filter(None, (reason, lacking, deciding.advice(claim) if lacking else "")))
@@ -243,7 +232,7 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup], results: Results, ladders
         found += [
             _row(
                 claim, name, row, verdict, reason,
-                place=rows[0], difference=both, lacking=lacking, decides=row not in places,
+                place=rows[0], difference=both, lacking=lacking, decides=row not in places, shipped=shipped,
             )
             for row in (*answers, *places)
         ]  # fmt: skip
@@ -268,12 +257,7 @@ def _verdict(claim: Claim, fair: Speedup | None, published: Speedup | None) -> t
     lacking = [name for name, row in answered.items() if name in claim.conditions and row is None]
     if not said:
         return NOT_MEASURED, "Neither the published nor the fair conditions were measured here."
-    if fair is None:
-        verdict = UNDECIDED
-    else:
-        verdict = {"unclear": UNDECIDED, "reached": REPRODUCED, "beyond": EXCEEDED, "short": NOT_REPRODUCED}[
-            _position(claim, fair)
-        ]
+    verdict = UNDECIDED if fair is None else OF_POSITION[_position(claim, fair)]
     if verdict == NOT_REPRODUCED and "published" in claim.conditions:
         other = _position(claim, published) if published else "unclear"
         verdict = {"unclear": UNDECIDED, "short": NOT_REPRODUCED}.get(other, PROTOCOL_ONLY)
@@ -310,6 +294,7 @@ def _row(
     difference: str = "",
     lacking: str = "",
     decides: bool = True,
+    shipped: Program | None = None,
 ) -> ClaimRow:
     conditions = claim.conditions.get("fair" if name == "fair" else "published")
     where = row or place
@@ -346,4 +331,7 @@ def _row(
         command=command(claim),
         difference=difference,
         lacking=lacking,
+        program_shipped=shipped.shipped if shipped else "",
+        program_mended=shipped.mended if shipped else "",
+        program=shipped.text if shipped else "",
     )

@@ -51,6 +51,7 @@ class Step:
     missing: str
     records: tuple[str, ...]
     mistake: bool = True  # whether a fault of the benchmark was mended; else a kernel or condition of ours came in
+    coverage: float | None = None
 
     @property
     def factor(self) -> float | None:
@@ -165,6 +166,7 @@ def _step(rung: Rung, ours: Record | None, dense: Record | None, before: tuple[R
         missing=", ".join(lacking),
         records=tuple(record.id for record in (ours, dense) if record),
         mistake=rung.mistake,
+        coverage=gain.coverage if gain else None,
     )
 
 

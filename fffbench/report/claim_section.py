@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from fffbench.analysis import claims as verdicts
+from fffbench.analysis import rule as verdicts
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.headline import machine_name
 from fffbench.report.analysed import Analysis
@@ -18,11 +18,14 @@ ICONS = {
     verdicts.EXCEEDED: "✓+",
     verdicts.PROTOCOL_ONLY: "◐",
     verdicts.NOT_REPRODUCED: "✗",
+    verdicts.ARITHMETIC_HOLDS: "=",
     verdicts.ARITHMETIC_ERROR: "≠",
     verdicts.UNDECIDED: "?",
     verdicts.NOT_MEASURED: "·",
     verdicts.NOT_TESTABLE: "·",
 }
+LAYER = "The layer, best against best"
+PROGRAM = "The published program as shipped, mended"
 CONFIDENCE = {
     "confirmed": "confirmed in the source",
     "secondary": "from a secondary source",
@@ -49,6 +52,7 @@ def claim_views(analysis: Analysis, ladders: Sequence[LadderView], samples: Mapp
                     fair=_measured(items, "fair", analysis),
                     reason=_reason(items),
                     difference=items[0].difference,
+                    program=_program(items[0]),
                 )
             )
         found.append(
@@ -70,6 +74,15 @@ def claim_views(analysis: Analysis, ladders: Sequence[LadderView], samples: Mapp
     return found
 
 
+def _program(row: ClaimRow) -> Cell | None:
+    """The verdicts on the published program, the one as shipped in colour; None where it was not measured."""
+    if not row.program:
+        return None
+    shipped, mended = row.program_shipped, row.program_mended
+    main = f"{ICONS[shipped]} {shipped}" + ("" if mended == shipped else f", mended {ICONS[mended]} {mended}")
+    return Cell(main, row.program, badge=shipped)
+
+
 def claims_table(views: Sequence[ClaimView]) -> Table | None:
     """The ledger at a glance: a line per claim and machine, to sort and to filter; details follow it."""
     rows = []
@@ -81,14 +94,17 @@ def claims_table(views: Sequence[ClaimView]) -> Table | None:
                     Cell(view.shown, link=f"claim-{view.id}"),
                     Cell(view.statement, view.confidence),
                     Cell(f"{finding.icon} {finding.verdict}", finding.machine, badge=finding.verdict),
+                    finding.program or Cell(),
                     Cell(reason, words=True) if reason else _first(finding.published),
                     Cell() if reason else _first(finding.fair),
                 )
             )
     if not rows:
         return None
-    head = ("Published", "Claim", "Verdict", "Published conditions", "Fair conditions")
-    return Table("claims-table", head, (True, False, False, True, True), tuple(rows), "claims.csv", filterable=True)
+    head = ("Published", "Claim", LAYER, PROGRAM, "Published conditions", "Fair conditions")
+    return Table(
+        "claims-table", head, (True, False, False, False, True, True), tuple(rows), "claims.csv", filterable=True
+    )
 
 
 def _first(values: Sequence[Cell]) -> Cell:

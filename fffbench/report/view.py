@@ -66,6 +66,7 @@ class Finding:
     fair: tuple[Cell, ...]
     reason: str
     difference: str = ""
+    program: Cell | None = None  # the verdicts on the published program, where it was measured
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from html.parser import HTMLParser
 from itertools import product
 
@@ -56,6 +57,19 @@ def test_headline_verdicts_and_reasons_are_on_the_page(results, tmp_path):
     assert all(line.strip() in text for line in headline(results).splitlines()[:2])
     for words in ("exceeded", "arithmetic-error", "not-measured", "needs 99 GB", "Hodges-Lehmann", "of bound"):
         assert words in text
+
+
+def test_the_summary_counts_verdicts_one_for_each_claim_and_machine(tmp_path):
+    for machine, gain in (("a-cpu", 78), ("b-cpu", 10)):
+        cells = {cell_id("dense_linear"): [1.0] * 6, cell_id("fff_cpu"): [1 / gain] * 6}
+        write_run(tmp_path / "results", cells=cells, machine=machine)
+    text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
+    with (tmp_path / "out" / "claims.csv").open() as file:
+        verdicts = {(row["id"], row["machine"]): row["verdict"] for row in csv.DictReader(file)}
+    [(total, said)] = re.findall(r"(\d+) verdicts on \d+ published claims [^:]*: ([^<]*)\.</p>", text)
+    assert int(total) == len(verdicts)
+    counted = Counter(verdicts.values())
+    assert dict(reversed(part.split(" ", 1)) for part in said.split(", ")) == {k: str(v) for k, v in counted.items()}
 
 
 def test_the_same_results_give_the_same_bytes(results, tmp_path):
