@@ -1,9 +1,7 @@
 """Which of several runs that measured a cell speaks for it?
 
-One rule for every figure, and it looks at no ratio: of the records of one cell on one machine it is the one with the
-most fresh processes, of which six count as full; among equals the newest. The others stay in the archive (samples,
-``cells.csv``). So a cell has one time and a pair of cells one ratio, wherever they stand on a page. A ratio whose two
-sides come from different runs says so and is provisional: a machine drifts by some per cent between runs.
+One rule for every figure, and it looks at no ratio: ``RULE``. So a cell has one time and a pair of cells one ratio,
+wherever they stand on a page.
 """
 
 from __future__ import annotations
@@ -13,6 +11,13 @@ from dataclasses import replace
 
 from fffbench.results.record import FULL_PROCESSES, Record
 from fffbench.results.store import Results
+
+RULE = (
+    "Of several runs that measured one cell on one machine, the one with the most fresh processes speaks for it "
+    f"({FULL_PROCESSES} count as full), among equals the newest, whatever its ratio; the others stay in the archive. A "
+    "ratio whose two sides come from different runs says so and is provisional: machines drift by some per cent "
+    "between runs."
+)
 
 
 def one_record_per_cell(results: Results) -> Results:

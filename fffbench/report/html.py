@@ -22,6 +22,7 @@ from fffbench.errors import UserError
 from fffbench.report import history_section, ladder_section, regression_section, waterfall
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.build import build
+from fffbench.report.method import Method
 from fffbench.report.tables import cell_rows, write_csv
 from fffbench.results.store import Results
 
@@ -43,7 +44,7 @@ def render(results: Results, out_dir: Path | str) -> Path:
     )
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     template = environment.get_template("index.html.j2")
-    html = template.render(page=build(analysis), style=static["style.css"], script=static["script.js"])
+    html = template.render(page=build(analysis), method=Method(), style=static["style.css"], script=static["script.js"])
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)

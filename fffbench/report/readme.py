@@ -20,11 +20,13 @@ from fffbench.analysis.rows import Speedup
 from fffbench.errors import UserError
 from fffbench.report import build, drawing, forest
 from fffbench.report.analysed import Analysis, analyse
+from fffbench.report.method import row_terms
 from fffbench.results.store import load
 from fffbench.units import percent, ratio, seconds
 
 BEGIN, END = "<!-- answer:begin", "<!-- answer:end -->"
 BLOCK = re.compile(rf"({re.escape(BEGIN)}[^\n]*-->\n)(.*?)({re.escape(END)})", re.DOTALL)
+TERMS = re.compile(r"(<!-- terms:begin[^\n]*-->\n)(.*?)(<!-- terms:end -->)", re.DOTALL)
 SVG = Path("docs") / "answer.svg"
 BATCHES = (1, 128, 1024, 16384)  # those that were measured stand in the table
 
@@ -51,6 +53,12 @@ def block(analysis: Analysis) -> str:
     if said.details:
         parts.append("\n".join(f"- {_inline(detail)}" for detail in said.details))
     return "\n\n".join(parts) + "\n"
+
+
+def terms() -> str:
+    """What the columns of a row mean, from beside the rules."""
+    rows = [f"| {name} | {text} |" for name, text in row_terms()]
+    return "\n".join(["| column | meaning |", "|---|---|", *rows]) + "\n"
 
 
 def _table(analysis: Analysis) -> list[str]:
@@ -105,6 +113,7 @@ def stale(root: Path, results: Path) -> dict[Path, str]:
     if len(BLOCK.findall(text)) != 1:
         raise UserError(f"{readme.name}: needs one line starting with {BEGIN!r} and, after it, one line {END!r}")
     new = BLOCK.sub(lambda match: match[1] + block(analysis) + match[3], text)
+    new = TERMS.sub(lambda match: match[1] + terms() + match[3], new)
     found = {readme: new} if new != text else {}
     svg = chart(analysis)
     path = root / SVG

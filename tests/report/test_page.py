@@ -18,6 +18,7 @@ from synthetic import CONTROL, OPTIMISED, STABLE, cell_id, quick_cells, run_json
 from fffbench.errors import UserError
 from fffbench.plan.workload import Shape
 from fffbench.report import headline, render
+from fffbench.report.samples import WIDTH, strip
 from fffbench.results.store import Results, load
 
 ATTACK = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&$\\frac{}$ {{7*7}} \u0000\u202e]]>--><![CDATA["
@@ -371,3 +372,8 @@ def test_results_analysis_and_report_load_neither_torch_nor_an_implementation(re
         "sys.exit(', '.join(bad) or 0)"
     )
     subprocess.run([sys.executable, "-c", code, tmp_path / "results", tmp_path / "out"], check=True)
+
+
+def test_the_tick_of_a_strip_is_the_median_that_stands_beside_it():
+    [tick] = re.findall(r"M(\d+) 1v3", strip([[1.0, 2.0, 3.0, 11.0]]))
+    assert int(tick) == 1 + round((2.5 - 1.0) * (WIDTH - 2) / 10.0)
