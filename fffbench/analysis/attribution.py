@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fffbench.analysis.ceilings import Ceilings
-from fffbench.analysis.evidence import one_record_per_cell
+from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.headline import Answer
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import PUBLISHED, fastest
@@ -70,6 +70,7 @@ class Attribution:
     call: Factor
     run: str
     record: str
+    baseline_record: str
 
     @property
     def measured(self) -> int:
@@ -162,7 +163,7 @@ def _as_large(shape: Shape, as_this: Cell) -> bool:
 def _attribute(subject: Record, best: Record, index: _Index) -> Attribution:
     cell = subject.cell
     gain = ratio_of_medians(_medians(best), _medians(subject))
-    spread_known = min(len(_medians(best)), len(_medians(subject))) > 1
+    low, high = interval(gain, _medians(best), _medians(subject))
     plain = index.beside(subject, replace(cell, implementation=PUBLISHED))
     one_path = replace(cell.workload, routing="single-path")
     cold_path = index.beside(subject, replace(cell, workload=one_path))
@@ -188,12 +189,13 @@ def _attribute(subject: Record, best: Record, index: _Index) -> Attribution:
         ceiling=ceiling,
         factors=factors,
         speedup=gain.value,
-        low=gain.low if spread_known else None,
-        high=gain.high if spread_known else None,
+        low=low,
+        high=high,
         residual=None if product is None else gain.value / product,
         call=_call(subject, best, index),
         run=subject.run,
         record=subject.id,
+        baseline_record=best.id,
     )
 
 
@@ -202,7 +204,8 @@ def _between(name: str, above: Record | None, below: Record | None, missing: str
     if above is None or below is None:
         return Factor(name, None, None, None, missing, ())
     gain = ratio_of_medians(_medians(above), _medians(below))
-    return _factor(name, gain, (above.id, below.id))
+    low, high = interval(gain, _medians(above), _medians(below))
+    return Factor(name, gain.value, low, high, "", (above.id, below.id))
 
 
 def _over_peak(name: str, record: Record | None, ceilings: Ceilings, missing: str, *, gain: bool) -> Factor:

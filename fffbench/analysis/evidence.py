@@ -6,9 +6,10 @@ wherever they stand on a page.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from fffbench.analysis.stats import Estimate
 from fffbench.results.record import FULL_PROCESSES, Record
 from fffbench.results.store import Results
 
@@ -41,6 +42,13 @@ def deciding(records: Iterable[Record]) -> list[Record]:
 def full_processes(record: Record) -> int:
     """Fresh processes of a record, up to those of a full one."""
     return min(FULL_PROCESSES, len(record.info.processes))
+
+
+def interval(
+    estimate: Estimate, above: Sequence[float], below: Sequence[float]
+) -> tuple[float, float] | tuple[None, None]:
+    """The interval of a ratio of process medians; none where a side has one process, whose spread nobody knows."""
+    return (estimate.low, estimate.high) if min(len(above), len(below)) > 1 else (None, None)
 
 
 def _rank(record: Record) -> tuple[int, str, str]:

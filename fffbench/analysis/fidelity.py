@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fffbench.analysis.ceilings import time_of
-from fffbench.analysis.evidence import one_record_per_cell
+from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.ledger import load_claims
 from fffbench.analysis.stats import process_medians, ratio_of_medians
 from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS, Ladder, Rung, Side
@@ -143,7 +143,7 @@ def _medians(record: Record) -> list[float]:
 
 def _step(rung: Rung, ours: Record | None, dense: Record | None, before: tuple[Record | None, Record | None]) -> Step:
     gain = ratio_of_medians(_medians(dense), _medians(ours)) if ours and dense else None
-    interval = (gain.low, gain.high) if gain and gain.coverage > 0 else (None, None)
+    low, high = interval(gain, _medians(dense), _medians(ours)) if gain and ours and dense else (None, None)
     known = all((ours, dense, *before))
     lacking = [side.implementation for side, record in ((rung.ours, ours), (rung.dense, dense)) if record is None]
     wrong = [
@@ -158,8 +158,8 @@ def _step(rung: Rung, ours: Record | None, dense: Record | None, before: tuple[R
         time=time_of(ours) if ours else None,
         dense_time=time_of(dense) if dense else None,
         speedup=gain.value if gain else None,
-        low=interval[0],
-        high=interval[1],
+        low=low,
+        high=high,
         ours_factor=_faster(before[0], ours) if known else None,
         dense_factor=1 / _faster(before[1], dense) if known else None,
         wrong="; ".join(wrong),

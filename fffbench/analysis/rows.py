@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from fffbench.analysis.ceilings import Ceilings
+from fffbench.analysis.evidence import interval
 from fffbench.analysis.roofline import share_of
 from fffbench.analysis.stats import Estimate, estimate_time, process_medians, ratio_of_medians
 from fffbench.results.reader import SkippedCell
@@ -104,8 +105,7 @@ def measured_row(
     record = subject.record
     work = record.cell.workload
     gain = ratio_of_medians(other.medians, subject.medians) if other else None
-    spread_known = other is not None and min(len(other.medians), len(subject.medians)) > 1
-    interval = (gain.low, gain.high) if gain and spread_known else (None, None)
+    low, high = interval(gain, other.medians, subject.medians) if gain and other else (None, None)
     return Speedup(
         machine=record.machine,
         device=work.device,
@@ -128,8 +128,8 @@ def measured_row(
         time_low=subject.time.low,
         time_high=subject.time.high,
         speedup=gain.value if gain else None,
-        low=interval[0],
-        high=interval[1],
+        low=low,
+        high=high,
         coverage=gain.coverage if gain else None,
         provisional=(gain.provisional or reason is not None) if gain else subject.time.provisional,
         roofline_share=share_of(record, ceilings),

@@ -17,6 +17,7 @@ from fffbench.analysis.roofline import Bound, DenseStrength, bound_of, dense_str
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import Estimate, estimate_time
+from fffbench.report.anchors import Anchors
 from fffbench.results.store import Results
 
 
@@ -37,7 +38,7 @@ class Analysis:
     answers: list[Answer]
     attributions: list[Attribution]
     climbs: list[Climb]
-    anchors: dict[str, str]
+    anchors: Anchors
     history: list[Series]
     history_note: str
 
@@ -49,7 +50,7 @@ def analyse(results: Results) -> Analysis:
     ceilings = Ceilings(results)
     bounds = {record.id: bound_of(record, ceilings) for record in results.records}
     shares = {key: bound.seconds / times[key].value if bound else None for key, bound in bounds.items()}
-    anchors = {record.id: f"s{index}" for index, record in enumerate(results.records)}
+    anchors = Anchors(results.records)
     ladders = climbs(results)
     claims = judge_all(results, rows=rows, ladders=ladders)
     found = answers(results, rows)

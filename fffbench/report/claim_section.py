@@ -108,7 +108,7 @@ def claims_table(views: Sequence[ClaimView]) -> Table | None:
 
 
 def _first(values: Sequence[Cell]) -> Cell:
-    return Cell(values[0].main, values[0].small, values[0].link) if values else Cell("not measured here", words=True)
+    return values[0] if values else Cell("not measured here", words=True)
 
 
 def _reason(rows: Sequence[ClaimRow]) -> str:
@@ -139,5 +139,6 @@ def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis) -> 
             threads += f" against {row.baseline_threads}"
         batch = f", batch {row.batch}" if row.batch not in (None, rows[0].claimed_batch) else ""
         small = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}){threads}{batch}{thin}"
-        cells.append(Cell(ratio(row.measured, row.low, row.high), small, analysis.anchors.get(row.records[0], "")))
+        link, quantity = analysis.anchors.get(row.records[0], ""), analysis.anchors.quantity(*row.records)
+        cells.append(Cell(ratio(row.measured, row.low, row.high), small, link, quantity=quantity))
     return tuple(cells)

@@ -14,6 +14,7 @@ from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
 from fffbench.analysis.rivals import tried_text
 from fffbench.analysis.rows import Speedup
 from fffbench.plan.workload import CACHES, CALLS
+from fffbench.report.anchors import Anchors
 from fffbench.report.view import Cell, Table
 from fffbench.results.record import Record
 from fffbench.units import number, percent, ratio, seconds
@@ -67,7 +68,7 @@ def layer(row: Speedup) -> str:
     return f"{row.d}→{row.n}, {tree}"
 
 
-def speed_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
+def speed_cell(row: Speedup | None, anchors: Anchors) -> Cell:
     """A speed-up with its interval and its baseline under it, or the reason why there is none."""
     if row is None:
         return Cell()
@@ -78,7 +79,8 @@ def speed_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
     thin = f", {provisional(row)}" if row.provisional else ""
     small = f"{row.baseline_implementation}{threads}{tried}{thin}"
     link = anchors.get(row.baseline_record or "", "")
-    return Cell(ratio(row.speedup, row.low, row.high), small, link, f"{row.speedup:.6g}")
+    quantity = anchors.quantity(row.record, row.baseline_record)
+    return Cell(ratio(row.speedup, row.low, row.high), small, link, f"{row.speedup:.6g}", quantity=quantity)
 
 
 def provisional(row: Speedup) -> str:
@@ -88,12 +90,16 @@ def provisional(row: Speedup) -> str:
     return f"provisional: {'; '.join(doubts)}" if doubts else "provisional"
 
 
-def time_cell(row: Speedup, anchors: Mapping[str, str]) -> Cell:
+def time_cell(row: Speedup, anchors: Anchors) -> Cell:
     """The time with error and share of the roofline under it."""
     if row.time is None:
         return Cell("not measured", words=True)
     return Cell(
-        seconds(row.time), quality(row.error, row.roofline_share), anchors.get(row.record or "", ""), f"{row.time:.6g}"
+        seconds(row.time),
+        quality(row.error, row.roofline_share),
+        anchors.get(row.record or "", ""),
+        f"{row.time:.6g}",
+        quantity=anchors.quantity(row.record),
     )
 
 
@@ -106,7 +112,7 @@ def quality(error: float | None, share: float | None) -> str:
 
 
 def speedup_table(
-    rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: str, caption: str, *, protocols: bool
+    rows: Sequence[Speedup], anchors: Anchors, table_id: str, caption: str, *, protocols: bool
 ) -> Table | None:
     """One line per conditional cell, one column per baseline that any line has; ``protocols`` adds theirs."""
     lines: dict[tuple[object, ...], dict[tuple[str, str], Speedup]] = defaultdict(dict)
@@ -138,7 +144,7 @@ CALL_HEAD = {
 }
 
 
-def calls_table(rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: str) -> Table | None:
+def calls_table(rows: Sequence[Speedup], anchors: Anchors, table_id: str) -> Table | None:
     """What the call costs: a line per cell measured through several calls, a column per call; cold, uniform."""
     lines: dict[tuple[object, ...], dict[str, Speedup]] = defaultdict(dict)
     for row in rows:
@@ -175,11 +181,12 @@ def calls_table(rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: s
     )
 
 
-def _call_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
+def _call_cell(row: Speedup | None, anchors: Anchors) -> Cell:
     if row is None or row.time is None:
         return Cell("not measured", words=True)
     small = ratio(row.speedup, row.low, row.high) if row.speedup is not None else row.reason or ""
-    return Cell(seconds(row.time), small, anchors.get(row.record or "", ""), f"{row.time:.6g}")
+    link = anchors.get(row.record or "", "")
+    return Cell(seconds(row.time), small, link, f"{row.time:.6g}", quantity=anchors.quantity(row.record))
 
 
 def _line_key(row: Speedup) -> tuple[object, ...]:
@@ -204,7 +211,7 @@ def _line_key(row: Speedup) -> tuple[object, ...]:
 def _line(
     line: Mapping[tuple[str, str], Speedup],
     columns: Sequence[tuple[str, str]],
-    anchors: Mapping[str, str],
+    anchors: Anchors,
     *,
     protocols: bool,
 ) -> tuple[Cell, ...]:
