@@ -13,6 +13,17 @@ _TIME_STEPS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 _BYTE_STEPS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 
 
+def plain(text: str) -> str:
+    """``text`` on one line as a terminal and a page may show it: what is not printable is written as its escape.
+
+    Control characters, marks that turn the direction of writing and lone surrogates would otherwise move the cursor,
+    hide text or end the program.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def number(value: float) -> str:
     """``value`` with three significant figures and no exponent where it can be avoided."""
     if value == 0 or not math.isfinite(value):

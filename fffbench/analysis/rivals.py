@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
-from fffbench.analysis.rows import Timed, Tried
+from fffbench.analysis.rows import Speedup, Timed, Tried
 from fffbench.plan.candidates import candidates
 from fffbench.plan.workload import Cell
 from fffbench.results.record import FULL_PROCESSES, OUT_OF_BUDGET
@@ -40,6 +40,13 @@ def tried_text(count: int, missing: Collection[str]) -> str:
     """``best of 5 tried``, and how many more belong there."""
     more = f", {len(missing)} not measured: {', '.join(missing)}" if missing else ""
     return f"best of {count} tried{more}"
+
+
+def provisional(row: Speedup) -> str:
+    """The word for thin evidence, with the doubt about the baseline where there is one (but what stands before it)."""
+    said = "" if row.tried is None else tried_text(row.tried, row.not_measured)
+    doubts = [part for part in (row.reason or "").split("; ") if part and part != said]
+    return f"provisional: {'; '.join(doubts)}" if doubts else "provisional"
 
 
 def thin_rival(chosen: Timed, others: Iterable[Timed]) -> str | None:

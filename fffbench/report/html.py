@@ -25,6 +25,7 @@ from fffbench.report.build import build
 from fffbench.report.method import Method
 from fffbench.report.tables import cell_rows, write_csv
 from fffbench.results.store import Results
+from fffbench.units import plain
 
 INDEX = "index.html"
 
@@ -40,8 +41,9 @@ def render(results: Results, out_dir: Path | str) -> Path:
     out = Path(out_dir)
     analysis = analyse(results)
     environment = Environment(
-        loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+        loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        finalize=lambda value: plain(value) if type(value) is str else value,
+    )  # fmt: skip
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     template = environment.get_template("index.html.j2")
     html = template.render(page=build(analysis), method=Method(), style=static["style.css"], script=static["script.js"])

@@ -22,7 +22,7 @@ from fffbench.report import build, drawing, forest
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.method import row_terms
 from fffbench.results.store import load
-from fffbench.units import percent, ratio, seconds
+from fffbench.units import percent, plain, ratio, seconds
 
 BEGIN, END = "<!-- answer:begin", "<!-- answer:end -->"
 BLOCK = re.compile(rf"({re.escape(BEGIN)}[^\n]*-->\n)(.*?)({re.escape(END)})", re.DOTALL)
@@ -95,8 +95,9 @@ def _line(name: str, row: Speedup) -> str:
 
 def _inline(text: str) -> str:
     """``text`` as plain Markdown text on one line, whatever a result file calls its machine."""
-    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}|#!])", r"\\\1", line)
+    line = plain(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*_{}|#!~]|\](?=[\[(:]))", r"\\\1", line)  # a bracket alone, as of an interval, is no link
+    return line.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")  # nor what links by itself
 
 
 def chart(analysis: Analysis) -> str:

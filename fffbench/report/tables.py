@@ -11,13 +11,13 @@ from pathlib import Path
 
 from fffbench.analysis.ceilings import MEANING, Ceiling
 from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
-from fffbench.analysis.rivals import tried_text
+from fffbench.analysis.rivals import provisional, tried_text
 from fffbench.analysis.rows import Speedup
 from fffbench.plan.workload import CACHES, CALLS
 from fffbench.report.anchors import Anchors
 from fffbench.report.view import Cell, Table
 from fffbench.results.record import Record
-from fffbench.units import number, percent, ratio, seconds
+from fffbench.units import number, percent, plain, ratio, seconds
 
 HEAD = ("Implementation", "Layer", "Type", "Batch", "Threads", "Time")
 PROTOCOL_HEAD = ("Routing", "Cache, call")
@@ -57,7 +57,7 @@ def _field(value: object) -> object:
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     if isinstance(value, str):
-        text = value.replace("\x00", "")
+        text = plain(value)
         return f"'{text}" if text.startswith(FORMULA_STARTS) else text
     return value
 
@@ -81,13 +81,6 @@ def speed_cell(row: Speedup | None, anchors: Anchors) -> Cell:
     link = anchors.get(row.baseline_record or "", "")
     quantity = anchors.quantity(row.record, row.baseline_record)
     return Cell(ratio(row.speedup, row.low, row.high), small, link, f"{row.speedup:.6g}", quantity=quantity)
-
-
-def provisional(row: Speedup) -> str:
-    """The word for thin evidence, with the doubt about the baseline where there is one (but what stands before it)."""
-    said = "" if row.tried is None else tried_text(row.tried, row.not_measured)
-    doubts = [part for part in (row.reason or "").split("; ") if part and part != said]
-    return f"provisional: {'; '.join(doubts)}" if doubts else "provisional"
 
 
 def time_cell(row: Speedup, anchors: Anchors) -> Cell:

@@ -136,7 +136,11 @@ def test_text_from_result_files_is_never_markup(tmp_path):
     assert tags.tags.count("script") == 1
     assert "img" not in tags.tags
     assert not any(name.startswith("on") for name in tags.attributes)
-    assert "{{7*7}}" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "{{7*7}}" in text
+    for path in (page, *(tmp_path / "out").glob("*.csv")):
+        written = path.read_text(encoding="utf-8").replace("\n", "")
+        assert written.isprintable(), path.name
 
 
 def test_text_in_a_csv_is_never_a_formula(tmp_path):

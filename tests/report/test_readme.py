@@ -86,6 +86,26 @@ def test_a_readme_without_its_markers_is_the_users_to_mend(root, capsys, text):
     assert (root / "README.md").read_text() == text
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "[free money](https://example.org)",
+        "![x](//example.org/x.png)",
+        "www.example.org and https://example.org and someone@example.org",
+        "[a]: https://example.org",
+        "\x1b[31mred\x1b[0m \u202e reversed",
+    ],
+)
+def test_a_machines_name_is_neither_a_link_nor_an_escape_sequence(root, name):
+    write_run(root / "results", cells=quick_cells(), stable={**STABLE, "cpu": name}, machine="odd-0003")
+    assert run(root) == 0
+    text = (root / "README.md").read_text()
+    block = text[text.index("answer:begin") : text.index("answer:end")]
+    assert "example.org" in block or "red" in block
+    assert not re.search(r"(?<!\\)\]\(|(?<!\\)\]:|https?://|www\.|@", block.replace("](docs/answer.svg)", ""))
+    assert block.replace("\n", "").isprintable()
+
+
 def test_a_machines_name_is_text_not_markup(root):
     cells = {cell_id("dense_linear"): 1.0, cell_id("fff_cpu"): 0.01}
     stable = {**STABLE, "cpu": "<img src=x> | **bold** <!-- answer:end -->"}
