@@ -30,8 +30,8 @@ TIE = 0.05  # of the time: nearer to each other than this, two layers are equals
 RIVALS = (
     "Best dense says of how many layers it is the best, and which that belong there were not measured. "
     f"A dense layer with fewer than {FULL_PROCESSES} processes makes the best one doubtful where its fastest process "
-    f"takes more than {percent(TIE)} less time than the best layer's median; a layer never measured there does so "
-    f"where on another machine it takes more than {percent(TIE)} less time than all that were, or where nothing is "
+    f"takes more than {100 * TIE:g} % less time than the best layer's median; a layer never measured there does so "
+    f"where on another machine it takes more than {100 * TIE:g} % less time than all that were, or where nothing is "
     "known of it."
 )
 

@@ -283,7 +283,7 @@ def _missing(record: Record, baseline: str, results: Results) -> str:
         )
         if same and pick in (None, item.cell.implementation):
             return f"no {baseline} baseline: {item.cell.implementation} was skipped ({item.reason})"
-    return f"no {baseline} baseline was measured with the same threads, batch, dtype, cache protocol and call"
+    return f"no {baseline} baseline was measured there"
 
 
 def _skipped_rows(results: Results, measured: set[tuple[str, str]]) -> list[Speedup]:

@@ -25,7 +25,7 @@ ICONS = {
     verdicts.NOT_TESTABLE: "·",
 }
 LAYER = "The layer, best against best"
-PROGRAM = "The published program as shipped, mended"
+PROGRAM = "The published program"
 CONFIDENCE = {
     "confirmed": "confirmed in the source",
     "secondary": "from a secondary source",
@@ -75,12 +75,15 @@ def claim_views(analysis: Analysis, ladders: Sequence[LadderView], samples: Mapp
 
 
 def _program(row: ClaimRow) -> Cell | None:
-    """The verdicts on the published program, the one as shipped in colour; None where it was not measured."""
+    """The verdicts on the published program, in the colour of the mended one; None where it was not measured.
+
+    What a program reaches by its mistakes is no success, so that verdict colours nothing.
+    """
     if not row.program:
         return None
     shipped, mended = row.program_shipped, row.program_mended
-    main = f"{ICONS[shipped]} {shipped}" + ("" if mended == shipped else f", mended {ICONS[mended]} {mended}")
-    return Cell(main, row.program, badge=shipped)
+    main = f"as shipped {ICONS[shipped]} {shipped}, mended {ICONS[mended]} {mended}"
+    return Cell(main, row.program, badge=mended)
 
 
 def claims_table(views: Sequence[ClaimView]) -> Table | None:

@@ -48,7 +48,9 @@ def block(analysis: Analysis) -> str:
         parts.append("\n".join(lines))
         parts.append(
             "FFF over the fastest correct dense layer, each side at its own fastest thread count; cold caches, bare "
-            "kernel (on a GPU inside a graph), uniform routing, 95 % intervals. Share: roofline bound over time."
+            "kernel (on a GPU inside a graph), uniform routing, 95 % intervals. Strict fp32 may not use TF32. Dense "
+            "layers tried: of how many the dense one is the fastest, out of those that belong there and that no "
+            "measurement ruled out. Of bound: roofline bound over time."
         )
     if said.details:
         parts.append("\n".join(f"- {_inline(detail)}" for detail in said.details))
