@@ -33,7 +33,7 @@ from fffbench.analysis.rule import (
     UNDECIDED,
     position,
 )
-from fffbench.analysis.speedup import dense_over_dense, speedups
+from fffbench.analysis.speedup import WITH_TF32, dense_over_dense, speedups
 from fffbench.analysis.stats import LEVEL
 from fffbench.results.store import Results
 from fffbench.units import number, percent, ratio
@@ -78,6 +78,7 @@ class ClaimRow:
     program_shipped: str = ""  # the verdict on the published program as shipped; empty where it was not measured
     program_mended: str = ""  # the same with its mistakes mended
     program: str = ""  # both ratios of the published program
+    with_tf32: str = ""  # what is left of a fair ratio in strict fp32 once the dense side may use TF32
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
@@ -217,7 +218,8 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup], results: Results, ladders
     chosen = {name: _chosen(claim, conditions, rows) for name, conditions in claim.conditions.items()}
     fair = _nearest(claim, chosen["fair"]) if chosen["fair"] else None
     published = _nearest(claim, chosen["published"]) if chosen.get("published") else None
-    verdict, reason = _verdict(claim, fair, published)
+    with_tf32 = _with_tf32(fair, rows)
+    verdict, reason = _verdict(claim, fair, published, with_tf32)
     beside = _at_equal_threads(claim, rows, chosen["fair"])
     shipped = program(claim, ladders)
     both = difference(claim, chosen.get("published", []), [*chosen["fair"], *beside], ladders)
@@ -232,11 +234,21 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup], results: Results, ladders
         found += [
             _row(
                 claim, name, row, verdict, reason,
-                place=rows[0], difference=both, lacking=lacking, decides=row not in places, shipped=shipped,
+                place=rows[0], difference=both, lacking=lacking, decides=row not in places,
+                shipped=shipped, with_tf32=with_tf32,
             )
             for row in (*answers, *places)
         ]  # fmt: skip
     return found
+
+
+def _with_tf32(fair: Speedup | None, rows: Iterable[Speedup]) -> str:
+    """What is left of the fair ratio in strict fp32 once the dense side may use TF32; empty where nobody knows."""
+    for row in rows:
+        if fair and row.baseline == WITH_TF32 and row.record == fair.record and row.speedup is not None:
+            gain = ratio(row.speedup, row.low, row.high)
+            return f"That is strict fp32; over a dense layer in fp32 with TF32 it is {gain}."
+    return ""
 
 
 def _at_equal_threads(claim: Claim, rows: Iterable[Speedup], decisive: Sequence[Speedup]) -> list[Speedup]:
@@ -249,9 +261,10 @@ def _at_equal_threads(claim: Claim, rows: Iterable[Speedup], decisive: Sequence[
     return [row for row in _chosen(claim, equal, rows) if (row.record, row.baseline_record) not in known]
 
 
-def _verdict(claim: Claim, fair: Speedup | None, published: Speedup | None) -> tuple[str, str]:
+def _verdict(claim: Claim, fair: Speedup | None, published: Speedup | None, with_tf32: str = "") -> tuple[str, str]:
     """The one rule (module docstring), and the sentence that says how it came out."""
     said = [f"Under fair conditions: {_said(claim, fair)}."] if fair else []
+    said += [with_tf32] if with_tf32 else []
     said += [f"Under published conditions: {_said(claim, published)}."] if published else []
     answered = {"fair": fair, "published": published}
     lacking = [name for name, row in answered.items() if name in claim.conditions and row is None]
@@ -295,6 +308,7 @@ def _row(
     lacking: str = "",
     decides: bool = True,
     shipped: Program | None = None,
+    with_tf32: str = "",
 ) -> ClaimRow:
     conditions = claim.conditions.get("fair" if name == "fair" else "published")
     where = row or place
@@ -334,4 +348,5 @@ def _row(
         program_shipped=shipped.shipped if shipped else "",
         program_mended=shipped.mended if shipped else "",
         program=shipped.text if shipped else "",
+        with_tf32=with_tf32,
     )

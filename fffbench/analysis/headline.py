@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from fffbench.analysis.rivals import TIE, tried_text
 from fffbench.analysis.rows import Speedup, Timed
-from fffbench.analysis.speedup import Found
+from fffbench.analysis.speedup import WITH_TF32, Found
 from fffbench.results.record import Machine
 from fffbench.results.store import Results
 from fffbench.units import number, ratio
@@ -166,22 +166,21 @@ def answers(results: Results, rows: Sequence[Speedup]) -> list[Answer]:
             if by_batch:
                 best.append(by_batch.get(PUBLISHED_BATCH) or by_batch[max(by_batch)])
         name = machine_name(results.machines[machine], device)
-        found.append(Answer(machine, name, device, tuple(best), *_across_types(best, subjects, measured)))
+        strict = {row.record for row in best if row.dtype == STRICT}
+        beside = (row for row in rows if row.baseline == WITH_TF32 and row.baseline_threads == "fastest")
+        with_tf32 = next((row for row in beside if row.record in strict and row.speedup is not None), None)
+        found.append(Answer(machine, name, device, tuple(best), _deployed(best, subjects, measured), with_tf32))
     return found
 
 
-def _across_types(
-    rows: Sequence[Speedup], subjects: Mapping[str, Timed], measured: Found
-) -> tuple[Speedup | None, Speedup | None]:
-    """Each side in its fastest deployed type, and the strict row's FFF over dense fp32 with TF32.
+def _deployed(rows: Sequence[Speedup], subjects: Mapping[str, Timed], measured: Found) -> Speedup | None:
+    """Each side in its fastest deployed type; None where none was measured.
 
     A type that ties with the fastest on both sides stands for both: one type is the plainer comparison.
     """
-    strict = next((row for row in rows if row.dtype == STRICT and row.device != "cpu"), None)
-    with_tf32 = measured.across_types(subjects[strict.record or ""], ("tf32",)) if strict else None
     deployed = [row for row in rows if row.dtype in DEPLOYED]
     if not deployed:
-        return None, with_tf32
+        return None
     batches = {row.batch for row in deployed}
     batch = PUBLISHED_BATCH if PUBLISHED_BATCH in batches else max(batches)
     deployed = [row for row in deployed if row.batch == batch]
@@ -190,7 +189,7 @@ def _across_types(
     assert each is not None  # the row's own baseline is among them
     least = ((1 - TIE) ** -1 * (each.time or 0), (1 - TIE) ** -1 * (each.baseline_time or 0))
     one_type = (row for row in deployed if (row.time or 0) <= least[0] and (row.baseline_time or 0) <= least[1])
-    return next(one_type, each), with_tf32
+    return next(one_type, each)
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,10 @@ BASELINE_MEANING = {
         "batch, data type, device, cache protocol and call; padding, tiling and any GELU within tolerance are allowed "
         "to it"
     ),
+    "best-dense-tf32": "the same in fp32 with TF32, beside an FFF in strict fp32 on a GPU, where one was measured",
 }
 BASELINES = tuple(BASELINE_MEANING)
+WITH_TF32 = "best-dense-tf32"
 THREADS_MEANING = {
     "same": "both sides on the same number of threads",
     "fastest": (
@@ -195,6 +197,11 @@ class Found:
         """The machine, and what both sides of a ratio share."""
         return (record.machine, *_context(record.cell))
 
+    def _place_in(self, record: Record, dtype: str) -> Key:
+        """The place of ``record`` with another dtype."""
+        machine, d, batch, _, *rest = self.place(record)
+        return (machine, d, batch, dtype, *rest)
+
     def rows(self, group: Sequence[Timed], mode: str) -> list[Speedup]:
         """One row per baseline for a cell (``same``), or for the cells that differ in threads alone (``fastest``)."""
         subject = fastest(group)
@@ -204,7 +211,12 @@ class Found:
         for baseline in BASELINES:
             if baseline == "same-primitive" and record.cell.implementation not in SAME_PRIMITIVE:
                 continue
-            others = _candidates(baseline, subject, self.dense.get(self.place(record), []))
+            place = self.place(record)
+            if baseline == WITH_TF32:
+                place, work = self._place_in(record, "tf32"), record.cell.workload
+                if work.dtype != "fp32" or work.device == "cpu" or place not in self.dense:
+                    continue
+            others = _candidates(baseline, subject, self.dense.get(place, []))
             if mode == "same":
                 others = [other for other in others if other.record.cell.workload.threads == threads]
             unknown = self.unknown_threads(group, others) if others and mode == "fastest" else None
@@ -215,7 +227,7 @@ class Found:
             best = fastest(others)
             tried: Tried | None = None
             reasons = [_two_runs(subject, best), thin_rival(best, others)]
-            if baseline == "best-dense":
+            if baseline in ("best-dense", WITH_TF32):
                 tried, doubt = self._untried.judge(best, others)
                 reasons.append(doubt)
             reason = "; ".join(filter(None, reasons)) or None
@@ -224,12 +236,8 @@ class Found:
 
     def across_types(self, subject: Timed, dtypes: Sequence[str]) -> Speedup | None:
         """``subject`` over the fastest dense layer of any of ``dtypes``, each side at its fastest thread count."""
-        machine, d, batch, _, *rest = self.place(subject.record)
-        others = [
-            other
-            for dtype in dtypes
-            for other in _candidates("best-dense", subject, self.dense.get((machine, d, batch, dtype, *rest), []))
-        ]
+        places = [self._place_in(subject.record, dtype) for dtype in dtypes]
+        others = [other for place in places for other in _candidates("best-dense", subject, self.dense.get(place, []))]
         if not others:
             return None
         best = fastest(others)

@@ -122,7 +122,8 @@ def _reason(rows: Sequence[ClaimRow]) -> str:
     low, high = first.band
     missing = [row.conditions for row in rows if row.measured is None]
     unmeasured = f" The {missing[0]} conditions were not measured here." if missing else ""
-    return f"Counts as reached from {number(low)}x to {number(high)}x.{unmeasured} {first.lacking}".strip()
+    reached = f"Counts as reached from {number(low)}x to {number(high)}x."
+    return " ".join(filter(None, (first.with_tf32, reached + unmeasured, first.lacking)))
 
 
 def _place(results: Results, machine: str | None, device: str | None) -> str:

@@ -27,6 +27,7 @@ BASELINE_HEAD = (
     "over published dense",
     "over same primitive",
     "over BERT width",
+    "over best dense with TF32",
 )
 COLUMNS = (
     ("best-dense", "fastest"),
@@ -34,6 +35,7 @@ COLUMNS = (
     ("published", "same"),
     ("same-primitive", "same"),
     ("bert", "same"),
+    ("best-dense-tf32", "same"),
 )
 # A spreadsheet runs a cell that begins like this; text from a result file must not become a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

@@ -9,6 +9,7 @@ from synthetic import cell_id, quick_cells, write_run
 
 from fffbench.analysis.breakeven import break_even
 from fffbench.analysis.ceilings import Ceilings
+from fffbench.analysis.claims import judge_all
 from fffbench.analysis.headline import answers, headline, machine_name
 from fffbench.analysis.roofline import bound_of, dense_strength, share_of
 from fffbench.analysis.speedup import speedups
@@ -111,6 +112,22 @@ def test_the_answer_leads_with_the_type_people_deploy_and_strict_fp32_is_second_
     found = on_a_gpu(tmp_path, bf16=(100.0, 10.0), tf32=(200.0, None))
     assert (found.lead.dtype, found.lead.speedup) == ("bf16", pytest.approx(10))
     assert found.line.index("10.0x") < found.line.index("in strict fp32 50.0x") < found.line.index("with TF32 10.0x")
+
+
+def test_dense_fp32_with_tf32_is_a_row_of_its_own_and_stands_beside_a_claim_in_strict_fp32(tmp_path):
+    on_a_gpu(tmp_path, tf32=(200.0, None))
+    results = load(tmp_path)
+    rows = [row for row in speedups(results) if row.baseline == "best-dense-tf32"]
+    assert {(row.dtype, row.baseline_dtype, round(row.speedup, 6)) for row in rows} == {("fp32", "tf32", 10)}
+    [claim] = [row for row in judge_all(results) if row.id == "gpu-40x" and row.conditions == "fair"]
+    assert "strict fp32; over a dense layer in fp32 with TF32 it is 10.0x" in claim.reason
+    without = [row for row in speedups(load(only_fp32(tmp_path / "without"))) if row.baseline == "best-dense-tf32"]
+    assert without == []
+
+
+def only_fp32(folder):
+    on_a_gpu(folder)
+    return folder
 
 
 def test_each_side_is_in_its_own_fastest_deployed_type(tmp_path):
