@@ -22,11 +22,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from fffbench.analysis.baselines import PUBLISHED
 from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.headline import Answer
 from fffbench.analysis.rows import Speedup, Timed
-from fffbench.analysis.speedup import PUBLISHED, fastest
+from fffbench.analysis.speedup import fastest
 from fffbench.analysis.stats import Estimate, process_medians, ratio_of_medians
 from fffbench.plan.counts import useful_operations
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fffbench.analysis import deciding
+from fffbench.analysis.claim_wording import fair_or_published, position_of, with_tf32_beside
 from fffbench.analysis.commands import command
 from fffbench.analysis.difference import difference
 from fffbench.analysis.fidelity import Climb, climbs
@@ -31,12 +32,11 @@ from fffbench.analysis.rule import (
     OF_POSITION,
     PROTOCOL_ONLY,
     UNDECIDED,
-    position,
 )
-from fffbench.analysis.speedup import WITH_TF32, dense_over_dense, speedups
+from fffbench.analysis.speedup import dense_over_dense, speedups
 from fffbench.analysis.stats import LEVEL
 from fffbench.results.store import Results
-from fffbench.units import number, percent, ratio
+from fffbench.units import number, percent
 
 
 @dataclass(frozen=True)
@@ -197,18 +197,13 @@ def _is_subject(subject: Subject, row: Speedup) -> bool:
     return row.family == subject.family if subject.family else row.implementation in subject.implementations
 
 
-def _position(claim: Claim, row: Speedup) -> str:
-    """Where the interval of ``row`` lies."""
-    return position(claim, row.low, row.high, row.coverage)
-
-
 def _nearest(claim: Claim, rows: Sequence[Speedup]) -> Speedup:
     """The row that decides among several thread counts: one that reaches the figure, then the nearest."""
     positions = ("reached", "beyond", "unclear", "short")
     return min(
         rows,
         key=lambda row: (
-            positions.index(_position(claim, row)),
+            positions.index(position_of(claim, row)),
             abs(math.log((row.speedup or 1) / claim.published)),
         ),
     )
@@ -218,7 +213,7 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup], results: Results, ladders
     chosen = {name: _chosen(claim, conditions, rows) for name, conditions in claim.conditions.items()}
     fair = _nearest(claim, chosen["fair"]) if chosen["fair"] else None
     published = _nearest(claim, chosen["published"]) if chosen.get("published") else None
-    with_tf32 = _with_tf32(fair, rows)
+    with_tf32 = with_tf32_beside(fair, rows)
     verdict, reason = _verdict(claim, fair, published, with_tf32)
     beside = _at_equal_threads(claim, rows, chosen["fair"])
     shipped = program(claim, ladders)
@@ -242,15 +237,6 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup], results: Results, ladders
     return found
 
 
-def _with_tf32(fair: Speedup | None, rows: Iterable[Speedup]) -> str:
-    """What is left of the fair ratio in strict fp32 once the dense side may use TF32; empty where nobody knows."""
-    for row in rows:
-        if fair and row.baseline == WITH_TF32 and row.record == fair.record and row.speedup is not None:
-            gain = ratio(row.speedup, row.low, row.high)
-            return f"That is strict fp32; over a dense layer in fp32 with TF32 it is {gain}."
-    return ""
-
-
 def _at_equal_threads(claim: Claim, rows: Iterable[Speedup], decisive: Sequence[Speedup]) -> list[Speedup]:
     """Fair rows at each thread count on both sides, to stand beside the decisive one where that differs."""
     conditions = claim.conditions["fair"]
@@ -263,37 +249,19 @@ def _at_equal_threads(claim: Claim, rows: Iterable[Speedup], decisive: Sequence[
 
 def _verdict(claim: Claim, fair: Speedup | None, published: Speedup | None, with_tf32: str = "") -> tuple[str, str]:
     """The one rule (module docstring), and the sentence that says how it came out."""
-    said = [f"Under fair conditions: {_said(claim, fair)}."] if fair else []
+    said = [f"Under fair conditions: {fair_or_published(claim, fair)}."] if fair else []
     said += [with_tf32] if with_tf32 else []
-    said += [f"Under published conditions: {_said(claim, published)}."] if published else []
+    said += [f"Under published conditions: {fair_or_published(claim, published)}."] if published else []
     answered = {"fair": fair, "published": published}
     lacking = [name for name, row in answered.items() if name in claim.conditions and row is None]
     if not said:
         return NOT_MEASURED, "Neither the published nor the fair conditions were measured here."
-    verdict = UNDECIDED if fair is None else OF_POSITION[_position(claim, fair)]
+    verdict = UNDECIDED if fair is None else OF_POSITION[position_of(claim, fair)]
     if verdict == NOT_REPRODUCED and "published" in claim.conditions:
-        other = _position(claim, published) if published else "unclear"
+        other = position_of(claim, published) if published else "unclear"
         verdict = {"unclear": UNDECIDED, "short": NOT_REPRODUCED}.get(other, PROTOCOL_ONLY)
     said += [f"The {name} conditions were not measured here." for name in lacking]
     return verdict, " ".join(said)
-
-
-def _said(claim: Claim, row: Speedup) -> str:
-    """``116x [112, 121], above the band 62.4 to 97.5 (fff_cpu over dense_padded, 2 threads)``."""
-    above = (row.low or 0) > claim.published * claim.band
-    outside = "above the band of" if above else "below the band of"
-    words = {"reached": "within the band of", "unclear": "too uncertain for the band of"}
-    where = words.get(_position(claim, row), outside)
-    band = f"{number(claim.published / claim.band)} to {number(claim.published * claim.band)}"
-    threads = "" if row.device != "cpu" else f", {row.threads} thread{'s' if row.threads > 1 else ''}"
-    if threads and row.baseline_thread_count != row.threads:
-        threads += f" against {row.baseline_thread_count}"
-    other = claim.workload and row.batch != claim.workload.batch
-    batch = f", batch {row.batch} instead of the published {claim.workload.batch}" if claim.workload and other else ""
-    sides = f"{row.implementation} over {row.baseline_implementation}{threads}{batch}"
-    thin = f"; only {percent(row.coverage or 0)} coverage" if 0 < (row.coverage or 0) < LEVEL else ""
-    doubted = f"; provisional: {row.reason}" if row.reason else ""
-    return f"{ratio(row.speedup or 0, row.low, row.high)}, {where} {band} ({sides}{thin}{doubted})"
 
 
 def _row(

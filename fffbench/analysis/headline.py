@@ -17,9 +17,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fffbench.analysis.baselines import WITH_TF32
 from fffbench.analysis.rivals import TIE, tried_text
 from fffbench.analysis.rows import Speedup, Timed
-from fffbench.analysis.speedup import WITH_TF32, Found
+from fffbench.analysis.speedup import Found
 from fffbench.results.record import Machine
 from fffbench.results.store import Results
 from fffbench.units import number, ratio

@@ -18,9 +18,20 @@ the baseline slightly, which is the direction a sceptic asks for.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+from fffbench.analysis.baselines import (
+    BASELINE_THREADS,
+    BASELINES,
+    BERT_WIDTH,
+    ONE_THREAD,
+    PUBLISHED,
+    PUBLISHED_WIDTH,
+    SAME_PRIMITIVE,
+    WITH_TF32,
+    candidates_of,
+)
 from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.evidence import full_processes, one_record_per_cell
 from fffbench.analysis.rivals import TIE, Untried, thin_rival
@@ -29,42 +40,6 @@ from fffbench.plan.workload import Cell
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
-BASELINE_MEANING = {
-    "published": "a plain torch linear of the same width, the paper's native fused row",
-    "same-primitive": "the dense layer built from the same operation",
-    "bert": "the fastest dense layer of width 3072",
-    "best-dense": (
-        "the fastest correct dense layer with at least as many neurons that was measured on that machine at the same "
-        "batch, data type, device, cache protocol and call; padding, tiling and any GELU within tolerance are allowed "
-        "to it"
-    ),
-    "best-dense-tf32": "the same in fp32 with TF32, beside an FFF in strict fp32 on a GPU, where one was measured",
-}
-BASELINES = tuple(BASELINE_MEANING)
-WITH_TF32 = "best-dense-tf32"
-THREADS_MEANING = {
-    "same": "both sides on the same number of threads",
-    "fastest": (
-        "each side on the number of threads that is fastest for it, known only where both sides were measured on all "
-        "threads of the machine and on the same numbers of threads"
-    ),
-}
-BASELINE_THREADS = tuple(THREADS_MEANING)
-PUBLISHED = "dense_linear"  # the paper's "native fused" row
-BERT_WIDTH = 3072
-PUBLISHED_WIDTH = 4095
-SAME_PRIMITIVE = {
-    "cmm_gather_bmm": "dense_bmm",
-    "cmm_masked": "dense_linear",
-    "cmm_sparse": "dense_linear",
-    "cmm_leaf_gather": "dense_bmm",
-    "cmm_blas1": "dense_blas1",
-    "cmm_blas2": "dense_blas2",
-    "cmm_cuda_naive": "dense_cuda_naive",
-}
-
-ONE_THREAD = ("cmm_blas1",)  # one thread runs its loop, however many are allowed: one is its fastest count
-
 Key = tuple[object, ...]
 
 
@@ -72,21 +47,6 @@ def _context(cell: Cell) -> Key:
     """What both sides of a ratio must share, besides the run and (for ``same``) the threads."""
     work = cell.workload
     return (work.shape.d, work.batch, work.dtype, work.device, cell.protocol.cache, cell.protocol.call)
-
-
-def _candidates(baseline: str, subject: Timed, dense: Iterable[Timed]) -> list[Timed]:
-    """Which of the ``dense`` records in the subject's context can serve as ``baseline``."""
-    cell = subject.record.cell
-    own = cell.workload.shape.n
-
-    def fits(name: str, n: int) -> bool:
-        if baseline == "published":
-            return name == PUBLISHED and n == own
-        if baseline == "same-primitive":
-            return name == SAME_PRIMITIVE[cell.implementation] and n == own
-        return n == BERT_WIDTH if baseline == "bert" else n >= own
-
-    return [item for item in dense if fits(item.record.cell.implementation, item.record.cell.workload.shape.n)]
 
 
 def speedups(results: Results) -> list[Speedup]:
@@ -216,7 +176,7 @@ class Found:
                 place, work = self._place_in(record, "tf32"), record.cell.workload
                 if work.dtype != "fp32" or work.device == "cpu" or place not in self.dense:
                     continue
-            others = _candidates(baseline, subject, self.dense.get(place, []))
+            others = candidates_of(baseline, subject, self.dense.get(place, []))
             if mode == "same":
                 others = [other for other in others if other.record.cell.workload.threads == threads]
             unknown = self.unknown_threads(group, others) if others and mode == "fastest" else None
@@ -237,7 +197,9 @@ class Found:
     def across_types(self, subject: Timed, dtypes: Sequence[str]) -> Speedup | None:
         """``subject`` over the fastest dense layer of any of ``dtypes``, each side at its fastest thread count."""
         places = [self._place_in(subject.record, dtype) for dtype in dtypes]
-        others = [other for place in places for other in _candidates("best-dense", subject, self.dense.get(place, []))]
+        others = [
+            other for place in places for other in candidates_of("best-dense", subject, self.dense.get(place, []))
+        ]
         if not others:
             return None
         best = fastest(others)

@@ -7,6 +7,7 @@ from fffbench.analysis.headline import machine_name
 from fffbench.plan.workload import FAULTY
 from fffbench.report import curves, roofs, tables
 from fffbench.report.analysed import Analysis
+from fffbench.report.ceiling_table import ceilings_table
 from fffbench.report.view import Fingerprint, MachineView
 from fffbench.results.store import Results
 
@@ -83,7 +84,7 @@ def fingerprints(results: Results, ceilings: Ceilings) -> list[Fingerprint]:
                 name=machine_name(machine, device),
                 stable=tuple(sorted(machine.stable.items())),
                 observed=tuple(sorted(machine.observed.items())),
-                ceilings=tables.ceilings_table(*known, f"ceilings{index}"),
+                ceilings=ceilings_table(*known, f"ceilings{index}"),
                 runs=tuple(f"{run.id}, preset {run.preset}, commit {run.commit}" for run in runs),
             )
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fffbench.analysis import ceilings, evidence, rivals, rule
+from fffbench.analysis.baselines import BASELINE_MEANING, THREADS_MEANING
 from fffbench.analysis.headline import DEPLOYED, type_name
-from fffbench.analysis.speedup import BASELINE_MEANING, THREADS_MEANING
 from fffbench.plan.workload import CACHE_MEANING, CALL_MEANING, PROCESS_MEANING, ROUTING_MEANING
 from fffbench.results.record import FULL_PROCESSES
 

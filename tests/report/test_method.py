@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fffbench.analysis import ceilings, evidence, rivals, rule
-from fffbench.analysis.speedup import BASELINE_MEANING, BASELINES, THREADS_MEANING
+from fffbench.analysis.baselines import BASELINE_MEANING, BASELINES, THREADS_MEANING
 from fffbench.cli import app
 from fffbench.measure import eviction, session
 from fffbench.plan import workload
