@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from fffbench.analysis.baselines import WITH_TF32
 from fffbench.analysis.ledger import Claim
+from fffbench.analysis.rivals import provisional, tried_text
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.rule import position
 from fffbench.analysis.stats import LEVEL
@@ -31,8 +32,9 @@ def fair_or_published(claim: Claim, row: Speedup) -> str:
     batch = f", batch {row.batch} instead of the published {claim.workload.batch}" if claim.workload and other else ""
     sides = f"{row.implementation} over {row.baseline_implementation}{threads}{batch}"
     thin = f"; only {percent(row.coverage or 0)} coverage" if 0 < (row.coverage or 0) < LEVEL else ""
-    doubted = f"; provisional: {row.reason}" if row.reason else ""
-    return f"{ratio(row.speedup or 0, row.low, row.high)}, {where} {band} ({sides}{thin}{doubted})"
+    tried = "" if row.tried is None else f"; {tried_text(row.tried, row.not_measured)}"
+    doubted = f"; {provisional(row)}" if row.reason else ""
+    return f"{ratio(row.speedup or 0, row.low, row.high)}, {where} {band} ({sides}{thin}{tried}{doubted})"
 
 
 def with_tf32_beside(fair: Speedup | None, rows: Iterable[Speedup]) -> str:

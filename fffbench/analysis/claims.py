@@ -78,11 +78,13 @@ class ClaimRow:
     program_shipped: str = ""  # the verdict on the published program as shipped; empty where it was not measured
     program_mended: str = ""  # the same with its mistakes mended
     program: str = ""  # both ratios of the published program
+    tried: int | None = None  # of how many dense layers the baseline is the best, where it is the best dense one
+    not_measured: tuple[str, ...] = ()  # layers that belong there and were neither measured nor ruled out
     with_tf32: str = ""  # what is left of a fair ratio in strict fp32 once the dense side may use TF32
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
-        return asdict(self) | {"records": list(self.records)}
+        return asdict(self) | {"records": list(self.records), "not_measured": list(self.not_measured)}
 
 
 def judge_all(
@@ -317,4 +319,6 @@ def _row(
         program_mended=shipped.mended if shipped else "",
         program=shipped.text if shipped else "",
         with_tf32=with_tf32,
+        tried=row.tried if row else None,
+        not_measured=row.not_measured if row else (),
     )

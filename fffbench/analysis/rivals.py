@@ -121,7 +121,7 @@ class Untried:
                 name = item.record.cell.implementation
                 if name not in known:
                     found = (min(len(item.medians), len(best.medians)), item.time.value / best.time.value)
-                    said[name, other] = max(said.get((name, other), found), found, key=lambda told: told[0])
+                    said[name, other] = max(said.get((name, other), found), found, key=lambda known: known[0])
         least: dict[str, tuple[float, str]] = {}
         for (name, other), (_, share) in said.items():
             least[name] = min(least.get(name, (share, other)), (share, other))

@@ -59,15 +59,15 @@ def claims(results: ResultsDir = Path("results"), as_json: Json = False) -> None
     if as_json:
         print(json.dumps([row.to_json() for row in rows], indent=1))
         return
-    told: dict[tuple[str, str | None, str | None], str] = {}
+    paragraphs: dict[tuple[str, str | None, str | None], str] = {}
     for row in rows:  # one paragraph per claim and machine, whatever the number of conditions and thread counts
         where = f"{row.machine} ({row.device})" if row.machine else "no machine"
         program = (
             f" The published program: as shipped {row.program_shipped}, mended {row.program_mended}. {row.program}"
         )
         text = f"{row.id:<22} {row.verdict:<40} {where}: {row.reason}{program if row.program else ''}"
-        told.setdefault((row.id, row.machine, row.device), text)
-    for text in told.values():
+        paragraphs.setdefault((row.id, row.machine, row.device), text)
+    for text in paragraphs.values():
         print(plain(text))
 
 

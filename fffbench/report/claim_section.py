@@ -8,6 +8,7 @@ from itertools import groupby
 from fffbench.analysis import rule as verdicts
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.headline import machine_name
+from fffbench.analysis.rivals import tried_text
 from fffbench.report.analysed import Analysis
 from fffbench.report.view import Cell, ClaimView, Finding, LadderView, SampleRow, Table
 from fffbench.results.store import Results
@@ -142,7 +143,9 @@ def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis) -> 
         if row.baseline_threads not in (None, row.threads) and threads:
             threads += f" against {row.baseline_threads}"
         batch = f", batch {row.batch}" if row.batch not in (None, rows[0].claimed_batch) else ""
-        small = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}){threads}{batch}{thin}"
+        tried = "" if row.tried is None else f"; {tried_text(row.tried, row.not_measured)}"
+        sides = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}{tried})"
+        small = f"{sides}{threads}{batch}{thin}"
         link, quantity = analysis.anchors.get(row.records[0], ""), analysis.anchors.quantity(*row.records)
         cells.append(Cell(ratio(row.measured, row.low, row.high), small, link, quantity=quantity))
     return tuple(cells)

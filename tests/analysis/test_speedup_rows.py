@@ -193,6 +193,6 @@ def test_thirty_thousand_rows_take_seconds(tmp_path):
                 cells[cell_id(name, batch=batch, threads=threads)] = 1.0
     write_run(tmp_path, cells=cells)
     results = load(tmp_path)
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert len(speedups(results)) > 5000
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5

@@ -38,7 +38,7 @@ def test_each_value_is_described_by_the_sentence_beside_it(page, terms):
         assert f"<dt>{name}</dt><dd>{text}.</dd>" in page
 
 
-def test_the_rules_are_told_in_their_own_words(page):
+def test_each_rule_stands_in_its_own_words(page):
     for text in (rivals.RIVALS, evidence.RULE, ceilings.MEANING, workload.PROCESS_MEANING):
         assert text in page
 
