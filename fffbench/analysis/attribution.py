@@ -20,13 +20,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from statistics import median
 from typing import Any
 
+from fffbench.analysis.baselines import PUBLISHED
+from fffbench.analysis.ceilings import Ceilings
+from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.headline import Answer
-from fffbench.analysis.roofline import fma_peak
-from fffbench.analysis.rows import Speedup
-from fffbench.analysis.speedup import PUBLISHED
+from fffbench.analysis.rows import Speedup, Timed
+from fffbench.analysis.speedup import fastest
 from fffbench.analysis.stats import Estimate, process_medians, ratio_of_medians
 from fffbench.plan.counts import useful_operations
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
@@ -70,6 +71,7 @@ class Attribution:
     call: Factor
     run: str
     record: str
+    baseline_record: str
 
     @property
     def measured(self) -> int:
@@ -82,14 +84,13 @@ class Attribution:
 
 
 def attributions(results: Results, answers: Sequence[Answer]) -> list[Attribution]:
-    """One attribution per row of each machine's answer, from the run that measured the most of its factors.
+    """One attribution per row of each machine's answer, with the one record that speaks for each cell (``evidence``).
 
-    Factors are ratios within one run, and the run with the most thorough answer may lack the cells that explain it.
-    Among equals it is the answer's own run, then the newest. On a GPU bare kernels stand in for calls in a graph where
-    only they have their factors.
+    It leads to the speed-up at the same thread count on both sides, which is a row of its own. On a GPU bare kernels
+    stand in for calls in a graph where only they have more of their factors.
     """
     index = _index(results)
-    chosen = [_best_explained(row, index, results) for answer in answers for row in answer.rows]
+    chosen = [_best_explained(row, index) for answer in answers for row in answer.rows]
     return [item for item in chosen if item]
 
 
@@ -103,73 +104,75 @@ def every_attribution(results: Results, rows: Sequence[Speedup]) -> list[Attribu
         and (row.cache, row.routing) == ("cold", "uniform")
         and row.speedup is not None
     )
-    return [item for row in fair if (item := _best_explained(row, index, results))]
+    return [item for row in fair if (item := _best_explained(row, index))]
 
 
-Place = tuple[str, Protocol, Workload]  # run, protocol, and the workload with the shape left out of account
+Place = tuple[str, Protocol, Workload]  # machine, protocol, and the workload with the shape left out of account
 
 
 @dataclass(frozen=True)
 class _Index:
-    """Records by id, dense ones by place, and each machine's runs, the newest first."""
+    """The record of each machine and cell, by both and by its own id, and the dense ones by place."""
 
     by_id: dict[str, Record]
-    dense: dict[Place, list[Record]]
-    runs: dict[str, list[str]]
+    by_cell: dict[tuple[str, Cell], Record]
+    dense: dict[Place, list[Timed]]
+    ceilings: Ceilings
+
+    def beside(self, record: Record, cell: Cell) -> Record | None:
+        """What speaks for ``cell`` on the machine of ``record``."""
+        return self.by_cell.get((record.machine, cell))
 
 
 def _index(results: Results) -> _Index:
-    dense: dict[Place, list[Record]] = defaultdict(list)
-    started: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for record in results.records:
-        started[record.machine].add((record.started, record.run))
+    dense: dict[Place, list[Timed]] = defaultdict(list)
+    records = one_record_per_cell(results).records
+    for record in records:
         if record.info.family == "dense":
-            dense[_place(record.run, record.cell)].append(record)
-    runs = {machine: [run for _, run in sorted(found, reverse=True)] for machine, found in started.items()}
-    return _Index({record.id: record for record in results.records}, dense, runs)
+            dense[_place(record.machine, record.cell)].append(Timed(record))
+    by_cell = {(record.machine, record.cell): record for record in records}
+    return _Index({record.id: record for record in records}, by_cell, dense, Ceilings(results))
 
 
-def _place(run: str, cell: Cell) -> Place:
-    return run, cell.protocol, replace(cell.workload, shape=_ANY_SHAPE)
+def _place(machine: str, cell: Cell) -> Place:
+    return machine, cell.protocol, replace(cell.workload, shape=_ANY_SHAPE)
 
 
-def _best_explained(row: Speedup, index: _Index, results: Results) -> Attribution | None:
-    """The attribution of the row's cell with the most factors; of equals that of the row's own run, then the newest."""
-    options = [_attribute(*pair, index.by_id, results) for pair in _pairs(row, index)]
-    return max(options, key=lambda item: (item.measured, item.run == row.run)) if options else None
+def _best_explained(row: Speedup, index: _Index) -> Attribution | None:
+    """The attribution of the row's cell, on a GPU through the call that has the most factors; of equals its own."""
+    options = [_attribute(*pair, index) for pair in _pairs(row, index)]
+    return max(options, key=lambda item: item.measured, default=None)
 
 
 def _pairs(row: Speedup, index: _Index) -> Iterator[tuple[Record, Record]]:
-    """The row's cell and the best dense layer beside it at the same thread count, of every run; the newest first."""
+    """The row's cell and the best dense layer beside it at the same thread count; its own call first."""
     assert row.record is not None
     cell = index.by_id[row.record].cell
-    shape = cell.workload.shape
     for call in dict.fromkeys((cell.protocol.call, "kernel")):
         asked = replace(cell, protocol=Protocol(cell.protocol.cache, call))
-        for run in index.runs[row.machine]:
-            subject = index.by_id.get(f"{run}/{asked.id}")
-            beside = index.dense.get(_place(run, asked), [])
-            rivals = [item for item in beside if _as_large(item.cell.workload.shape, shape)]
-            if subject is not None and rivals:
-                yield subject, min(rivals, key=lambda record: median(_medians(record)))
+        subject = index.by_cell.get((row.machine, asked))
+        place = _place(row.machine, replace(asked, workload=replace(asked.workload, routing="uniform")))
+        beside = [item for item in index.dense.get(place, []) if _as_large(item.record.cell.workload.shape, cell)]
+        if subject is not None and beside:
+            yield subject, fastest(beside).record
 
 
-def _as_large(shape: Shape, as_this: Shape) -> bool:
-    return shape.d == as_this.d and shape.n >= as_this.n
+def _as_large(shape: Shape, as_this: Cell) -> bool:
+    return shape.d == as_this.workload.shape.d and shape.n >= as_this.workload.shape.n
 
 
-def _attribute(subject: Record, best: Record, by_id: dict[str, Record], results: Results) -> Attribution:
+def _attribute(subject: Record, best: Record, index: _Index) -> Attribution:
     cell = subject.cell
     gain = ratio_of_medians(_medians(best), _medians(subject))
-    spread_known = min(len(_medians(best)), len(_medians(subject))) > 1
-    plain = _find(by_id, subject, replace(cell, implementation=PUBLISHED))
+    low, high = interval(gain, _medians(best), _medians(subject))
+    plain = index.beside(subject, replace(cell, implementation=PUBLISHED))
     one_path = replace(cell.workload, routing="single-path")
-    cold_path = _find(by_id, subject, replace(cell, workload=one_path))
-    hot_path = _find(by_id, subject, Cell(cell.implementation, one_path, Protocol("hot", cell.protocol.call)))
+    cold_path = index.beside(subject, replace(cell, workload=one_path))
+    hot_path = index.beside(subject, Cell(cell.implementation, one_path, Protocol("hot", cell.protocol.call)))
     factors = (
-        _over_peak("dense efficiency", plain, results, f"{PUBLISHED} beside it", gain=True),
+        _over_peak("dense efficiency", plain, index.ceilings, f"{PUBLISHED} beside it", gain=True),
         _between("padding and alignment", best, plain, f"{PUBLISHED} beside it"),
-        _over_peak("FFF arithmetic", hot_path, results, "one path, hot caches", gain=False),
+        _over_peak("FFF arithmetic", hot_path, index.ceilings, "one path, hot caches", gain=False),
         _between("cold caches", hot_path, cold_path, "one path, cold and hot caches"),
         _between("many paths", cold_path, subject, "one path, cold caches"),
     )
@@ -187,18 +190,14 @@ def _attribute(subject: Record, best: Record, by_id: dict[str, Record], results:
         ceiling=ceiling,
         factors=factors,
         speedup=gain.value,
-        low=gain.low if spread_known else None,
-        high=gain.high if spread_known else None,
+        low=low,
+        high=high,
         residual=None if product is None else gain.value / product,
-        call=_call(subject, best, by_id),
+        call=_call(subject, best, index),
         run=subject.run,
         record=subject.id,
+        baseline_record=best.id,
     )
-
-
-def _find(by_id: dict[str, Record], beside: Record, cell: Cell) -> Record | None:
-    """The record of ``cell`` in the run of ``beside``."""
-    return by_id.get(f"{beside.run}/{cell.id}")
 
 
 def _between(name: str, above: Record | None, below: Record | None, missing: str) -> Factor:
@@ -206,26 +205,27 @@ def _between(name: str, above: Record | None, below: Record | None, missing: str
     if above is None or below is None:
         return Factor(name, None, None, None, missing, ())
     gain = ratio_of_medians(_medians(above), _medians(below))
-    return _factor(name, gain, (above.id, below.id))
+    low, high = interval(gain, _medians(above), _medians(below))
+    return Factor(name, gain.value, low, high, "", (above.id, below.id))
 
 
-def _over_peak(name: str, record: Record | None, results: Results, missing: str, *, gain: bool) -> Factor:
+def _over_peak(name: str, record: Record | None, ceilings: Ceilings, missing: str, *, gain: bool) -> Factor:
     """The record's time over that of its operations at the measured peak, or (as a loss) the inverse."""
-    peak = fma_peak(results.machine_of(record), record.cell.workload) if record else None
+    peak = ceilings.peak(record.machine, record.cell.workload) if record else None
     if record is None or peak is None:
         return Factor(name, None, None, None, missing if record is None else "the arithmetic peak", ())
-    ideal = useful_operations(record.cell.workload, conditional=not gain) / peak
+    ideal = useful_operations(record.cell.workload, conditional=not gain) / peak.value
     times = _medians(record)
     estimate = ratio_of_medians(times, [ideal]) if gain else ratio_of_medians([ideal], times)
     return _factor(name, estimate, (record.id,))
 
 
-def _call(subject: Record, best: Record, by_id: dict[str, Record]) -> Factor:
+def _call(subject: Record, best: Record, index: _Index) -> Factor:
     """What calling both sides through torch multiplies the speed-up by."""
     name = "call overhead"
     protocol = Protocol(subject.cell.protocol.cache, "torch")
-    ours = _find(by_id, subject, replace(subject.cell, protocol=protocol))
-    dense = _find(by_id, best, replace(best.cell, protocol=protocol))
+    ours = index.beside(subject, replace(subject.cell, protocol=protocol))
+    dense = index.beside(best, replace(best.cell, protocol=protocol))
     if ours is None or dense is None:
         return Factor(name, None, None, None, "both sides as torch calls", ())
     through = ratio_of_medians(_medians(dense), _medians(ours))

@@ -1,17 +1,11 @@
 """Is each published figure true, here, and why does it differ?
 
-One rule, fixed before any result was looked at. With the published value P and
-the band f (1.25 unless the claim's file says why not), an interval
-
-* reaches P if it meets [P/f, P*f];
-* lies beyond it if the whole interval is above P*f (below P/f where P claims a loss, P < 1);
-* falls short if the whole interval is below P/f (above P*f where P claims a loss);
-* decides nothing if it covers less than 95 % or sticks out of the band on both sides.
-
-Verdict from the two sets of conditions: fair reached ``reproduced``, fair
-beyond ``exceeded``; fair short: ``reproduced-under-published-protocol-only``
-or ``not-reproduced``, as the published conditions have it. Verdicts are
-computed from records each time and never stored.
+One rule decides (``rule``). Verdict from the two sets of conditions: fair
+reached ``reproduced``, fair beyond ``exceeded``; fair short:
+``reproduced-under-published-protocol-only`` or ``not-reproduced``, as the
+published conditions have it. It is about the layer, best against best; the
+published program has verdicts of its own (``program``). Verdicts are computed
+from records each time and never stored.
 """
 
 from __future__ import annotations
@@ -22,30 +16,27 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fffbench.analysis import deciding
+from fffbench.analysis.claim_wording import fair_or_published, position_of, with_tf32_beside
 from fffbench.analysis.commands import command
 from fffbench.analysis.difference import difference
 from fffbench.analysis.fidelity import Climb, climbs
 from fffbench.analysis.ledger import FORMULAS, Claim, Conditions, Subject, load_claims
+from fffbench.analysis.program import Program, program
 from fffbench.analysis.rows import Speedup
+from fffbench.analysis.rule import (
+    ARITHMETIC_ERROR,
+    ARITHMETIC_HOLDS,
+    NOT_MEASURED,
+    NOT_REPRODUCED,
+    NOT_TESTABLE,
+    OF_POSITION,
+    PROTOCOL_ONLY,
+    UNDECIDED,
+)
 from fffbench.analysis.speedup import dense_over_dense, speedups
 from fffbench.analysis.stats import LEVEL
 from fffbench.results.store import Results
-from fffbench.units import number, percent, ratio
-
-REPRODUCED, EXCEEDED = "reproduced", "exceeded"
-PROTOCOL_ONLY = "reproduced-under-published-protocol-only"
-NOT_REPRODUCED, ARITHMETIC_ERROR = "not-reproduced", "arithmetic-error"
-UNDECIDED, NOT_MEASURED, NOT_TESTABLE = "undecided", "not-measured", "not-testable-here"
-VERDICTS = (
-    REPRODUCED,
-    EXCEEDED,
-    PROTOCOL_ONLY,
-    NOT_REPRODUCED,
-    ARITHMETIC_ERROR,
-    UNDECIDED,
-    NOT_MEASURED,
-    NOT_TESTABLE,
-)
+from fffbench.units import number, percent
 
 
 @dataclass(frozen=True)
@@ -84,10 +75,16 @@ class ClaimRow:
     command: str  # measures its cells; empty where no command line can name them
     difference: str  # what makes the two sets of conditions differ, factor by factor
     lacking: str  # why the verdict is undecided or not-measured, without the command that is part of the reason
+    program_shipped: str = ""  # the verdict on the published program as shipped; empty where it was not measured
+    program_mended: str = ""  # the same with its mistakes mended
+    program: str = ""  # both ratios of the published program
+    tried: int | None = None  # of how many dense layers the baseline is the best, where it is the best dense one
+    not_measured: tuple[str, ...] = ()  # layers that belong there and were neither measured nor ruled out
+    with_tf32: str = ""  # what is left of a fair ratio in strict fp32 once the dense side may use TF32
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
-        return asdict(self) | {"records": list(self.records)}
+        return asdict(self) | {"records": list(self.records), "not_measured": list(self.not_measured)}
 
 
 def judge_all(
@@ -136,7 +133,10 @@ def _count(claim: Claim) -> ClaimRow:
     shown = percent(value) if claim.formula in ("active_share", "saving_if_ceiling") else f"{value:.6g}"
     off = max(value / claim.published, claim.published / value)
     if off <= claim.band:
-        verdict, reason = REPRODUCED, f"Counting the layer's neurons gives {shown}. A count, not a measured speed."
+        verdict, reason = (
+            ARITHMETIC_HOLDS,
+            f"Counting the layer's neurons gives {shown}. A count, not a measured speed.",
+        )
     else:
         verdict = ARITHMETIC_ERROR
         reason = f"Counting the layer's neurons gives {shown}; the published {claim.shown} is off by {number(off)}x."
@@ -199,27 +199,13 @@ def _is_subject(subject: Subject, row: Speedup) -> bool:
     return row.family == subject.family if subject.family else row.implementation in subject.implementations
 
 
-def _position(claim: Claim, row: Speedup) -> str:
-    """Where the interval of ``row`` lies: reached, beyond, short or unclear."""
-    if row.low is None or row.high is None:
-        return "unclear"
-    bottom, top = claim.published / claim.band, claim.published * claim.band
-    if (row.coverage or 0) < LEVEL or (row.low < bottom and row.high > top):
-        return "unclear"
-    if row.low > top:
-        return "beyond" if claim.published >= 1 else "short"
-    if row.high >= bottom:
-        return "reached"
-    return "short" if claim.published >= 1 else "beyond"
-
-
 def _nearest(claim: Claim, rows: Sequence[Speedup]) -> Speedup:
     """The row that decides among several thread counts: one that reaches the figure, then the nearest."""
     positions = ("reached", "beyond", "unclear", "short")
     return min(
         rows,
         key=lambda row: (
-            positions.index(_position(claim, row)),
+            positions.index(position_of(claim, row)),
             abs(math.log((row.speedup or 1) / claim.published)),
         ),
     )
@@ -229,8 +215,10 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup], results: Results, ladders
     chosen = {name: _chosen(claim, conditions, rows) for name, conditions in claim.conditions.items()}
     fair = _nearest(claim, chosen["fair"]) if chosen["fair"] else None
     published = _nearest(claim, chosen["published"]) if chosen.get("published") else None
-    verdict, reason = _verdict(claim, fair, published)
+    with_tf32 = with_tf32_beside(fair, rows)
+    verdict, reason = _verdict(claim, fair, published, with_tf32)
     beside = _at_equal_threads(claim, rows, chosen["fair"])
+    shipped = program(claim, ladders)
     both = difference(claim, chosen.get("published", []), [*chosen["fair"], *beside], ladders)
     lacking = deciding.lacking(claim, fair, published, results) if verdict == UNDECIDED else ""
     reason = " ".join(filter(None, (reason, lacking, deciding.advice(claim) if lacking else "")))
@@ -244,6 +232,7 @@ def _on_machine(claim: Claim, rows: Sequence[Speedup], results: Results, ladders
             _row(
                 claim, name, row, verdict, reason,
                 place=rows[0], difference=both, lacking=lacking, decides=row not in places,
+                shipped=shipped, with_tf32=with_tf32,
             )
             for row in (*answers, *places)
         ]  # fmt: skip
@@ -260,43 +249,21 @@ def _at_equal_threads(claim: Claim, rows: Iterable[Speedup], decisive: Sequence[
     return [row for row in _chosen(claim, equal, rows) if (row.record, row.baseline_record) not in known]
 
 
-def _verdict(claim: Claim, fair: Speedup | None, published: Speedup | None) -> tuple[str, str]:
+def _verdict(claim: Claim, fair: Speedup | None, published: Speedup | None, with_tf32: str = "") -> tuple[str, str]:
     """The one rule (module docstring), and the sentence that says how it came out."""
-    said = [f"Under fair conditions: {_said(claim, fair)}."] if fair else []
-    said += [f"Under published conditions: {_said(claim, published)}."] if published else []
+    said = [f"Under fair conditions: {fair_or_published(claim, fair)}."] if fair else []
+    said += [with_tf32] if with_tf32 else []
+    said += [f"Under published conditions: {fair_or_published(claim, published)}."] if published else []
     answered = {"fair": fair, "published": published}
     lacking = [name for name, row in answered.items() if name in claim.conditions and row is None]
     if not said:
         return NOT_MEASURED, "Neither the published nor the fair conditions were measured here."
-    if fair is None:
-        verdict = UNDECIDED
-    else:
-        verdict = {"unclear": UNDECIDED, "reached": REPRODUCED, "beyond": EXCEEDED, "short": NOT_REPRODUCED}[
-            _position(claim, fair)
-        ]
+    verdict = UNDECIDED if fair is None else OF_POSITION[position_of(claim, fair)]
     if verdict == NOT_REPRODUCED and "published" in claim.conditions:
-        other = _position(claim, published) if published else "unclear"
+        other = position_of(claim, published) if published else "unclear"
         verdict = {"unclear": UNDECIDED, "short": NOT_REPRODUCED}.get(other, PROTOCOL_ONLY)
     said += [f"The {name} conditions were not measured here." for name in lacking]
     return verdict, " ".join(said)
-
-
-def _said(claim: Claim, row: Speedup) -> str:
-    """``116x [112, 121], above the band 62.4 to 97.5 (fff_cpu over dense_padded, 2 threads)``."""
-    above = (row.low or 0) > claim.published * claim.band
-    outside = "above the band of" if above else "below the band of"
-    words = {"reached": "within the band of", "unclear": "too uncertain for the band of"}
-    where = words.get(_position(claim, row), outside)
-    band = f"{number(claim.published / claim.band)} to {number(claim.published * claim.band)}"
-    threads = "" if row.device != "cpu" else f", {row.threads} thread{'s' if row.threads > 1 else ''}"
-    if threads and row.baseline_thread_count != row.threads:
-        threads += f" against {row.baseline_thread_count}"
-    other = claim.workload and row.batch != claim.workload.batch
-    batch = f", batch {row.batch} instead of the published {claim.workload.batch}" if claim.workload and other else ""
-    sides = f"{row.implementation} over {row.baseline_implementation}{threads}{batch}"
-    thin = f"; only {percent(row.coverage or 0)} coverage" if 0 < (row.coverage or 0) < LEVEL else ""
-    doubted = f"; provisional: {row.reason}" if row.reason else ""
-    return f"{ratio(row.speedup or 0, row.low, row.high)}, {where} {band} ({sides}{thin}{doubted})"
 
 
 def _row(
@@ -310,6 +277,8 @@ def _row(
     difference: str = "",
     lacking: str = "",
     decides: bool = True,
+    shipped: Program | None = None,
+    with_tf32: str = "",
 ) -> ClaimRow:
     conditions = claim.conditions.get("fair" if name == "fair" else "published")
     where = row or place
@@ -346,4 +315,10 @@ def _row(
         command=command(claim),
         difference=difference,
         lacking=lacking,
+        program_shipped=shipped.shipped if shipped else "",
+        program_mended=shipped.mended if shipped else "",
+        program=shipped.text if shipped else "",
+        with_tf32=with_tf32,
+        tried=row.tried if row else None,
+        not_measured=row.not_measured if row else (),
     )

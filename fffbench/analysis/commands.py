@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from fffbench.analysis.baselines import BERT_WIDTH, ONE_THREAD, PUBLISHED, PUBLISHED_WIDTH, SAME_PRIMITIVE
 from fffbench.analysis.ledger import Claim, Conditions
-from fffbench.analysis.speedup import BERT_WIDTH, PUBLISHED, PUBLISHED_WIDTH, SAME_PRIMITIVE
 from fffbench.plan.presets import FAST_DENSE, LEAF, PAPER, USERS, Block
 from fffbench.plan.workload import Shape
 
@@ -87,17 +87,18 @@ def _compared(blocks: Sequence[Block], claim: Claim, conditions: Conditions) -> 
                 and _asks(block, name)
             ],
             [block for block in blocks if _asks(block, partner) and any(map(fits, block.shapes))],
+            one_thread=name in ONE_THREAD,
         )
         for name in subject.implementations or (f"family:{subject.family}",)
         for partner, fits in [_baseline(conditions.baseline, name, want.shape)]
     )
 
 
-def _common(threads: str | int, ours: Sequence[Block], dense: Sequence[Block]) -> bool:
-    """Whether both sides have a thread count that the conditions ask for: each its own, or one and the same."""
+def _common(threads: str | int, ours: Sequence[Block], dense: Sequence[Block], *, one_thread: bool) -> bool:
+    """Whether both sides have a thread count that the conditions ask for: the same ones and all, or one in common."""
     counts = [{count for block in side for count in block.threads} for side in (ours, dense)]
-    if threads == "fastest":
-        return all(counts)
+    if threads == "fastest":  # what ``speedup`` asks for before it says that it knows the fastest one of each side
+        return "all" in counts[1] and (one_thread or counts[0] == counts[1])
     common = counts[0] & counts[1]
     return bool(common if threads == "any" else common & {threads})
 

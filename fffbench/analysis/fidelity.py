@@ -1,10 +1,11 @@
 """What turns the published figure into a fair one? A factor for each mistake mended, from cells of its own.
 
-A ladder (``plan.fidelity``) is followed at each batch and thread count of one run: the ratio on every rung, and what
-each rung multiplies it by, the FFF side's share and the dense side's apart. No factor is a remainder; the residual is
-what their product misses of the ratio on the last rung. From the publication to the first rung lead other hardware,
-another BLAS, and a thread count and a threading library that were not published (the latter alone is worth a factor of
-2.6, ``docs/fidelity.md``), of which nothing is known but their product.
+A ladder (``plan.fidelity``) is followed at each batch and thread count of a machine, with the one record that speaks
+for each cell (``evidence``): the ratio on every rung, and what each rung multiplies it by, the FFF side's share and the
+dense side's apart. No factor is a remainder; the residual is what their product misses of the ratio on the last rung.
+From the publication to the first rung lead other hardware, another BLAS, and a thread count and a threading library
+that were not published (the latter alone is worth a factor of 2.6, ``docs/fidelity.md``), of which nothing is known but
+their product.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from fffbench.analysis.ceilings import time_of
+from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.ledger import load_claims
 from fffbench.analysis.stats import process_medians, ratio_of_medians
 from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS, Ladder, Rung, Side
@@ -23,7 +26,7 @@ from fffbench.results.record import Record
 from fffbench.results.store import Results
 from fffbench.units import number
 
-Place = tuple[str, str, str, int, int]  # run, machine, device, batch, threads
+Place = tuple[str, str, int, int]  # machine, device, batch, threads
 SMALL_CHANGE = 1.1  # factors nearer to 1 than this are not named in a sentence
 
 
@@ -48,6 +51,7 @@ class Step:
     missing: str
     records: tuple[str, ...]
     mistake: bool = True  # whether a fault of the benchmark was mended; else a kernel or condition of ours came in
+    coverage: float | None = None
 
     @property
     def factor(self) -> float | None:
@@ -62,7 +66,6 @@ class Climb:
     claim: str
     title: str
     published: float
-    run: str
     machine: str
     device: str
     batch: int
@@ -83,32 +86,24 @@ class Climb:
 
 
 def climbs(results: Results) -> list[Climb]:
-    """Every ladder at every place where its first rung was measured.
-
-    Of several runs the one with the most rungs, then the most thorough first rung, then the newest.
-    """
+    """Every ladder at every place where its first rung was measured, in the ladders' order."""
     published = {claim.id: claim.published for claim in load_claims()}
     places: dict[Place, list[Record]] = defaultdict(list)
-    for record in results.records:
+    for record in one_record_per_cell(results).records:
         work = record.cell.workload
         if work.routing == "uniform":
-            places[record.run, record.machine, work.device, work.batch, work.threads].append(record)
-    best: dict[tuple[object, ...], tuple[tuple[int, int, str], Climb]] = {}
-    for ladder in LADDERS:
-        for place, records in places.items():
-            if ladder.device == place[2] and ladder.claim in published:
-                found = _climb(ladder, published[ladder.claim], place, records)
-                if found.steps[0].speedup is not None:
-                    first = [record for record in records if record.id in found.steps[0].records]
-                    rungs = sum(step.speedup is not None for step in found.steps)
-                    rank = (rungs, min(len(record.info.processes) for record in first), first[0].started)
-                    key = (LADDERS.index(ladder), *place[1:])
-                    best[key] = max(best.get(key, (rank, found)), (rank, found), key=lambda item: item[0])
-    return [climb for _, (_, climb) in sorted(best.items(), key=lambda item: str(item[0][:3]) + f"{item[0][3:]}")]
+            places[record.machine, work.device, work.batch, work.threads].append(record)
+    found = [
+        _climb(ladder, published[ladder.claim], place, records)
+        for ladder in LADDERS
+        for place, records in sorted(places.items())
+        if ladder.device == place[1] and ladder.claim in published
+    ]
+    return [climb for climb in found if climb.steps[0].speedup is not None]
 
 
 def _climb(ladder: Ladder, published: float, place: Place, records: Sequence[Record]) -> Climb:
-    run, machine, device, batch, threads = place
+    machine, device, batch, threads = place
     sides = [(_find(rung.ours, records), _find(rung.dense, records)) for rung in ladder.rungs]
     steps: list[Step] = []
     before: tuple[Record | None, Record | None] = (None, None)
@@ -122,7 +117,7 @@ def _climb(ladder: Ladder, published: float, place: Place, records: Sequence[Rec
         residual = last / math.prod((first, *(factor for factor in factors if factor)))
     arrival = first / published if first else None
     climb = Climb(
-        ladder.claim, ladder.title, published, run, machine, device, batch, threads, tuple(steps), arrival, residual,
+        ladder.claim, ladder.title, published, machine, device, batch, threads, tuple(steps), arrival, residual,
         sentence="",
     )  # fmt: skip
     return replace(climb, sentence=_sentence(climb))
@@ -139,20 +134,16 @@ def _find(side: Side, records: Sequence[Record]) -> Record | None:
         and record.cell.protocol == side.protocol
         and (record.info.family == family if family else record.cell.implementation == side.implementation)
     ]
-    return min(fitting, key=_middle, default=None)
+    return min(fitting, key=time_of, default=None)
 
 
 def _medians(record: Record) -> list[float]:
     return process_medians(record.info.processes)
 
 
-def _middle(record: Record) -> float:
-    return sorted(_medians(record))[len(_medians(record)) // 2]
-
-
 def _step(rung: Rung, ours: Record | None, dense: Record | None, before: tuple[Record | None, Record | None]) -> Step:
     gain = ratio_of_medians(_medians(dense), _medians(ours)) if ours and dense else None
-    interval = (gain.low, gain.high) if gain and gain.coverage > 0 else (None, None)
+    low, high = interval(gain, _medians(dense), _medians(ours)) if gain and ours and dense else (None, None)
     known = all((ours, dense, *before))
     lacking = [side.implementation for side, record in ((rung.ours, ours), (rung.dense, dense)) if record is None]
     wrong = [
@@ -164,17 +155,18 @@ def _step(rung: Rung, ours: Record | None, dense: Record | None, before: tuple[R
         mended=rung.mended,
         ours=ours.cell.implementation if ours else rung.ours.implementation,
         dense=dense.cell.implementation if dense else rung.dense.implementation,
-        time=_middle(ours) if ours else None,
-        dense_time=_middle(dense) if dense else None,
+        time=time_of(ours) if ours else None,
+        dense_time=time_of(dense) if dense else None,
         speedup=gain.value if gain else None,
-        low=interval[0],
-        high=interval[1],
+        low=low,
+        high=high,
         ours_factor=_faster(before[0], ours) if known else None,
         dense_factor=1 / _faster(before[1], dense) if known else None,
         wrong="; ".join(wrong),
         missing=", ".join(lacking),
         records=tuple(record.id for record in (ours, dense) if record),
         mistake=rung.mistake,
+        coverage=gain.coverage if gain else None,
     )
 
 

@@ -4,24 +4,34 @@ Always FFF over the best dense layer, each side at its own fastest thread
 count, cold caches, bare kernel (on a GPU inside a graph where one was
 measured), uniform routing, at the batch of the published table (16384), or the
 largest where that was not measured: fixed, so that no result can be picked for
-being flattering.
+being flattering. It leads with the types in which people deploy, each side in
+the fastest of them; fp32 without TF32 stands second and is called strict, and
+beside it the same FFF over a dense layer in fp32 with TF32 where one was
+measured.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fffbench.analysis.rows import Speedup
-from fffbench.plan.workload import DTYPES
+from fffbench.analysis.baselines import WITH_TF32
+from fffbench.analysis.rivals import TIE, tried_text
+from fffbench.analysis.rows import Speedup, Timed
+from fffbench.analysis.speedup import Found
 from fffbench.results.record import Machine
 from fffbench.results.store import Results
 from fffbench.units import number, ratio
 
 PUBLISHED_SHAPE = (768, 1, 12, 0)  # d, trees, levels, leaf width of the paper's table
 PUBLISHED_BATCH = 16384
+PUBLISHED_GAIN = 78  # of that layer, on CPUs
+DEPLOYED = ("bf16", "fp16", "tf32")  # types in which people deploy; TF32 is fp32 with tensor cores
+STRICT = "fp32"
+TYPES = (*DEPLOYED, STRICT)  # in the order in which they are shown
+TYPE_NAMES = {"tf32": "fp32 with TF32", "fp32": "strict fp32"}
 NAME_KEYS = {"cuda": ("gpu 0", "gpu"), "cpu": ("cpu", "cpu_model", "cpu_name", "cpu_brand")}
 # what makers put around a name and readers leave out; of a GPU also its maker and memory
 _NO_NAME = re.compile(r"\((R|TM)\)|\bProcessor$")
@@ -70,24 +80,61 @@ def best_by_batch(rows: Sequence[Speedup]) -> dict[int, Speedup]:
     return dict(sorted(best.items()))
 
 
+def type_name(dtype: str) -> str:
+    """What a reader calls a type: ``strict fp32`` may not use TF32."""
+    return TYPE_NAMES.get(dtype, dtype)
+
+
 @dataclass(frozen=True)
 class Answer:
-    """The headline of one machine and device: a row per dtype at the published batch, else the largest."""
+    """The headline of one machine and device: a row per dtype at the published batch, else the largest.
+
+    ``deployed`` has each side in the fastest of the types people deploy, ``with_tf32`` the strict row's FFF over a
+    dense layer that may use TF32; None where neither was measured.
+    """
 
     machine: str
     name: str
     device: str
     rows: tuple[Speedup, ...]
+    deployed: Speedup | None = None
+    with_tf32: Speedup | None = None
+
+    @property
+    def lead(self) -> Speedup:
+        """The row that leads: the types people deploy, strict fp32 only where nothing else was measured."""
+        return self.deployed or self.rows[0]
+
+    @property
+    def strict(self) -> Speedup | None:
+        """The row in fp32 without TF32."""
+        return next((row for row in self.rows if row.dtype == STRICT), None)
 
     @property
     def line(self) -> str:
-        """``116x [112, 121] faster at batch 16384 in fp32 on Test CPU``: the machine's first dtype."""
-        return f"{_said(self.rows[0])} on {self.name}"
+        """``7.3x [7.2, 7.4] faster at batch 16384 in bf16 (best of 4 tried) on Test GPU; in strict fp32 45x ...``."""
+        text = f"{_said(self.lead)} on {self.name}"
+        if self.strict is not None and self.strict is not self.lead:
+            where = "" if self.strict.batch == self.lead.batch else f" at batch {self.strict.batch}"
+            text += f"; in strict fp32 {_gain(self.strict)}{where} ({_evidence(self.strict)})"
+        if self.with_tf32 is not None:
+            text += (
+                f"; FFF in strict fp32 over dense fp32 with TF32 {_gain(self.with_tf32)} ({_evidence(self.with_tf32)})"
+            )
+        return text
 
 
 def _said(row: Speedup) -> str:
-    thin = " (provisional)" if row.provisional else ""
-    return f"{_gain(row)} at batch {row.batch} in {row.dtype}{thin}"
+    types = type_name(row.dtype)
+    if row.baseline_dtype not in (None, row.dtype):
+        types = f"{types} over dense in {type_name(row.baseline_dtype or '')}"
+    return f"{_gain(row)} at batch {row.batch} in {types} ({_evidence(row)})"
+
+
+def _evidence(row: Speedup) -> str:
+    """``best of 7 tried``, and the word for thin evidence."""
+    found = [] if row.tried is None else [tried_text(row.tried, row.not_measured)]
+    return "; ".join([*found, *(["provisional"] if row.provisional else [])])
 
 
 def _gain(row: Speedup) -> str:
@@ -106,6 +153,8 @@ def _gain(row: Speedup) -> str:
 def answers(results: Results, rows: Sequence[Speedup]) -> list[Answer]:
     """One answer per machine and device that has a fair FFF row; GPUs after CPUs, otherwise by machine."""
     places = sorted({(row.device, row.machine) for row in rows if fair(row)})
+    measured = Found(results)
+    subjects = {item.record.id: item for item in measured.conditional}
     found = []
     for device, machine in places:
         here = [row for row in rows if fair(row) and (row.device, row.machine) == (device, machine)]
@@ -113,12 +162,35 @@ def answers(results: Results, rows: Sequence[Speedup]) -> list[Answer]:
         shape = PUBLISHED_SHAPE if PUBLISHED_SHAPE in shapes else max(sorted(shapes), key=lambda item: shapes[item])
         here = [row for row in here if shape_of(row) == shape]
         best = []
-        for dtype in DTYPES:
+        for dtype in TYPES:
             by_batch = best_by_batch([row for row in here if row.dtype == dtype])
             if by_batch:
                 best.append(by_batch.get(PUBLISHED_BATCH) or by_batch[max(by_batch)])
-        found.append(Answer(machine, machine_name(results.machines[machine], device), device, tuple(best)))
+        name = machine_name(results.machines[machine], device)
+        strict = {row.record for row in best if row.dtype == STRICT}
+        beside = (row for row in rows if row.baseline == WITH_TF32 and row.baseline_threads == "fastest")
+        with_tf32 = next((row for row in beside if row.record in strict and row.speedup is not None), None)
+        found.append(Answer(machine, name, device, tuple(best), _deployed(best, subjects, measured), with_tf32))
     return found
+
+
+def _deployed(rows: Sequence[Speedup], subjects: Mapping[str, Timed], measured: Found) -> Speedup | None:
+    """Each side in its fastest deployed type; None where none was measured.
+
+    A type that ties with the fastest on both sides stands for both: one type is the plainer comparison.
+    """
+    deployed = [row for row in rows if row.dtype in DEPLOYED]
+    if not deployed:
+        return None
+    batches = {row.batch for row in deployed}
+    batch = PUBLISHED_BATCH if PUBLISHED_BATCH in batches else max(batches)
+    deployed = [row for row in deployed if row.batch == batch]
+    ours = min(deployed, key=lambda row: row.time or 0)
+    each = measured.across_types(subjects[ours.record or ""], DEPLOYED)
+    assert each is not None  # the row's own baseline is among them
+    least = ((1 - TIE) ** -1 * (each.time or 0), (1 - TIE) ** -1 * (each.baseline_time or 0))
+    one_type = (row for row in deployed if (row.time or 0) <= least[0] and (row.baseline_time or 0) <= least[1])
+    return next(one_type, each)
 
 
 @dataclass(frozen=True)
@@ -140,13 +212,18 @@ def _layer(row: Speedup) -> str:
 
 
 def _details(found: Sequence[Answer], asked: tuple[int, int, int, int]) -> list[str]:
-    """The other dtypes machine by machine, layers other than the one asked about, and what the count allows."""
-    said = [f"On {answer.name}: {', '.join(map(_said, answer.rows[1:]))}." for answer in found if len(answer.rows) > 1]
+    """The other types machine by machine, layers other than the one asked about, doubts, and what the count allows."""
+    said = []
+    for answer in found:
+        rest = [row for row in answer.rows if row.dtype != STRICT and row.record != answer.lead.record]
+        said += [f"On {answer.name}: {', '.join(map(_said, rest))}."] if rest else []
     said += [
         f"On {answer.name} it is {_layer(answer.rows[0])}." for answer in found if shape_of(answer.rows[0]) != asked
     ]
-    doubted = [(answer.name, row) for answer in found for row in answer.rows if row.reason]
-    said += [f"Provisional on {name} in {row.dtype}: {row.reason}." for name, row in doubted]
+    for answer in found:
+        shown = {id(row): row for row in (answer.lead, *answer.rows, *([answer.with_tf32] if answer.with_tf32 else []))}
+        doubts = {row.reason: row for row in shown.values() if row.reason}
+        said += [f"Provisional on {answer.name} in {type_name(row.dtype)}: {reason}." for reason, row in doubts.items()]
     return [*said, ceiling_sentence(found)]
 
 
@@ -163,7 +240,9 @@ def headline(results: Results, rows: Sequence[Speedup]) -> Headline:
     found = answers(results, rows)
     if found:
         first = found[0].rows[0]
-        asked = f"Against the best dense layer, {_layer(first)}, published as 78x faster, is under fair conditions:"
+        on_cpu = shape_of(first) == PUBLISHED_SHAPE and any(answer.device == "cpu" for answer in found)
+        published = f", published as {PUBLISHED_GAIN}x faster on CPUs," if on_cpu else ""
+        asked = f"Against the best dense layer, {_layer(first)}{published} is under fair conditions:"
         return Headline(asked, tuple(answer.line for answer in found), tuple(_details(found, shape_of(first))))
     if not results.records:
         return Headline("Nothing has been measured yet.")

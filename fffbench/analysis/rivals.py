@@ -1,98 +1,131 @@
-"""Could another layer be the baseline, had it been measured as thoroughly as the one that is?
+"""Is the fastest dense layer that was measured the fastest there is?
 
-A budget gives some dense layers one process where others get six, and a process on a small virtual machine can meet a
-bad moment: on 2 cores of Zen 4 the fastest layer at batch 16384 once took 2.02 s instead of 1.03 s in its only process,
-and a slower one became the baseline, which flatters FFF. So a layer with fewer processes than the baseline is judged by
-the fastest process it ever had on that machine. Times of other runs only raise the doubt; no ratio is taken with them.
+Three things can make it look better than it is, and each makes the row provisional with its reason:
 
-A layer that was never tried on a machine leaves no time there, so it is judged by other machines: where it is clearly
-the fastest of one of them in the same cell, a machine without it has a baseline in doubt. On 16 cores of a Xeon the
-layer written last took a third off the speed-up at large batches; a machine measured before it must not look better.
+* a rival with fewer than six processes: a process on a small virtual machine can meet a bad moment (on 2 cores of
+  Zen 4 the fastest layer at batch 16384 once took 2.02 s instead of 1.03 s in its only process), so such a rival is
+  judged by its fastest process;
+* a rival that was never tried here and wins on another machine: there it is compared, within one run, with the
+  layers that were tried here;
+* a rival of which nothing is known: never tried here, nor beside these layers anywhere else.
+
+A layer counts as tried once it has a record in the cell, as ruled out where its run says why it cannot run there, or
+where on every other machine that has it beside the layers tried here it is not the fastest.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from fffbench.analysis.rows import Timed
+from fffbench.analysis.rows import Speedup, Timed, Tried
+from fffbench.plan.candidates import candidates
 from fffbench.plan.workload import Cell
 from fffbench.results.record import FULL_PROCESSES, OUT_OF_BUDGET
 from fffbench.results.store import Results
 from fffbench.units import percent, seconds
 
 Key = tuple[object, ...]
-TELLING = 0.05  # faster by less than that elsewhere says nothing about here: processes of one cell differ by more
+TIE = 0.05  # of the time: nearer to each other than this, two layers are equals; processes of one cell differ by more
+RIVALS = (
+    "Best dense says of how many layers it is the best, and which that belong there were not measured. "
+    f"A dense layer with fewer than {FULL_PROCESSES} processes makes the best one doubtful where its fastest process "
+    f"takes more than {100 * TIE:g} % less time than the best layer's median; a layer never measured there does so "
+    f"where on another machine it takes more than {100 * TIE:g} % less time than all that were, or where nothing is "
+    "known of it."
+)
 
 
-def doubt(chosen: Timed, rivals: Iterable[Timed]) -> str | None:
-    """Which of ``rivals`` (layers that fit too, from any run on that machine) may be faster than ``chosen``, and why.
+def tried_text(count: int, missing: Collection[str]) -> str:
+    """``best of 5 tried``, and how many more belong there."""
+    more = f", {len(missing)} not measured: {', '.join(missing)}" if missing else ""
+    return f"best of {count} tried{more}"
 
-    Null where none with fewer processes in the run of ``chosen`` has ever been faster than its median. Other runs speak
-    of layers of the same shape only: a wider one is no more than another run's stand-in for it.
-    """
-    record = chosen.record
-    enough = min(FULL_PROCESSES, len(record.info.processes))
-    fitting = [
+
+def provisional(row: Speedup) -> str:
+    """The word for thin evidence, with the doubt about the baseline where there is one (but what stands before it)."""
+    said = "" if row.tried is None else tried_text(row.tried, row.not_measured)
+    doubts = [part for part in (row.reason or "").split("; ") if part and part != said]
+    return f"provisional: {'; '.join(doubts)}" if doubts else "provisional"
+
+
+def thin_rival(chosen: Timed, others: Iterable[Timed]) -> str | None:
+    """Which of ``others``, measured in too few processes, may be faster than ``chosen``, and why; None if none."""
+    cell = chosen.record.cell
+    thin = [
         item
-        for item in rivals
-        if item.record.cell != record.cell
-        and (item.record.run == record.run or item.record.cell.workload.shape == record.cell.workload.shape)
+        for item in others
+        if item.record.cell != cell and len(item.medians) < min(FULL_PROCESSES, len(chosen.medians))
     ]
-    here = {item.record.cell: len(item.record.info.processes) for item in fitting if item.record.run == record.run}
-    thin = [item for item in fitting if here.get(item.record.cell, 0) < enough]
     fastest = min(thin, key=lambda item: min(item.medians), default=None)
-    if fastest is None or min(fastest.medians) >= chosen.time.value:
+    if fastest is None or min(fastest.medians) >= (1 - TIE) * chosen.time.value:
         return None
-    cell, run = fastest.record.cell, fastest.record.run
-    count = here.get(cell, 0)
-    measured = f"{count} process{'es' * (count != 1)}" if count else "no process"
-    where = "" if run == record.run else f" in run {run}"
+    count, name = len(fastest.medians), fastest.record.cell.implementation
+    threads = fastest.record.cell.workload.threads
+    on = "" if threads == cell.workload.threads else f" on {threads} thread{'s' * (threads != 1)}"
     return (
-        f"{cell.implementation} may be the faster baseline: {measured} in this run, {seconds(min(fastest.medians))} "
-        f"in its fastest{where}"
+        f"{name}{on} may be the faster baseline: {count} process{'es' * (count != 1)}, "
+        f"{seconds(min(fastest.medians))} in its fastest"
     )
 
 
 class Untried:
-    """Which dense layer beats, on another machine, all that were tried on this one in the same cell?"""
+    """What do all results say of the dense layers that were not tried in a cell?"""
 
     def __init__(self, results: Results) -> None:
-        """Read the dense times of every machine, and which layers a machine said it cannot run."""
-        self._known: dict[tuple[str, Key], set[str]] = defaultdict(set)
+        """Read the dense times of every machine and run, and which layers said that they cannot run a cell."""
         self._runs: dict[Key, dict[tuple[str, str], list[Timed]]] = defaultdict(lambda: defaultdict(list))
+        self._unable: dict[Key, set[str]] = defaultdict(set)
         for record in results.records:
             if record.info.family == "dense":
-                key = _cell_of(record.cell)
-                self._known[record.machine, key].add(record.cell.implementation)
-                self._runs[key][record.machine, record.run].append(Timed(record))
+                self._runs[_cell_of(record.cell)][record.machine, record.run].append(Timed(record))
         for item in results.skipped:
-            if item.reason != OUT_OF_BUDGET:
-                self._known[item.machine, _cell_of(item.cell)].add(item.cell.implementation)
+            if item.family == "dense" and item.reason != OUT_OF_BUDGET:
+                self._unable[item.machine, *_cell_of(item.cell)].add(item.cell.implementation)
 
-    def doubt(self, chosen: Timed) -> str | None:
-        """The reason why a layer other than ``chosen`` may be its machine's fastest, or null.
+    def judge(self, chosen: Timed, tried: Iterable[Timed]) -> tuple[Tried, str | None]:
+        """How ``chosen`` was found, and the reason why a layer that was not tried may be faster, or None."""
+        record = chosen.record
+        key = _cell_of(record.cell)
+        known = {item.record.cell.implementation for item in tried}
+        work = record.cell.workload
+        asked = set(candidates(work.device, work.dtype, work.batch)) - known - self._unable[record.machine, *key]
+        shares = self._shares(key, known)
+        faster = {name: found for name, found in shares.items() if found[0] < 1 - TIE}
+        missing = tuple(sorted(asked.difference(shares) | asked.intersection(faster)))
+        found = Tried(len(known), missing)
+        reasons = [tried_text(found.count, found.missing)] if missing else []
+        for name, (share, machine) in sorted(faster.items()):
+            if name not in self._unable[record.machine, *key]:
+                reasons.append(
+                    f"{name} may be the faster baseline: never measured here, and on {machine} it takes "
+                    f"{percent(share)} of the time of the fastest layer that was"
+                )
+        return found, "; ".join(reasons) or None
+
+    def _shares(self, key: Key, known: set[str]) -> dict[str, tuple[float, str]]:
+        """By layer not ``known``: the least share of the best known layer's time on another machine, and which.
 
         Times are compared within a run; of a machine's runs the one with the most processes on both sides speaks.
         """
-        machine, key = chosen.record.machine, _cell_of(chosen.record.cell)
-        known = self._known[machine, key]
-        said: dict[str, tuple[int, float, str]] = {}  # by machine: processes, share of the time, implementation
+        said: dict[tuple[str, str], tuple[int, float]] = {}  # by layer and machine: processes, share of the time
         for (other, _), items in sorted(self._runs[key].items()):
-            tried = [item for item in items if item.record.cell.implementation in known]
-            untried = [item for item in items if item.record.cell.implementation not in known]
-            if tried and untried:
-                best, rival = (min(side, key=lambda item: item.time.value) for side in (tried, untried))
-                count = min(len(item.record.info.processes) for item in (best, rival))
-                found = (count, rival.time.value / best.time.value, rival.record.cell.implementation)
-                said[other] = max(said.get(other, found), found, key=lambda told: told[0])
-        for other, (_, share, name) in said.items():
-            if share < 1 - TELLING:
-                return (
-                    f"{name} may be the faster baseline: never measured here, and on {other} it takes "
-                    f"{percent(share)} of the time of the fastest layer that was"
-                )
-        return None
+            best = min(
+                (item for item in items if item.record.cell.implementation in known),
+                key=lambda item: item.time.value,
+                default=None,
+            )
+            if best is None:
+                continue
+            for item in items:
+                name = item.record.cell.implementation
+                if name not in known:
+                    found = (min(len(item.medians), len(best.medians)), item.time.value / best.time.value)
+                    said[name, other] = max(said.get((name, other), found), found, key=lambda known: known[0])
+        least: dict[str, tuple[float, str]] = {}
+        for (name, other), (_, share) in said.items():
+            least[name] = min(least.get(name, (share, other)), (share, other))
+        return least
 
 
 def _cell_of(cell: Cell) -> Key:

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from fffbench.analysis.ceilings import Ceilings
+from fffbench.analysis.evidence import interval
 from fffbench.analysis.roofline import share_of
 from fffbench.analysis.stats import Estimate, estimate_time, process_medians, ratio_of_medians
 from fffbench.results.reader import SkippedCell
 from fffbench.results.record import Record
-from fffbench.results.store import Results
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,22 @@ class Speedup:
     run: str
     record: str | None
     baseline_record: str | None
-    main: bool = False  # whether it follows the protocol of the headline; see headline_call
+    main: bool = False  # whether it follows the protocol of the headline; see speedup._headline_calls
+    tried: int | None = None  # best-dense: how many dense layers it is the best of
+    not_measured: tuple[str, ...] = ()  # best-dense: layers that belong there and of which nothing is known
+    baseline_dtype: str | None = None  # differs from dtype where each side has the type that is fastest for it
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
-        return asdict(self)
+        return asdict(self) | {"not_measured": list(self.not_measured)}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """How many dense layers the best of them was chosen from, and which that belong there were not measured."""
+
+    count: int
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,14 +93,19 @@ class Timed:
 
 
 def measured_row(
-    subject: Timed, other: Timed | None, baseline: str, mode: str, results: Results, reason: str | None
+    subject: Timed,
+    other: Timed | None,
+    baseline: str,
+    mode: str,
+    ceilings: Ceilings,
+    reason: str | None,
+    tried: Tried | None = None,
 ) -> Speedup:
     """``subject`` against ``other``; the reason says why there is no other, or why another may be the baseline."""
     record = subject.record
     work = record.cell.workload
     gain = ratio_of_medians(other.medians, subject.medians) if other else None
-    spread_known = other is not None and min(len(other.medians), len(subject.medians)) > 1
-    interval = (gain.low, gain.high) if gain and spread_known else (None, None)
+    low, high = interval(gain, other.medians, subject.medians) if gain and other else (None, None)
     return Speedup(
         machine=record.machine,
         device=work.device,
@@ -111,11 +128,11 @@ def measured_row(
         time_low=subject.time.low,
         time_high=subject.time.high,
         speedup=gain.value if gain else None,
-        low=interval[0],
-        high=interval[1],
+        low=low,
+        high=high,
         coverage=gain.coverage if gain else None,
         provisional=(gain.provisional or reason is not None) if gain else subject.time.provisional,
-        roofline_share=share_of(record, results.machine_of(record)),
+        roofline_share=share_of(record, ceilings),
         error=record.info.check.error,
         tolerance=record.info.check.tolerance,
         baseline_implementation=other.record.cell.implementation if other else None,
@@ -126,6 +143,9 @@ def measured_row(
         run=record.run,
         record=record.id,
         baseline_record=other.record.id if other else None,
+        tried=tried.count if tried else None,
+        not_measured=tried.missing if tried else (),
+        baseline_dtype=other.record.cell.workload.dtype if other else None,
     )
 
 

@@ -13,6 +13,7 @@ import typer
 from fffbench.cli import options
 from fffbench.cli.ending import in_order
 from fffbench.errors import UserError
+from fffbench.plan.workload import CACHE_MEANING, CALL_MEANING, ROUTING_MEANING, meanings
 from fffbench.units import duration, number
 
 EXIT_WRONG = 1  # ``check`` found an implementation that computes something else
@@ -132,11 +133,11 @@ def run(
     levels: Listed = None,
     trees: Listed = None,
     dtypes: Listed = None,
-    routing: Listed = None,
+    routing: Annotated[str | None, typer.Option(help=f"comma-separated; {meanings(ROUTING_MEANING)}")] = None,
     threads: Annotated[str | None, typer.Option(help="comma-separated counts, all or physical")] = None,
     devices: Listed = None,
-    cache: Listed = None,
-    call: Listed = None,
+    cache: Annotated[str | None, typer.Option(help=f"comma-separated; {meanings(CACHE_MEANING)}")] = None,
+    call: Annotated[str | None, typer.Option(help=f"comma-separated; {meanings(CALL_MEANING)}")] = None,
     processes: Annotated[int | None, typer.Option(min=1, max=100, help="fresh processes for each cell")] = None,
     seconds: Annotated[
         float | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fffbench.cli import options
+from fffbench.text import plain
 from fffbench.units import percent, ratio, seconds
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def _load(results: Path) -> Results:
 
     found = store.load(results)
     for refusal in found.refused:
-        print(f"fffbench: left out {refusal.line}", file=sys.stderr)
+        print(plain(f"fffbench: left out {refusal.line}"), file=sys.stderr)
     return found
 
 
@@ -51,7 +52,8 @@ def report(
 
     found = _load(results)
     page = render(found, out)
-    print(headline(found, speedups(found)).text)
+    for line in headline(found, speedups(found)).text.split("\n"):
+        print(plain(line))
     print(page.resolve())
 
 
@@ -63,12 +65,21 @@ def claims(results: ResultsDir = Path("results"), as_json: Json = False) -> None
     if as_json:
         print(json.dumps([row.to_json() for row in rows], indent=1))
         return
-    for row in rows:
-        print(f"{row.id:<24} {row.verdict:<44} {row.reason}")
+    paragraphs: dict[tuple[str, str | None, str | None], str] = {}
+    for row in rows:  # one paragraph per claim and machine, whatever the number of conditions and thread counts
+        where = f"{row.machine} ({row.device})" if row.machine else "no machine"
+        program = (
+            f" The published program: as shipped {row.program_shipped}, mended {row.program_mended}. {row.program}"
+        )
+        text = f"{row.id:<22} {row.verdict:<40} {where}: {row.reason}{program if row.program else ''}"
+        paragraphs.setdefault((row.id, row.machine, row.device), text)
+    for text in paragraphs.values():
+        print(plain(text))
 
 
 def speedup(results: ResultsDir = Path("results"), as_json: Json = False) -> None:
     """Print the speed-up of every conditional implementation over every named baseline."""
+    from fffbench.analysis.rivals import provisional, tried_text
     from fffbench.analysis.speedup import speedups
 
     rows = speedups(_load(results))
@@ -79,8 +90,10 @@ def speedup(results: ResultsDir = Path("results"), as_json: Json = False) -> Non
         place = f"{row.machine} {row.implementation} {row.d}x{row.n} b{row.batch} {row.dtype} {row.routing}"
         how = f"{row.cache}-{row.call} {row.threads}th over {row.baseline} ({row.baseline_threads} threads)"
         if row.speedup is None or row.time is None:
-            print(f"{place} {how}: {row.reason}")
+            print(plain(f"{place} {how}: {row.reason}"))
             continue
         share = "" if row.roofline_share is None else f", {percent(row.roofline_share)} of bound"
-        doubted = f" ({row.reason})" if row.reason else ""
-        print(f"{place} {how}: {ratio(row.speedup, row.low, row.high)} in {seconds(row.time)}{share}{doubted}")
+        tried = "" if row.tried is None else f", {tried_text(row.tried, row.not_measured)}"
+        doubted = f" ({provisional(row)})" if row.provisional else ""
+        gain = ratio(row.speedup, row.low, row.high)
+        print(plain(f"{place} {how}: {gain} in {seconds(row.time)}{share}{tried}{doubted}"))

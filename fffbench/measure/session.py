@@ -25,10 +25,8 @@ from pathlib import Path
 from fffbench.measure import cellrun, forecast, memory
 from fffbench.measure.outcome import Outcome, failed
 from fffbench.measure.processes import Round, WorkerDiedError
-from fffbench.plan.workload import Cell
+from fffbench.plan.workload import CELLS_A_PROCESS, Cell
 
-# Creating a CUDA context and loading its libraries takes some three seconds: a process does several cells.
-CELLS_A_PROCESS = {"cpu": 1, "cuda": 24}
 CELL_LIMIT_SECONDS = 300.0
 REFERENCE_LIMIT_SECONDS = 600.0
 # A dense layer this many times slower than the fastest one on the same work, in the better of its first two processes,

@@ -188,7 +188,8 @@ PAPER = Preset(
         ),
         Block(FAST_DENSE, shapes=(PUBLISHED, BERT), batches=(16384,), threads=EVERY, keep=True),
         Block(("family:fff",), batches=(16384,), keep=True),
-        Block(("cmm_blas1", "cmm_blas2"), batches=(16384,), threads=(1,), keep=True),
+        Block(("cmm_blas1",), batches=(16384,), threads=(1,), keep=True),
+        Block(("cmm_blas2",), batches=(16384,), keep=True),  # its batched products may use several threads
         Block(TOKEN_BY_TOKEN, shapes=(PUBLISHED, BERT), batches=(FEWER,), threads=(1,), caches=("hot",), keep=True),
         Block(
             ("cmm_blas1", "cmm_blas2"),

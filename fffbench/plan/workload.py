@@ -17,9 +17,40 @@ from fffbench.errors import UserError, one_of
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
 DTYPE_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
 DEVICES = ("cpu", "cuda")
-ROUTINGS = ("uniform", "single-path", "zipf")
-CACHES = ("cold", "warm", "hot")
-CALLS = ("kernel", "torch", "graph")
+# Each value with the sentence that describes it, from which the page, the README and --help are rendered: whoever
+# changes a protocol changes its description.
+ROUTING_MEANING = {
+    "uniform": "random data, so that tokens spread evenly over the leaves",
+    "single-path": "every token takes one path, as in the published benchmark",
+    "zipf": "few leaves get most tokens",
+}
+CACHE_MEANING = {
+    "cold": (
+        "every line of weights, inputs and outputs is flushed from the caches before each call (where the processor "
+        "cannot flush, by reading a buffer of 3 times the last-level cache; on a GPU by overwriting one of 3 times the "
+        "L2); the inputs rotate"
+    ),
+    "warm": "nothing is flushed; one layer's weights, and inputs that rotate over at least as many tokens as leaves",
+    "hot": "nothing is flushed; the same input again and again, as published",
+}
+CALL_MEANING = {
+    "kernel": "the bare kernel, with everything allocated beforehand",
+    "torch": "what a user calls, allocation of the result included",
+    "graph": "the bare kernel inside a CUDA graph",
+}
+ROUTINGS, CACHES, CALLS = tuple(ROUTING_MEANING), tuple(CACHE_MEANING), tuple(CALL_MEANING)
+# Creating a CUDA context and loading its libraries takes some three seconds: a process does several cells.
+CELLS_A_PROCESS = {"cpu": 1, "cuda": 24}
+PROCESS_MEANING = (
+    "Each round starts a new worker and goes through all cells in a new random order; on a CPU a process of its own is "
+    f"forked for every cell, on a GPU for every {CELLS_A_PROCESS['cuda']} cells."
+)
+
+
+def meanings(values: dict[str, str]) -> str:
+    """``cold: every line ...; warm: ...`` for a line of help."""
+    return "; ".join(f"{name}: {text}" for name, text in values.items())
+
 
 FAULTY = "faulty"  # the family of what repeats a published benchmark with its mistakes
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from fffbench.analysis.attribution import Attribution, attributions
 from fffbench.analysis.breakeven import BreakEven, break_even
+from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.claims import ClaimRow, judge_all
 from fffbench.analysis.devices import Saving, savings
+from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.fidelity import Climb, climbs
 from fffbench.analysis.headline import Answer, answers
 from fffbench.analysis.history import Series, history
@@ -15,6 +17,7 @@ from fffbench.analysis.roofline import Bound, DenseStrength, bound_of, dense_str
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import Estimate, estimate_time
+from fffbench.report.anchors import Anchors
 from fffbench.results.store import Results
 
 
@@ -26,6 +29,7 @@ class Analysis:
     rows: list[Speedup]
     claims: list[ClaimRow]
     times: dict[str, Estimate]
+    ceilings: Ceilings
     bounds: dict[str, Bound | None]
     shares: dict[str, float | None]
     crossings: list[BreakEven]
@@ -34,7 +38,7 @@ class Analysis:
     answers: list[Answer]
     attributions: list[Attribution]
     climbs: list[Climb]
-    anchors: dict[str, str]
+    anchors: Anchors
     history: list[Series]
     history_note: str
 
@@ -43,9 +47,10 @@ def analyse(results: Results) -> Analysis:
     """Run the whole analysis on ``results``."""
     rows = speedups(results)
     times = {record.id: estimate_time(record.info.processes) for record in results.records}
-    bounds = {record.id: bound_of(record, results.machine_of(record)) for record in results.records}
+    ceilings = Ceilings(results)
+    bounds = {record.id: bound_of(record, ceilings) for record in results.records}
     shares = {key: bound.seconds / times[key].value if bound else None for key, bound in bounds.items()}
-    anchors = {record.id: f"s{index}" for index, record in enumerate(results.records)}
+    anchors = Anchors(results.records)
     ladders = climbs(results)
     claims = judge_all(results, rows=rows, ladders=ladders)
     found = answers(results, rows)
@@ -55,11 +60,12 @@ def analyse(results: Results) -> Analysis:
         rows=rows,
         claims=claims,
         times=times,
+        ceilings=ceilings,
         bounds=bounds,
         shares=shares,
         crossings=break_even(rows),
         savings=savings(found),
-        strength=dense_strength(results),
+        strength=dense_strength(one_record_per_cell(results), ceilings),
         answers=found,
         attributions=attributions(results, found),
         climbs=ladders,

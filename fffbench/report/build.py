@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fffbench.analysis import claims as verdicts
+from collections import Counter
+
+from fffbench.analysis import rule as verdicts
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.headline import headline, machine_name
 from fffbench.report import forest, history_section, ladder_section, regression_section
@@ -58,7 +60,7 @@ def build(analysis: Analysis) -> Page:
         history_table=history_section.table(analysis.history, _names(results), analysis.history_note),
         regressions=regression_section.table(results.checks, _names(results)),
         skipped=_skipped(results),
-        fingerprints=tuple(fingerprints(results)),
+        fingerprints=tuple(fingerprints(results, analysis.ceilings)),
         refused=tuple(refusal.line for refusal in results.refused),
         samples=tuple(samples),
         files=FILES,
@@ -68,16 +70,14 @@ def build(analysis: Analysis) -> Page:
 def _summary(analysis: Analysis) -> str:
     """How much evidence there is, and what became of the claims."""
     results = analysis.results
-    counted: dict[str, set[str]] = {}
-    for row in analysis.claims:
-        counted.setdefault(row.verdict, set()).add(row.id)
-    said = ", ".join(f"{len(counted[name])} {name}" for name in verdicts.VERDICTS if name in counted)
+    counted = Counter({(row.id, row.machine, row.device): row.verdict for row in analysis.claims}.values())
+    said = ", ".join(f"{counted[name]} {name}" for name in verdicts.VERDICTS if name in counted)
     cells, machines = len(results.records), len(results.machines)
     claims = len({row.id for row in analysis.claims})
     return (
-        f"{cells} cell{'s' * (cells != 1)} on {machines} machine{'s' * (machines != 1)}, each checked against a "
-        f"float64 reference before it was timed. The verdicts on {claims} published claims (one on each machine that "
-        f"can test it): {said}."
+        f"{cells} record{'s' * (cells != 1)} on {machines} machine{'s' * (machines != 1)}, each checked against a "
+        f"float64 reference before it was timed. {counted.total()} verdicts on {claims} published claims (one on each "
+        f"machine and device that can test it): {said}."
     )
 
 

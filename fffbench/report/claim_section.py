@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from fffbench.analysis import claims as verdicts
+from fffbench.analysis import rule as verdicts
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.headline import machine_name
+from fffbench.analysis.rivals import tried_text
 from fffbench.report.analysed import Analysis
 from fffbench.report.view import Cell, ClaimView, Finding, LadderView, SampleRow, Table
 from fffbench.results.store import Results
@@ -18,11 +19,14 @@ ICONS = {
     verdicts.EXCEEDED: "✓+",
     verdicts.PROTOCOL_ONLY: "◐",
     verdicts.NOT_REPRODUCED: "✗",
+    verdicts.ARITHMETIC_HOLDS: "=",
     verdicts.ARITHMETIC_ERROR: "≠",
     verdicts.UNDECIDED: "?",
     verdicts.NOT_MEASURED: "·",
     verdicts.NOT_TESTABLE: "·",
 }
+LAYER = "The layer, best against best"
+PROGRAM = "The published program"
 CONFIDENCE = {
     "confirmed": "confirmed in the source",
     "secondary": "from a secondary source",
@@ -49,6 +53,7 @@ def claim_views(analysis: Analysis, ladders: Sequence[LadderView], samples: Mapp
                     fair=_measured(items, "fair", analysis),
                     reason=_reason(items),
                     difference=items[0].difference,
+                    program=_program(items[0]),
                 )
             )
         found.append(
@@ -70,6 +75,18 @@ def claim_views(analysis: Analysis, ladders: Sequence[LadderView], samples: Mapp
     return found
 
 
+def _program(row: ClaimRow) -> Cell | None:
+    """The verdicts on the published program, in the colour of the mended one; None where it was not measured.
+
+    What a program reaches by its mistakes is no success, so that verdict colours nothing.
+    """
+    if not row.program:
+        return None
+    shipped, mended = row.program_shipped, row.program_mended
+    main = f"as shipped {ICONS[shipped]} {shipped}, mended {ICONS[mended]} {mended}"
+    return Cell(main, row.program, badge=mended)
+
+
 def claims_table(views: Sequence[ClaimView]) -> Table | None:
     """The ledger at a glance: a line per claim and machine, to sort and to filter; details follow it."""
     rows = []
@@ -81,18 +98,21 @@ def claims_table(views: Sequence[ClaimView]) -> Table | None:
                     Cell(view.shown, link=f"claim-{view.id}"),
                     Cell(view.statement, view.confidence),
                     Cell(f"{finding.icon} {finding.verdict}", finding.machine, badge=finding.verdict),
+                    finding.program or Cell(),
                     Cell(reason, words=True) if reason else _first(finding.published),
                     Cell() if reason else _first(finding.fair),
                 )
             )
     if not rows:
         return None
-    head = ("Published", "Claim", "Verdict", "Published conditions", "Fair conditions")
-    return Table("claims-table", head, (True, False, False, True, True), tuple(rows), "claims.csv", filterable=True)
+    head = ("Published", "Claim", LAYER, PROGRAM, "Published conditions", "Fair conditions")
+    return Table(
+        "claims-table", head, (True, False, False, False, True, True), tuple(rows), "claims.csv", filterable=True
+    )
 
 
 def _first(values: Sequence[Cell]) -> Cell:
-    return Cell(values[0].main, values[0].small, values[0].link) if values else Cell("not measured here", words=True)
+    return values[0] if values else Cell("not measured here", words=True)
 
 
 def _reason(rows: Sequence[ClaimRow]) -> str:
@@ -103,7 +123,8 @@ def _reason(rows: Sequence[ClaimRow]) -> str:
     low, high = first.band
     missing = [row.conditions for row in rows if row.measured is None]
     unmeasured = f" The {missing[0]} conditions were not measured here." if missing else ""
-    return f"Counts as reached from {number(low)}x to {number(high)}x.{unmeasured} {first.lacking}".strip()
+    reached = f"Counts as reached from {number(low)}x to {number(high)}x."
+    return " ".join(filter(None, (first.with_tf32, reached + unmeasured, first.lacking)))
 
 
 def _place(results: Results, machine: str | None, device: str | None) -> str:
@@ -122,6 +143,9 @@ def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis) -> 
         if row.baseline_threads not in (None, row.threads) and threads:
             threads += f" against {row.baseline_threads}"
         batch = f", batch {row.batch}" if row.batch not in (None, rows[0].claimed_batch) else ""
-        small = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}){threads}{batch}{thin}"
-        cells.append(Cell(ratio(row.measured, row.low, row.high), small, analysis.anchors.get(row.records[0], "")))
+        tried = "" if row.tried is None else f"; {tried_text(row.tried, row.not_measured)}"
+        sides = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}{tried})"
+        small = f"{sides}{threads}{batch}{thin}"
+        link, quantity = analysis.anchors.get(row.records[0], ""), analysis.anchors.quantity(*row.records)
+        cells.append(Cell(ratio(row.measured, row.low, row.high), small, link, quantity=quantity))
     return tuple(cells)

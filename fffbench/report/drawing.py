@@ -20,6 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from fffbench.text import plain
 from fffbench.units import seconds
 
 # Colours that stand for CSS variables; matplotlib writes them into style attributes, where they are replaced.
@@ -132,7 +133,7 @@ def to_svg(figure: Drawing, name: str, description: Sequence[str]) -> Markup:
     size = f"min-width:{min(width, SCROLL_BELOW):.0f}px;max-width:{width * GROW:.0f}px"
     head = f'<svg role="img" aria-labelledby="{name}-desc" style="{size}" '
     text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', head + r"\1>", text, count=1)
-    desc = f'<desc id="{name}-desc">{escape(" ".join(description))}</desc>'
+    desc = f'<desc id="{name}-desc">{escape(plain(" ".join(description)))}</desc>'
     start = text.index(">") + 1
     return Markup(text[:start] + desc + text[start:])  # noqa: S704 - matplotlib escapes its text, escape() the rest
 

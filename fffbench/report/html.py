@@ -11,6 +11,7 @@ from markupsafe import Markup
 from fffbench.analysis import headline as answer
 from fffbench.analysis.attribution import every_attribution
 from fffbench.analysis.breakeven import BreakEven
+from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.devices import Saving
 from fffbench.analysis.rows import Speedup
@@ -22,8 +23,10 @@ from fffbench.files import write_plain
 from fffbench.report import history_section, ladder_section, regression_section, waterfall
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.build import build
+from fffbench.report.method import Method
 from fffbench.report.tables import cell_rows, write_csv
 from fffbench.results.store import Results
+from fffbench.text import plain
 
 INDEX = "index.html"
 
@@ -39,11 +42,12 @@ def render(results: Results, out_dir: Path | str) -> Path:
     out = Path(out_dir)
     analysis = analyse(results)
     environment = Environment(
-        loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+        loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        finalize=lambda value: plain(value) if type(value) is str else value,
+    )  # fmt: skip
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     template = environment.get_template("index.html.j2")
-    html = template.render(page=build(analysis), style=static["style.css"], script=static["script.js"])
+    html = template.render(page=build(analysis), method=Method(), style=static["style.css"], script=static["script.js"])
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)
@@ -85,7 +89,9 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
     write_csv(out / ladder_section.CSV, ladder_section.csv_rows(analysis.climbs), ladder_section.CSV_COLUMNS)
     checks = regression_section.csv_rows(results.checks)
     write_csv(out / "regressions.csv", checks, regression_section.CSV_COLUMNS)
-    write_csv(out / "machines.csv", _machine_rows(results), ["machine", "part", "name", "threads", "value"])
+    write_csv(
+        out / "machines.csv", _machine_rows(results, analysis.ceilings), ["machine", "part", "name", "threads", "value"]
+    )
     refused = ({"path": item.path, "field": item.field, "reason": item.reason} for item in results.refused)
     write_csv(out / "refused.csv", refused, ["path", "field", "reason"])
 
@@ -99,16 +105,21 @@ def _sample_rows(results: Results) -> list[dict[str, object]]:
     return rows
 
 
-def _machine_rows(results: Results) -> list[dict[str, object]]:
+def _machine_rows(results: Results, ceilings: Ceilings) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for machine in results.machines.values():
         for part, facts in (("stable", machine.stable), ("observed", machine.observed)):
             rows += [
                 {"machine": machine.id, "part": part, "name": name, "value": facts[name]} for name in sorted(facts)
             ]
-        for name, by_threads in sorted(machine.ceilings.items()):
+        for name, by_threads in sorted(ceilings.measured[machine.id].items()):
             for threads, value in sorted(by_threads.items()):
                 rows.append(
                     {"machine": machine.id, "part": "ceiling", "name": name, "threads": threads, "value": value}
                 )
+        rows += [
+            {"machine": machine.id, "part": "bound", "name": name, "threads": threads, "value": ceiling.value}
+            for name, by in ceilings.used(machine.id).items()
+            for threads, ceiling in sorted(by.items())
+        ]
     return rows

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fffbench.analysis.fidelity import Climb, Step, written_change
+from fffbench.report.anchors import Anchors
 from fffbench.report.view import Cell, LadderView, Table
 from fffbench.units import number, ratio, seconds
 
 CSV = "ladder.csv"
 CSV_COLUMNS = (
-    "claim", "published", "machine", "device", "run", "batch", "threads", "arrival", "residual", "rung", "mended",
+    "claim", "published", "machine", "device", "batch", "threads", "arrival", "residual", "rung", "mended",
     "fff", "dense", "time", "dense_time", "speedup", "low", "high", "fff_factor", "dense_factor", "wrong", "missing",
     "records",
 )  # fmt: skip
 
 
-def ladders(
-    climbs: Sequence[Climb], anchors: Mapping[str, str], names: Mapping[tuple[str, str], str]
-) -> list[LadderView]:
+def ladders(climbs: Sequence[Climb], anchors: Anchors, names: Mapping[tuple[str, str], str]) -> list[LadderView]:
     """One view per figure and machine, in the ledger's order; a column for each batch and thread count."""
     grouped: dict[tuple[str, str, str], list[Climb]] = {}
     for climb in climbs:
@@ -39,7 +38,7 @@ def ladders(
     return found
 
 
-def _table(group: Sequence[Climb], anchors: Mapping[str, str], table_id: str) -> Table:
+def _table(group: Sequence[Climb], anchors: Anchors, table_id: str) -> Table:
     published = (Cell("as published", "elsewhere"), *(Cell(f"{number(climb.published)}x") for climb in group))
     rows: list[tuple[Cell, ...]] = [published]
     for index, step in enumerate(group[0].steps):
@@ -71,14 +70,15 @@ def _residual(climb: Climb) -> Cell:
     return Cell(number(climb.residual))
 
 
-def _cell(step: Step, anchors: Mapping[str, str], arrival: float | None) -> Cell:
+def _cell(step: Step, anchors: Anchors, arrival: float | None) -> Cell:
     """One rung; ``arrival`` is what leads from the published figure to the first."""
     if step.speedup is None:
         return Cell(f"not measured: {step.missing}", words=True)
     factor = step.factor if arrival is None else arrival
     changed = "" if factor is None else f"{written_change(factor)}; "
     small = f"{changed}{step.ours} {seconds(step.time or 0)}, {step.dense} {seconds(step.dense_time or 0)}"
-    return Cell(ratio(step.speedup, step.low, step.high), small, anchors.get(step.records[0], ""))
+    link, quantity = anchors.get(step.records[0], ""), anchors.quantity(*step.records)
+    return Cell(ratio(step.speedup, step.low, step.high), small, link, quantity=quantity)
 
 
 def csv_rows(climbs: Sequence[Climb]) -> list[dict[str, object]]:
@@ -86,7 +86,7 @@ def csv_rows(climbs: Sequence[Climb]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for climb in climbs:
         for index, step in enumerate(climb.steps, start=1):
-            shared = {name: getattr(climb, name) for name in CSV_COLUMNS[:9]}
+            shared = {name: getattr(climb, name) for name in CSV_COLUMNS[:8]}
             own = {name: getattr(step, name) for name in ("mended", "dense", "time", "dense_time", "speedup", "low")}
             more = {"fff": step.ours, "fff_factor": step.ours_factor, "rung": index}
             last = {name: getattr(step, name) for name in ("high", "dense_factor", "wrong", "missing", "records")}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.headline import machine_name
 from fffbench.plan.workload import FAULTY
 from fffbench.report import curves, roofs, tables
 from fffbench.report.analysed import Analysis
+from fffbench.report.ceiling_table import ceilings_table
 from fffbench.report.view import Fingerprint, MachineView
 from fffbench.results.store import Results
 
@@ -68,20 +70,21 @@ def _points(analysis: Analysis, machine: str, device: str) -> list[roofs.Point]:
     return points
 
 
-def fingerprints(results: Results) -> list[Fingerprint]:
-    """Every machine with its stable facts, its ceilings and its runs."""
+def fingerprints(results: Results, ceilings: Ceilings) -> list[Fingerprint]:
+    """Every machine with its stable facts, its ceilings (of all runs) and its runs."""
     found = []
     for index, (machine_id, machine) in enumerate(sorted(results.machines.items())):
         runs = [run for run in results.runs.values() if run.machine.id == machine_id]
         runs.sort(key=lambda run: (run.started, run.id))
         device = "cuda" if machine_name(machine, "cuda") != machine_id else "cpu"
+        known = (ceilings.measured[machine_id], ceilings.used(machine_id))
         found.append(
             Fingerprint(
                 id=machine_id,
                 name=machine_name(machine, device),
                 stable=tuple(sorted(machine.stable.items())),
                 observed=tuple(sorted(machine.observed.items())),
-                ceilings=tables.ceilings_table(machine.ceilings, f"ceilings{index}"),
+                ceilings=ceilings_table(*known, f"ceilings{index}"),
                 runs=tuple(
                     f"{run.id}, preset {run.preset}, {run.sources}"
                     + (f", its clock said {run.dated}, which cannot be" if run.dated else "")

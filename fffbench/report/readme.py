@@ -15,17 +15,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fffbench.analysis.headline import fair, headline, shape_of
+from fffbench.analysis.headline import TYPES, fair, headline, shape_of, type_name
 from fffbench.analysis.rows import Speedup
 from fffbench.errors import UserError
 from fffbench.report import build, drawing, forest
 from fffbench.report.analysed import Analysis, analyse
+from fffbench.report.method import row_terms
 from fffbench.results.store import load
 from fffbench.text import markdown
 from fffbench.units import percent, ratio, seconds
 
 BEGIN, END = "<!-- answer:begin", "<!-- answer:end -->"
 BLOCK = re.compile(rf"({re.escape(BEGIN)}[^\n]*-->\n)(.*?)({re.escape(END)})", re.DOTALL)
+TERMS = re.compile(r"(<!-- terms:begin[^\n]*-->\n)(.*?)(<!-- terms:end -->)", re.DOTALL)
 SVG = Path("docs") / "answer.svg"
 BATCHES = (1, 128, 1024, 16384)  # those that were measured stand in the table
 
@@ -47,11 +49,19 @@ def block(analysis: Analysis) -> str:
         parts.append("\n".join(lines))
         parts.append(
             "FFF over the fastest correct dense layer, each side at its own fastest thread count; cold caches, bare "
-            "kernel (on a GPU inside a graph), uniform routing, 95 % intervals. Share: roofline bound over time."
+            "kernel (on a GPU inside a graph), uniform routing, 95 % intervals. Strict fp32 may not use TF32. Dense "
+            "layers tried: of how many the dense one is the fastest, out of those that belong there and that no "
+            "measurement ruled out. Of bound: roofline bound over time."
         )
     if said.details:
         parts.append("\n".join(f"- {markdown(detail)}" for detail in said.details))
     return "\n\n".join(parts) + "\n"
+
+
+def terms() -> str:
+    """What the columns of a row mean, from beside the rules."""
+    rows = [f"| {name} | {text} |" for name, text in row_terms()]
+    return "\n".join(["| column | meaning |", "|---|---|", *rows]) + "\n"
 
 
 def _table(analysis: Analysis) -> list[str]:
@@ -70,23 +80,20 @@ def _table(analysis: Analysis) -> list[str]:
             key = (row.dtype, row.batch)
             if key not in best or (row.time or 0) < (best[key].time or 0):
                 best[key] = row
-        rows += [_line(answer.name, best[key]) for key in sorted(best, key=lambda key: (_dtype(key[0]), key[1]))]
+        rows += [_line(answer.name, best[key]) for key in sorted(best, key=lambda key: (TYPES.index(key[0]), key[1]))]
     if not rows:
         return []
-    head = "| machine | batch | type | dense | FFF | speed-up | of bound |"
-    return [head, "|---|--:|---|--:|--:|--:|--:|", *rows]
-
-
-def _dtype(name: str) -> int:
-    return ("fp32", "tf32", "bf16", "fp16").index(name)
+    head = "| machine | batch | type | dense | dense layers tried | FFF | speed-up | of bound |"
+    return [head, "|---|--:|---|--:|--:|--:|--:|--:|", *rows]
 
 
 def _line(name: str, row: Speedup) -> str:
     assert row.speedup is not None
     share = "" if row.roofline_share is None else percent(row.roofline_share)
     gain = ratio(row.speedup, row.low, row.high) + (" (provisional)" if row.provisional else "")
-    times = f"{seconds(row.baseline_time or 0)} | {seconds(row.time or 0)}"
-    return f"| {markdown(name)} | {row.batch} | {row.dtype} | {times} | {gain} | {share} |"
+    tried = f"{row.tried} of {(row.tried or 0) + len(row.not_measured)}"
+    times = f"{seconds(row.baseline_time or 0)} | {tried} | {seconds(row.time or 0)}"
+    return f"| {markdown(name)} | {row.batch} | {type_name(row.dtype)} | {times} | {gain} | {share} |"
 
 
 def chart(analysis: Analysis) -> str:
@@ -103,6 +110,7 @@ def stale(root: Path, results: Path) -> dict[Path, str]:
     if len(BLOCK.findall(text)) != 1:
         raise UserError(f"{readme.name}: needs one line starting with {BEGIN!r} and, after it, one line {END!r}")
     new = BLOCK.sub(lambda match: match[1] + block(analysis) + match[3], text)
+    new = TERMS.sub(lambda match: match[1] + terms() + match[3], new)
     found = {readme: new} if new != text else {}
     svg = chart(analysis)
     path = root / SVG

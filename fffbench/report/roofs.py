@@ -83,8 +83,8 @@ def against_roofline(points: Sequence[Point], name: str, title: str) -> Figure |
     return Figure(
         name,
         "Time against the roofline",
-        "Each mark is one cell (cold caches, bare kernel). The bound is the larger of necessary bytes over the "
-        "measured memory bandwidth and necessary operations over the measured arithmetic peak. The lines mark 100, 10 "
-        "and 1 % of it; dense and conditional cells have bounds of their own work.",
+        "Each mark is one record (cold caches, bare kernel). The bound is the larger of necessary bytes over the "
+        "memory bandwidth and necessary operations over the arithmetic peak, each at least what was reached on the "
+        "machine. The lines mark 100, 10 and 1 % of it; dense and conditional cells have bounds of their own work.",
         svg,
     )

@@ -22,10 +22,10 @@ MAX_PROCESSES = 12  # lines drawn and medians printed; all are in samples.csv
 def strip(processes: Sequence[Sequence[float]]) -> Markup:
     """The samples by process as one small SVG path; decoration, because the medians stand beside it as text."""
     spans = []
-    for samples in processes[:MAX_PROCESSES]:
+    for samples, middle in zip(processes[:MAX_PROCESSES], process_medians(processes[:MAX_PROCESSES]), strict=True):
         ordered = sorted(samples)
         last = len(ordered) - 1
-        spans.append((ordered[round(0.1 * last)], ordered[last // 2], ordered[round(0.9 * last)]))
+        spans.append((ordered[round(0.1 * last)], middle, ordered[round(0.9 * last)]))
     left = min(span[0] for span in spans)
     scale = (WIDTH - 2) / ((max(span[2] for span in spans) - left) or 1.0)
 

@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
+from fffbench.analysis.rivals import provisional, tried_text
 from fffbench.analysis.rows import Speedup
 from fffbench.files import write_plain
 from fffbench.plan.workload import CACHES, CALLS
+from fffbench.report.anchors import Anchors
 from fffbench.report.view import Cell, Table
 from fffbench.results.record import Record
-from fffbench.units import number, percent, ratio, seconds
+from fffbench.text import plain
+from fffbench.units import percent, ratio, seconds
 
 HEAD = ("Implementation", "Layer", "Type", "Batch", "Threads", "Time")
 PROTOCOL_HEAD = ("Routing", "Cache, call")
@@ -25,6 +28,7 @@ BASELINE_HEAD = (
     "over published dense",
     "over same primitive",
     "over BERT width",
+    "over best dense with TF32",
 )
 COLUMNS = (
     ("best-dense", "fastest"),
@@ -32,6 +36,7 @@ COLUMNS = (
     ("published", "same"),
     ("same-primitive", "same"),
     ("bert", "same"),
+    ("best-dense-tf32", "same"),
 )
 # A spreadsheet runs a cell that begins like this; text from a result file must not become a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -55,7 +60,7 @@ def _field(value: object) -> object:
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
     if isinstance(value, str):
-        text = value.replace("\x00", "")
+        text = plain(value)
         return f"'{text}" if text.startswith(FORMULA_STARTS) else text
     return value
 
@@ -66,33 +71,31 @@ def layer(row: Speedup) -> str:
     return f"{row.d}→{row.n}, {tree}"
 
 
-def speed_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
+def speed_cell(row: Speedup | None, anchors: Anchors) -> Cell:
     """A speed-up with its interval and its baseline under it, or the reason why there is none."""
     if row is None:
         return Cell()
     if row.speedup is None:
-        skipped = "skipped" in (
-            row.reason or ""
-        )  # the whole reason is in speedup.csv; most often it is one and the same
-        return Cell(row.reason or "" if skipped else "baseline not in this run", words=True)
+        return Cell(row.reason or "", words=True)
     threads = "" if row.baseline_thread_count == row.threads else f", {row.baseline_thread_count} threads"
+    tried = "" if row.tried is None else f", {tried_text(row.tried, row.not_measured)}"
     thin = f", {provisional(row)}" if row.provisional else ""
-    small = f"{row.baseline_implementation}{threads}{thin}"
+    small = f"{row.baseline_implementation}{threads}{tried}{thin}"
     link = anchors.get(row.baseline_record or "", "")
-    return Cell(ratio(row.speedup, row.low, row.high), small, link, f"{row.speedup:.6g}")
+    quantity = anchors.quantity(row.record, row.baseline_record)
+    return Cell(ratio(row.speedup, row.low, row.high), small, link, f"{row.speedup:.6g}", quantity=quantity)
 
 
-def provisional(row: Speedup) -> str:
-    """The word for thin evidence, with the doubt about the baseline where there is one."""
-    return f"provisional: {row.reason}" if row.reason else "provisional"
-
-
-def time_cell(row: Speedup, anchors: Mapping[str, str]) -> Cell:
+def time_cell(row: Speedup, anchors: Anchors) -> Cell:
     """The time with error and share of the roofline under it."""
     if row.time is None:
         return Cell("not measured", words=True)
     return Cell(
-        seconds(row.time), quality(row.error, row.roofline_share), anchors.get(row.record or "", ""), f"{row.time:.6g}"
+        seconds(row.time),
+        quality(row.error, row.roofline_share),
+        anchors.get(row.record or "", ""),
+        f"{row.time:.6g}",
+        quantity=anchors.quantity(row.record),
     )
 
 
@@ -105,7 +108,7 @@ def quality(error: float | None, share: float | None) -> str:
 
 
 def speedup_table(
-    rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: str, caption: str, *, protocols: bool
+    rows: Sequence[Speedup], anchors: Anchors, table_id: str, caption: str, *, protocols: bool
 ) -> Table | None:
     """One line per conditional cell, one column per baseline that any line has; ``protocols`` adds theirs."""
     lines: dict[tuple[object, ...], dict[tuple[str, str], Speedup]] = defaultdict(dict)
@@ -137,7 +140,7 @@ CALL_HEAD = {
 }
 
 
-def calls_table(rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: str) -> Table | None:
+def calls_table(rows: Sequence[Speedup], anchors: Anchors, table_id: str) -> Table | None:
     """What the call costs: a line per cell measured through several calls, a column per call; cold, uniform."""
     lines: dict[tuple[object, ...], dict[str, Speedup]] = defaultdict(dict)
     for row in rows:
@@ -174,11 +177,12 @@ def calls_table(rows: Sequence[Speedup], anchors: Mapping[str, str], table_id: s
     )
 
 
-def _call_cell(row: Speedup | None, anchors: Mapping[str, str]) -> Cell:
+def _call_cell(row: Speedup | None, anchors: Anchors) -> Cell:
     if row is None or row.time is None:
         return Cell("not measured", words=True)
     small = ratio(row.speedup, row.low, row.high) if row.speedup is not None else row.reason or ""
-    return Cell(seconds(row.time), small, anchors.get(row.record or "", ""), f"{row.time:.6g}")
+    link = anchors.get(row.record or "", "")
+    return Cell(seconds(row.time), small, link, f"{row.time:.6g}", quantity=anchors.quantity(row.record))
 
 
 def _line_key(row: Speedup) -> tuple[object, ...]:
@@ -203,7 +207,7 @@ def _line_key(row: Speedup) -> tuple[object, ...]:
 def _line(
     line: Mapping[tuple[str, str], Speedup],
     columns: Sequence[tuple[str, str]],
-    anchors: Mapping[str, str],
+    anchors: Anchors,
     *,
     protocols: bool,
 ) -> tuple[Cell, ...]:
@@ -272,30 +276,3 @@ def cell_rows(
             }
         )
     return rows
-
-
-def ceilings_table(ceilings: Mapping[str, Mapping[str, float]], table_id: str) -> Table | None:
-    """Measured ceilings: one line per ceiling, one column per thread count."""
-    threads = sorted({key for by in ceilings.values() for key in by}, key=lambda key: (len(key), key))
-    if not threads:
-        return None
-    head = (
-        "Ceiling",
-        *("accelerator" if key == "0" else f"{key} thread{'s' if key != '1' else ''}" for key in threads),
-    )
-    rows = tuple(
-        (
-            Cell(name),
-            *(Cell(_rate(name, by[key])) if key in by else Cell("not measured", words=True) for key in threads),
-        )
-        for name, by in sorted(ceilings.items())
-    )
-    return Table(table_id, head, (False, *(True for _ in threads)), rows, "machines.csv")
-
-
-def _rate(name: str, value: float) -> str:
-    if name.startswith("fma"):
-        return f"{number(value / 1e9)} GFLOP/s" if value < 1e12 else f"{number(value / 1e12)} TFLOP/s"
-    if name.startswith(("dram", "cache")):
-        return f"{number(value / 1e9)} GB/s"
-    return f"{number(value)} /s"

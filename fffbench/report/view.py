@@ -34,6 +34,7 @@ class Cell:
     sort: str = ""
     words: bool = False
     badge: str = ""  # the verdict whose colour it has
+    quantity: str = ""  # which time or ratio the number is; one quantity has one value on a page
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Finding:
     fair: tuple[Cell, ...]
     reason: str
     difference: str = ""
+    program: Cell | None = None  # the verdicts on the published program, where it was measured
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ import math
 import pytest
 from synthetic import cell_id, write_run
 
+from fffbench.analysis.claims import judge_all
 from fffbench.analysis.fidelity import changes, climbs
 from fffbench.plan.workload import Shape
 from fffbench.results.store import load
+from fffbench.units import ratio
 
 DENSE = Shape.dense(768, 4095)
 WRONG = {"error": 1.0, "tolerance": 1e-6, "tokens": 9, "diverged": 0, "diverged_cap": 0}
@@ -83,12 +85,44 @@ def test_a_missing_cell_is_named_and_never_a_remainder(tmp_path):
     assert "lacks cmm_blas2" in found.sentence
 
 
-def test_a_newer_and_more_thorough_run_of_the_first_rung_alone_does_not_hide_the_whole_ladder(tmp_path):
+def test_a_newer_and_more_thorough_run_of_the_first_rung_alone_replaces_that_rung_and_no_other(tmp_path):
     climb(tmp_path, processes=3)
-    first = {key: time for key, time in TIMES.items() if key[0].endswith("_published")}
+    first = {key: 1.1 * time for key, time in TIMES.items() if key[0].endswith("ff3_published")}
     (found,) = climb(tmp_path, first, run="two", started="2026-03-01T00:00:00Z")
-    assert found.run == "one"
+    assert [step.speedup for step in found.steps[:2]] == pytest.approx([44, 0.9 / 0.025])
     assert found.residual == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("shipped", "mended", "verdicts"),
+    [
+        (0.8, 0.7, ("not-reproduced", "not-reproduced")),
+        (1.6, 0.7, ("reproduced", "not-reproduced")),
+        (2.4, 3.9, ("exceeded", "reproduced")),
+    ],
+)
+def test_the_published_program_has_verdicts_of_its_own_as_shipped_and_mended(tmp_path, shipped, mended, verdicts):
+    first, last = ("faulty_blas_ff3_published", DENSE, "hot"), ("faulty_blas_ff3_buffers", DENSE, "hot")
+    climb(tmp_path, TIMES | {first: shipped, last: mended})
+    fair = {cell_id("dense_fused"): [1.0] * 6, cell_id("fff_cpu"): [1 / 80] * 6}
+    write_run(tmp_path, cells=fair, run="fair", started="2026-04-01T00:00:00Z")
+    rows = [row for row in judge_all(load(tmp_path)) if row.id == "cpu-78x"]
+    assert {row.verdict for row in rows} == {"reproduced"}
+    assert {(row.program_shipped, row.program_mended) for row in rows} == {verdicts}
+    assert (
+        f"as shipped {ratio_of(shipped / 0.02)}, with its mistakes mended {ratio_of(mended / 0.05)}" in rows[0].program
+    )
+
+
+def ratio_of(value):
+    return ratio(value, value, value)
+
+
+def test_too_few_processes_decide_nothing_about_the_program(tmp_path):
+    climb(tmp_path, processes=3)
+    write_run(tmp_path, cells={cell_id("dense_fused"): 1.0, cell_id("fff_cpu"): 0.01}, run="fair")
+    rows = [row for row in judge_all(load(tmp_path)) if row.id == "cpu-78x"]
+    assert {(row.program_shipped, row.program_mended) for row in rows} == {("undecided", "undecided")}
 
 
 def test_without_the_first_rung_there_is_no_ladder(tmp_path):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from synthetic import cell_id, quick_cells, write_run
 
 from fffbench.analysis.breakeven import break_even
-from fffbench.analysis.headline import headline, machine_name
+from fffbench.analysis.ceilings import Ceilings
+from fffbench.analysis.claims import judge_all
+from fffbench.analysis.headline import answers, headline, machine_name
 from fffbench.analysis.roofline import bound_of, dense_strength, share_of
 from fffbench.analysis.speedup import speedups
 from fffbench.plan.workload import Shape
@@ -24,34 +28,34 @@ def record_of(tmp_path, cell, time, **rest):
 
 def test_bound_of_a_big_dense_batch_is_arithmetic(tmp_path):
     record, results = record_of(tmp_path, cell_id("dense_linear"), 4.0)
-    bound = bound_of(record, results.machine_of(record))
+    bound = bound_of(record, Ceilings(results))
     assert bound.limit == "arithmetic"
     assert bound.seconds == pytest.approx(4 * 768 * 4095 * 16384 / 1e11)
 
 
 def test_bound_of_one_dense_token_is_reading_the_weights_at_the_faster_rate(tmp_path):
     record, results = record_of(tmp_path, cell_id("dense_linear", batch=1), 1.0)
-    bound = bound_of(record, results.machine_of(record))
+    bound = bound_of(record, Ceilings(results))
     assert bound.limit == "bandwidth"
     assert bound.seconds == pytest.approx(4 * 768 * 2 * (4095 + 1) / 2e10)
 
 
 def test_bound_of_a_tree_counts_the_rows_its_run_visited(tmp_path):
     record, results = record_of(tmp_path, cell_id("fff_cpu", batch=1), 1.0, changes={"distinct_rows": 12.0})
-    bound = bound_of(record, results.machine_of(record))
+    bound = bound_of(record, Ceilings(results))
     assert bound.seconds == pytest.approx(4 * 768 * (2 + 2 * 12) / 2e10)
 
 
 def test_without_a_ceiling_at_its_threads_there_is_no_share(tmp_path):
     record, results = record_of(tmp_path, cell_id("fff_cpu", threads=7), 1.0)
-    assert share_of(record, results.machine_of(record)) is None
+    assert share_of(record, Ceilings(results)) is None
 
 
 def test_a_weak_dense_side_is_said_in_words(tmp_path):
     _, results = record_of(tmp_path, cell_id("dense_linear"), 4 * 768 * 4095 * 16384 / 1e11 * 2)
-    (strength,) = dense_strength(results)
+    (strength,) = dense_strength(results, Ceilings(results))
     assert not strength.strong
-    assert "reaches 50.0 % of the FMA peak, short of the 75.0 %" in strength.sentence
+    assert "reaches 50.0 % of the arithmetic peak, short of the 75.0 %" in strength.sentence
 
 
 def say(tmp_path, cells):
@@ -62,7 +66,8 @@ def say(tmp_path, cells):
 
 def test_headline_names_machine_batch_interval_and_ceiling(tmp_path):
     said = say(tmp_path, quick_cells())
-    assert "faster at batch 16384 in fp32 on Test CPU" in said
+    assert "faster at batch 16384 in strict fp32 (best of 3 tried, 6 not measured: " in said
+    assert "provisional) on Test CPU" in said
     assert "[" in said
     assert "341x is a count of operations; as a measured speed of this layer it was not reached" in said
 
@@ -80,12 +85,72 @@ def test_headline_has_a_line_a_machine_and_the_other_dtypes_among_the_details(tm
         write_run(tmp_path, cells=cells, machine=machine, stable={"cpu": machine.upper()})
     results = load(tmp_path)
     said = headline(results, speedups(results))
-    assert said.lines == (
-        "50.0x [50.0, 50.0] faster at batch 16384 in fp32 on A-CPU",
-        "120x [120, 120] faster at batch 16384 in fp32 on B-CPU",
-    )
+    assert [re.sub(r" \(best of [^)]*\)", "", line) for line in said.lines] == [
+        "50.0x [50.0, 50.0] faster at batch 16384 in bf16 on A-CPU; in strict fp32 50.0x [50.0, 50.0] faster",
+        "120x [120, 120] faster at batch 16384 in bf16 on B-CPU; in strict fp32 120x [120, 120] faster",
+    ]
     assert "bf16" not in said.asked
-    assert "On A-CPU: 50.0x [50.0, 50.0] faster at batch 16384 in bf16." in said.details
+
+
+GPU = {"device": "cuda"}
+
+
+def on_a_gpu(tmp_path, **times):
+    """Dense and FFF times by type, strict fp32 at 1000 and 20, as one full run."""
+    cells = {}
+    for dtype, (dense, ours) in ({"fp32": (1000.0, 20.0)} | times).items():
+        for name, time in (("dense_linear", dense), ("fff_cuda", ours)):
+            if time:
+                cells[cell_id(name, dtype=dtype, **GPU)] = [time] * 6
+    write_run(tmp_path, cells=cells, stable={"gpu": "Some GPU"})
+    results = load(tmp_path)
+    [found] = answers(results, speedups(results))
+    return found
+
+
+def test_the_answer_leads_with_the_type_people_deploy_and_strict_fp32_is_second_and_labelled(tmp_path):
+    found = on_a_gpu(tmp_path, bf16=(100.0, 10.0), tf32=(200.0, None))
+    assert (found.lead.dtype, found.lead.speedup) == ("bf16", pytest.approx(10))
+    assert found.line.index("10.0x") < found.line.index("in strict fp32 50.0x") < found.line.index("with TF32 10.0x")
+
+
+def test_dense_fp32_with_tf32_is_a_row_of_its_own_and_stands_beside_a_claim_in_strict_fp32(tmp_path):
+    on_a_gpu(tmp_path, tf32=(200.0, None))
+    results = load(tmp_path)
+    rows = [row for row in speedups(results) if row.baseline == "best-dense-tf32"]
+    assert {(row.dtype, row.baseline_dtype, round(row.speedup, 6)) for row in rows} == {("fp32", "tf32", 10)}
+    [claim] = [row for row in judge_all(results) if row.id == "gpu-40x" and row.conditions == "fair"]
+    assert "strict fp32; over a dense layer in fp32 with TF32 it is 10.0x" in claim.reason
+    without = [row for row in speedups(load(only_fp32(tmp_path / "without"))) if row.baseline == "best-dense-tf32"]
+    assert without == []
+
+
+def only_fp32(folder):
+    on_a_gpu(folder)
+    return folder
+
+
+def test_each_side_is_in_its_own_fastest_deployed_type(tmp_path):
+    found = on_a_gpu(tmp_path, bf16=(100.0, 10.0), fp16=(150.0, 5.0))
+    assert (found.lead.dtype, found.lead.baseline_dtype, found.lead.speedup) == ("fp16", "bf16", pytest.approx(20))
+    assert "in fp16 over dense in bf16" in found.line
+
+
+def test_a_type_that_ties_on_both_sides_stands_for_both(tmp_path):
+    found = on_a_gpu(tmp_path, bf16=(100.0, 10.1), fp16=(103.0, 10.0))
+    assert (found.lead.dtype, found.lead.baseline_dtype) == ("bf16", "bf16")
+
+
+def test_without_any_deployed_type_strict_fp32_leads_and_says_that_it_is_strict(tmp_path):
+    found = on_a_gpu(tmp_path)
+    assert found.line.startswith("50.0x [50.0, 50.0] faster at batch 16384 in strict fp32")
+
+
+@pytest.mark.parametrize(("axes", "published"), [({}, True), (GPU, False), ({"shape": Shape.tree(768, 1, 11)}, False)])
+def test_78x_is_said_of_the_layer_and_the_processors_it_was_published_for(tmp_path, axes, published):
+    name = "fff_cuda" if axes == GPU else "fff_cpu"
+    said = say(tmp_path, {cell_id("dense_linear", **axes): [1.0] * 6, cell_id(name, **axes): [0.1] * 6})
+    assert ("published as 78x faster on CPUs" in said) == published
 
 
 def test_headline_does_not_call_a_tie_a_win(tmp_path):

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from html.parser import HTMLParser
 from itertools import product
 
@@ -17,7 +18,9 @@ from synthetic import CONTROL, OPTIMISED, STABLE, cell_id, quick_cells, run_json
 from fffbench.errors import UserError
 from fffbench.plan.workload import Shape
 from fffbench.report import headline, render
+from fffbench.report.analysed import analyse
 from fffbench.report.machine_section import fingerprints
+from fffbench.report.samples import WIDTH, strip
 from fffbench.results.store import Results, load
 
 ATTACK = "<script>alert('x')</script><img src=x onerror=alert(1)>\"'&$\\frac{}$ {{7*7}} \u0000\u202e]]>--><![CDATA["
@@ -57,6 +60,19 @@ def test_headline_verdicts_and_reasons_are_on_the_page(results, tmp_path):
     assert all(line.strip() in text for line in headline(results).splitlines()[:2])
     for words in ("exceeded", "arithmetic-error", "not-measured", "needs 99 GB", "Hodges-Lehmann", "of bound"):
         assert words in text
+
+
+def test_the_summary_counts_verdicts_one_for_each_claim_and_machine(tmp_path):
+    for machine, gain in (("a-cpu", 78), ("b-cpu", 10)):
+        cells = {cell_id("dense_linear"): [1.0] * 6, cell_id("fff_cpu"): [1 / gain] * 6}
+        write_run(tmp_path / "results", cells=cells, machine=machine)
+    text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
+    with (tmp_path / "out" / "claims.csv").open() as file:
+        verdicts = {(row["id"], row["machine"]): row["verdict"] for row in csv.DictReader(file)}
+    [(total, said)] = re.findall(r"(\d+) verdicts on \d+ published claims [^:]*: ([^<]*)\.</p>", text)
+    assert int(total) == len(verdicts)
+    counted = Counter(verdicts.values())
+    assert dict(reversed(part.split(" ", 1)) for part in said.split(", ")) == {k: str(v) for k, v in counted.items()}
 
 
 def test_the_same_results_give_the_same_bytes(results, tmp_path):
@@ -122,7 +138,11 @@ def test_text_from_result_files_is_never_markup(tmp_path):
     assert tags.tags.count("script") == 1
     assert "img" not in tags.tags
     assert not any(name.startswith("on") for name in tags.attributes)
-    assert "{{7*7}}" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "{{7*7}}" in text
+    for path in (page, *(tmp_path / "out").glob("*.csv")):
+        written = path.read_text(encoding="utf-8").replace("\n", "")
+        assert written.isprintable(), path.name
 
 
 def test_text_in_a_csv_is_never_a_formula(tmp_path):
@@ -213,8 +233,9 @@ def test_cpu_and_gpu_of_one_machine_are_answers_of_their_own_and_a_gpus_call_is_
     write_run(tmp_path / "results", cells=cells, stable={"cpu": "Some CPU", "gpu": "Some GPU"})
     results = load(tmp_path / "results")
     said = headline(results)
-    assert "10.0x [10.0, 10.0] faster at batch 16384 in fp32 on Some CPU" in said
-    assert "20.0x [20.0, 20.0] faster at batch 16384 in fp32 on Some GPU" in said
+    for gain, name in ((10, "CPU"), (20, "GPU")):
+        said_of_it = rf"{gain}.0x \[{gain}.0, {gain}.0\] faster at batch 16384 in strict fp32 \(.*\) on Some {name}"
+        assert re.search(said_of_it, said)
     text = render(results, tmp_path / "out").read_text(encoding="utf-8")
     assert 'id="on-0"' in text
     assert 'id="on-1"' in text
@@ -367,9 +388,15 @@ def test_the_list_of_runs_says_which_sources_were_changed(tmp_path):
     ):
         path = write_run(tmp_path / "results", cells={cell_id("fff_cpu"): 1.0}, run=run, commit=commit)
         path.write_text(json.dumps(json.loads(path.read_text()) | {"commit_info": beside}))
-    [machine] = fingerprints(load(tmp_path / "results"))
+    found = load(tmp_path / "results")
+    [machine] = fingerprints(found, analyse(found).ceilings)
     assert machine.runs == (
         f"clean, preset quick, commit {'a' * 10}, clean",
         f"dirty, preset quick, commit {'b' * 10}, dirty",
         f"named, preset quick, commit {'d' * 10}, clean or dirty unknown",
     )
+
+
+def test_the_tick_of_a_strip_is_the_median_that_stands_beside_it():
+    [tick] = re.findall(r"M(\d+) 1v3", strip([[1.0, 2.0, 3.0, 11.0]]))
+    assert int(tick) == 1 + round((2.5 - 1.0) * (WIDTH - 2) / 10.0)

@@ -32,7 +32,7 @@ def test_the_block_is_written_between_the_markers_and_nothing_else_changes(root)
     assert text.endswith("<!-- answer:end -->" + end)
     assert "faster" in text
     assert "(docs/answer.svg)" in text
-    assert len(re.findall(r"^\| Test CPU, 2 cores \| (1|128|16384) \| fp32 \|", text, re.MULTILINE)) == 3
+    assert len(re.findall(r"^\| Test CPU, 2 cores \| (1|128|16384) \| strict fp32 \|", text, re.MULTILINE)) == 3
 
 
 def test_writing_twice_changes_nothing(root):
@@ -84,6 +84,26 @@ def test_a_readme_without_its_markers_is_the_users_to_mend(root, capsys, text):
     assert run(root) == 2
     assert "answer:begin" in capsys.readouterr().err
     assert (root / "README.md").read_text() == text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "[free money](https://example.org)",
+        "![x](//example.org/x.png)",
+        "www.example.org and https://example.org and someone@example.org",
+        "[a]: https://example.org",
+        "\x1b[31mred\x1b[0m \u202e reversed",
+    ],
+)
+def test_a_machines_name_is_neither_a_link_nor_an_escape_sequence(root, name):
+    write_run(root / "results", cells=quick_cells(), stable={**STABLE, "cpu": name}, machine="odd-0003")
+    assert run(root) == 0
+    text = (root / "README.md").read_text()
+    block = text[text.index("answer:begin") : text.index("answer:end")]
+    assert "example.org" in block or "red" in block
+    assert not re.search(r"(?<!\\)\]\(|(?<!\\)\]:|https?://|www\.|@", block.replace("](docs/answer.svg)", ""))
+    assert block.replace("\n", "").isprintable()
 
 
 def test_a_machines_name_is_text_not_markup(root):

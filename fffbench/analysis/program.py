@@ -1,0 +1,54 @@
+"""Does the published program give the published figure here? A verdict of its own, beside that of the layer.
+
+The layer's verdict says what the best kernels over the best dense layer give, whoever wrote them. This one is about the
+program that was published: as it was shipped, and with its mistakes mended (``fidelity``). At the published batch where
+that was measured, else at the largest; of several thread counts the one nearest to the figure counts, because the
+publication gives none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fffbench.analysis.fidelity import Climb, Step
+from fffbench.analysis.ledger import Claim
+from fffbench.analysis.rule import NOT_MEASURED, OF_POSITION, position
+from fffbench.units import ratio
+
+
+@dataclass(frozen=True)
+class Program:
+    """The two verdicts on a published program on one machine, with both ratios in a sentence."""
+
+    shipped: str
+    mended: str
+    text: str
+
+
+def program(claim: Claim, ladders: Sequence[Climb]) -> Program | None:
+    """The verdicts on the program of ``claim``; None where its ladder was not measured on that machine."""
+    if not ladders:
+        return None
+    batches = {climb.batch for climb in ladders}
+    asked = claim.workload.batch if claim.workload else None
+    batch = asked if asked in batches else max(batches)
+    climb = min(
+        (climb for climb in ladders if climb.batch == batch),
+        key=lambda climb: (abs(math.log((climb.steps[0].speedup or 1) / claim.published)), climb.threads),
+    )
+    threads = f" on {climb.threads} thread{'s' * (climb.threads != 1)}" if climb.device == "cpu" else ""
+    shipped, mended = climb.steps[0], climb.mended
+    text = f"At batch {batch}{threads}: as shipped {_gain(shipped)}, with its mistakes mended {_gain(mended)}."
+    return Program(_verdict(claim, shipped), _verdict(claim, mended), text)
+
+
+def _verdict(claim: Claim, step: Step) -> str:
+    if step.speedup is None:
+        return NOT_MEASURED
+    return OF_POSITION[position(claim, step.low, step.high, step.coverage)]
+
+
+def _gain(step: Step) -> str:
+    return f"not measured ({step.missing})" if step.speedup is None else ratio(step.speedup, step.low, step.high)

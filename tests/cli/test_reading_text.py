@@ -1,0 +1,49 @@
+"""What do the reading commands print: one paragraph per claim and machine, and nothing that a terminal obeys?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from synthetic import STABLE, cell_id, quick_cells, write_run
+
+from fffbench.analysis.claims import judge_all
+from fffbench.cli import run
+from fffbench.results.store import load
+from fffbench.text import plain
+
+RESULTS = Path(__file__).parents[2] / "results"
+EVIL = "\x1b]0;owned\x07\x1b[2J\r\u202egnihtemos"
+
+
+def test_each_claim_has_one_line_for_each_machine_and_no_line_equals_another(capsys):
+    assert run(["claims", "--results", str(RESULTS)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = judge_all(load(RESULTS))
+    asked = {(row.id, row.machine, row.device, row.verdict) for row in rows}
+    assert len(lines) == len(asked)
+    assert [line for line, count in Counter(lines).items() if count > 1] == []
+    for claim, machine, device, verdict in asked:
+        place = f"{machine} ({device})" if machine else "no machine"
+        assert any(line.split()[:2] == [claim, verdict] and f" {place}: " in line for line in lines)
+
+
+@pytest.mark.parametrize("command", ["claims", "speedup", "report"])
+def test_text_of_result_files_moves_no_cursor(tmp_path, capsys, command):
+    skipped = {cell_id("cmm_masked"): EVIL, cell_id("dense_gemm"): EVIL}
+    write_run(tmp_path / "results", cells=quick_cells(), skipped=skipped, stable={**STABLE, "cpu": EVIL})
+    (tmp_path / "results" / "matrix" / "test-cpu-2c-0001" / "\x1b[2Jx.json").write_text("{}")
+    out = ["--out", str(tmp_path / "out")] if command == "report" else []
+    assert run([command, "--results", str(tmp_path / "results"), *out]) == 0
+    printed = capsys.readouterr()
+    for stream in (printed.out, printed.err):
+        assert stream.replace("\n", "").isprintable()
+    assert "x.json" in printed.err
+
+
+@pytest.mark.parametrize("text", ["a\x1b[2J", "a\nb", "\u202e", "\ud800", "\x9b31m", "\xa0"])
+def test_what_is_not_printable_is_written_as_its_escape(text):
+    assert plain(text).isprintable()
+    assert plain(text) != text
+    assert plain("116x [112, 121] →") == "116x [112, 121] →"
