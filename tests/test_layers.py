@@ -13,7 +13,7 @@ ROOT = Path(fffbench.__file__).parent
 CORRIDOR = ["plan", "implementations", "measure", "results", "analysis", "report"]
 # what stands at the corridor's end and may use all of it
 ENDS = {"__main__", "cli", "suite", "bench", "regress", "ops"}
-COMMON = {"collector", "errors", "units", "_cpu", "_cpu_faults", "claims"}
+COMMON = {"collector", "errors", "parent", "units", "_cpu", "_cpu_faults", "claims"}
 MODULES = sorted(path for path in ROOT.rglob("*.py"))
 
 

@@ -15,10 +15,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fffbench.errors import UserError
+from fffbench.parent import end_with_parent
 from fffbench.regress import sources
 from fffbench.regress.sources import Revision
 
@@ -95,7 +97,13 @@ def _run(command: list[str], folder: Path, revision: Revision) -> None:
         environment = {**os.environ, "PATH": _path()}
         try:
             done = subprocess.run(
-                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, check=False
+                command,
+                cwd=folder,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+                preexec_fn=partial(end_with_parent, os.getpid()),
             )
         except OSError as error:
             raise UserError(f"{command[0]} cannot be run: {error.strerror}") from error
