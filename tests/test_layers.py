@@ -12,7 +12,7 @@ import fffbench
 ROOT = Path(fffbench.__file__).parent
 CORRIDOR = ["plan", "implementations", "measure", "results", "analysis", "report"]
 # what stands at the corridor's end and may use all of it
-ENDS = {"__main__", "cli", "suite", "bench", "regress", "ops"}
+ENDS = {"__main__", "cli", "suite", "bench", "runs", "regress", "ops"}
 COMMON = {"collector", "errors", "parent", "units", "_cpu", "_cpu_faults", "claims"}
 MODULES = sorted(path for path in ROOT.rglob("*.py"))
 

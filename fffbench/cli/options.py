@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -12,18 +11,6 @@ from fffbench.plan.workload import CACHES, CALLS, DEVICES, DTYPES, ROUTINGS
 
 T = TypeVar("T")
 MAX_BATCH = 2**20
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)?")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of ``90``, ``90s``, ``30m`` or ``1.5h``."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise UserError(
-            f"--budget {text!r}: write a positive number of seconds, or a number with s, m or h, such as 30m"
-        )
-    return float(match[1]) * _SECONDS[match[2]]
 
 
 def axes(

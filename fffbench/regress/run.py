@@ -189,7 +189,7 @@ def compare(
     header = _header(builds, suite, plan, label)
     path = journals / f"{hashlib.sha256(json.dumps(header).encode()).hexdigest()[:16]}.jsonl"
     with _open(path, header) as journal:
-        for entry in Journal.read(path)[1]:
+        for entry in Journal.read(path, say)[1]:
             measured.add(entry)
         if measured.count:
             say(f"continuing after {measured.count} blocks")

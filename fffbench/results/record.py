@@ -80,6 +80,7 @@ class CellInfo(_Plain):
     prepare_seconds: Share
     extra_bytes: Count  # memory the preparation added beyond the weights
     planned_processes: Count
+    sources: Text = ""  # digest of the implementation's files, so that two codes under one name can be told apart
     notes: list[Text] = []  # what a reader should know: the BLAS used, a budget that cut processes
 
     @field_validator("cell")
