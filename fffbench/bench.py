@@ -1,17 +1,14 @@
-"""How does a run go from a preset to a committed result file?
+"""What does a run measure, how long will it take, and is it the continuation of one that was killed?
 
-Plan the cells, say how long they will take, measure them into an fsynced
-journal, then let pytest-benchmark export the journal as JSON. A run that was
-killed is found again by its plan and its sources, and continues.
+``prepare`` plans the cells and begins a journal, or finds the one of the same
+plan and sources. From there ``runs.lifecycle`` measures into it, and
+``suite.export`` makes a result file of it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,22 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from fffbench.anonymity import neutral
-from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation, implementations
 from fffbench.measure import environment, fingerprint, forecast, lock, provenance
-from fffbench.measure.outcome import Outcome, outcome_from_json
+from fffbench.measure.outcome import NEVER, Outcome, plain
 from fffbench.measure.processes import Round
-from fffbench.measure.session import Plan, Progress, Session
+from fffbench.measure.session import Plan
 from fffbench.plan.matrix import Axes, Names, cells, preset
-from fffbench.plan.workload import Cell, parse_cell
+from fffbench.plan.workload import Cell
 from fffbench.results import chronology
 from fffbench.results import names as run_names
 from fffbench.results.journal import Journal
-from fffbench.results.record import FORMAT, OUT_OF_BUDGET, CellInfo, Check, Machine, RunInfo, Skipped
+from fffbench.results.record import FORMAT, Machine, RunInfo, Skipped
+from fffbench.runs import journals
+from fffbench.runs.journals import Described, Header
+from fffbench.runs.sources import Sources, digest_of, measured_sources
 from fffbench.units import duration
-
-JOURNAL_SUFFIX = ".journal"
-DIGITS = 6  # a sample of a second keeps its microseconds; the clock's own grain is coarser on short ones
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,26 @@ class Options:
     processes: int | None = None
     sample_seconds: float | None = None
     budget_seconds: float | None = None
+    only: frozenset[str] | None = None  # ids of cells: of the others nothing is said or measured
+    command: str = ""  # what the user typed, where it was not ``fffbench run``
+
+    @property
+    def typed(self) -> str:
+        """The command that asks for this, for messages."""
+        return self.command or f"fffbench run {' '.join(self._arguments())}"
+
+    def _arguments(self) -> Iterator[str]:
+        yield f"--preset {self.preset}"
+        names = {"routings": "routing", "caches": "cache", "calls": "call"}
+        for field_, values in vars(self.axes).items():
+            if values:
+                yield f"--{names.get(field_, field_)} {','.join(map(str, values))}"
+        if self.processes is not None:
+            yield f"--processes {self.processes}"
+        if self.sample_seconds is not None:
+            yield f"--seconds {self.sample_seconds:g}"
+        if self.budget_seconds is not None:
+            yield f"--budget {self.budget_seconds:g}s"
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,7 @@ class Planned:
     plan: Plan
     forecast: dict[Cell, float]
     journal: Path
+    sources: Sources
     done: tuple[Outcome, ...] = ()
     locks: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)  # closed when measuring has ended
 
@@ -63,11 +80,16 @@ class Planned:
     def seconds(self) -> float:
         """What the whole run is expected to take, within its budget."""
         left = sum(
-            cost * self.plan.processes - sum(cost for outcome in self.done if outcome.cell == cell.id)
+            cost * self.plan.processes - sum(cost for outcome in self.done if _settles(outcome, cell))
             for cell, cost in self.forecast.items()
         )
         total = left + self.plan.processes * forecast.ROUND_SECONDS
         return min(total, self.plan.budget_seconds or total)
+
+
+def _settles(outcome: Outcome, cell: Cell) -> bool:
+    """Whether ``outcome`` leaves nothing more to measure of its process of ``cell``."""
+    return outcome.cell == cell.id and (outcome.failure is None or outcome.retry == NEVER)
 
 
 def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
@@ -79,6 +101,8 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
         {name: item.devices for name, item in implementations().items()},
     )
     wanted = cells(chosen, options.axes, names, fingerprint.usable_cores(), fingerprint.physical_cores())
+    if options.only is not None:
+        wanted = {cell: keep for cell, keep in wanted.items() if cell.id in options.only}
     reasons = {cell: implementation(cell.implementation).unsupported(cell.workload) for cell in wanted}
     on_gpu = [cell for cell, reason in reasons.items() if reason is None and cell.workload.device == "cuda"]
     unnamed = fingerprint.unnamed_accelerator() if on_gpu else None
@@ -91,6 +115,12 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
         frozenset(cell for cell, keep in wanted.items() if keep),
     )
     return plan, [(cell, reason) for cell, reason in reasons.items() if reason is not None]
+
+
+def planned_cells(options: Options) -> dict[str, str | None]:
+    """Every cell that ``options`` plan, by id: None, or why it cannot run here. Measures nothing."""
+    plan, skipped = _runnable(options)
+    return {**dict.fromkeys((cell.id for cell in plan.cells), None), **{cell.id: why for cell, why in skipped}}
 
 
 def _forecast(plan: Plan, ceilings: dict[str, dict[str, float]]) -> dict[Cell, float]:
@@ -127,13 +157,25 @@ def prepare(options: Options, results_dir: Path, say: Callable[[str], None]) -> 
     """
     plan, skipped = _runnable(options)
     with contextlib.ExitStack() as locks:
-        doing = f"fffbench run --preset {options.preset}"
+        doing = options.command or f"fffbench run --preset {options.preset}"
         locks.enter_context(lock.machine(doing))
         facts = fingerprint.stable()
         folder = results_dir / "matrix" / fingerprint.machine_id(facts)
         locks.enter_context(lock.folder(folder, doing))
-        run, done, journal = _begun(options, plan, skipped, facts, folder, say)
-        return Planned(run, plan, _forecast(plan, run.machine.ceilings), journal, tuple(done), locks.pop_all())
+        sources = measured_sources(implementation(name) for name in {cell.implementation for cell in plan.cells})
+        key = _plan_key(plan, sources, options)
+        kept = journals.resumable(folder, key, say)
+        if kept is not None:
+            good = sum(outcome.failure is None for outcome in kept.outcomes)
+            say(f"continuing {kept.run.run}: {good} process results are there already")
+            run, done, journal = kept.run, kept.outcomes, kept.path
+        else:
+            run, journal = _begun(options, plan, skipped, facts, folder, say, key)
+            done = ()
+        others = journals.unfinished(results_dir, but=journal)
+        if others is not None:
+            say(others)
+        return Planned(run, plan, _forecast(plan, run.machine.ceilings), journal, sources, done, locks.pop_all())
 
 
 def _begun(
@@ -143,13 +185,10 @@ def _begun(
     facts: dict[str, str],
     folder: Path,
     say: Callable[[str], None],
-) -> tuple[RunInfo, tuple[Outcome, ...], Path]:
-    """The run that was interrupted, with what it measured; else a new one. And its journal."""
-    key, machine = _plan_key(plan), folder.name
-    found = _interrupted(folder, key)
-    if found is not None:
-        say(f"continuing {found[0].run}: {len(found[1])} process results are there already")
-        return found
+    key: str,
+) -> tuple[RunInfo, Path]:
+    """A new run and its journal."""
+    machine = folder.name
     say(f"measuring the ceilings of {machine}")
     threads = sorted({cell.workload.threads for cell in plan.cells if cell.workload.device == "cpu"} or {1})
     cuda = any(cell.workload.device == "cuda" for cell in plan.cells)
@@ -172,159 +211,32 @@ def _begun(
         machine=Machine(id=machine, stable=facts, observed=fingerprint.observed(), ceilings=ceilings),
         skipped=[_skipped(cell, reason) for cell, reason in skipped],
     )
-    journal = folder / f"{run.run}{JOURNAL_SUFFIX}"
-    header = {
-        "plan": key,
-        "run": run.model_dump(),
-        "processes": plan.processes,
-        "cells": [cell.id for cell in plan.cells],
-    }
-    Journal.create(journal, header).close()
-    return run, (), journal
-
-
-def measure(planned: Planned, show: Callable[[Progress], None], told: Callable[[Outcome], None]) -> None:
-    """Measure what the journal does not hold yet; every process's result is on the disk before the next begins."""
-    with planned.locks, Journal(planned.journal) as journal:
-        session = Session(planned.plan, planned.done, planned.forecast, show, seed=int(_digest(planned.run.run), 16))
-        for outcome in session.outcomes():
-            journal.append({"outcome": outcome.to_json()})
-            told(outcome)
-        journal.append({"load after": fingerprint.load()})
-
-
-def export(planned_journal: Path) -> Path:
-    """Turn a finished journal into ``<run>.json`` by running the matrix suite over it; the journal is then removed."""
-    import pytest
-
-    import fffbench.suite
-
-    target = planned_journal.with_suffix(".json")
-    draft = planned_journal.with_suffix(".draft")
-    arguments = [
-        str(Path(fffbench.suite.__file__).parent / "test_cells.py"),
-        "-p", "fffbench.suite", "-p", "no:cacheprovider", "-q", "--no-header", "--no-summary",
-        "-c", os.devnull, "--rootdir", str(Path(fffbench.suite.__file__).parent),
-        "-W", "ignore", "--benchmark-quiet", "--capture=no", "--tb=short",
-        f"--fffbench-journal={planned_journal}", f"--benchmark-json={draft}",
-    ]  # fmt: skip
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):  # a run's output is its result file, not pytest's report of the export
-        code = pytest.main(arguments)
-    if code == pytest.ExitCode.INTERRUPTED:
-        draft.unlink(missing_ok=True)
-        raise KeyboardInterrupt
-    if code != pytest.ExitCode.OK or not draft.exists():
-        draft.unlink(missing_ok=True)
-        raise UserError(f"{planned_journal}: no measured cell to export; it is kept. {told.getvalue()[-300:]}")
-    with draft.open("r+", encoding="utf-8") as file:
-        stored = json.load(file)
-        file.seek(0)
-        json.dump(_rounded(stored), file, separators=(",", ":"))
-        file.truncate()
-        file.flush()
-        os.fsync(file.fileno())
-    target = run_names.publish(draft, target)
-    planned_journal.unlink()
-    return target
-
-
-def _rounded(value: Any) -> Any:
-    """``value`` with every float at ``DIGITS`` significant digits: pytest-benchmark's file at a quarter of its size."""
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a journal amounts to: the run, its measured cells with their samples, and the cells without a time."""
-
-    run: RunInfo
-    measured: tuple[CellInfo, ...]
-
-
-def collect(journal: Path) -> Finished:
-    """Read a journal: group outcomes by cell; a cell with a failure in any process is skipped with that reason.
-
-    So is a planned cell that the budget left without a process.
-    """
-    header, entries = Journal.read(journal)
-    try:
-        run = RunInfo.model_validate(header["run"])
-        outcomes = [outcome_from_json(entry["outcome"]) for entry in entries if "outcome" in entry]
-        processes = int(header["processes"])
-        planned = [parse_cell(name) for name in header["cells"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{journal}: not a journal of this version: {' '.join(str(error).split())[:200]}") from error
-    after = [entry["load after"] for entry in entries if "load after" in entry]
-    grouped: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        grouped.setdefault(outcome.cell, []).append(outcome)
-    skipped, measured = list(run.skipped), []
-    skipped += [_skipped(cell, OUT_OF_BUDGET) for cell in planned if cell.id not in grouped]
-    for name, group in grouped.items():
-        failures = [outcome.failure for outcome in group if outcome.failure is not None]
-        if failures:
-            skipped.append(_skipped(parse_cell(name), failures[0]))
-        else:
-            measured.append(_cell_info(name, group, processes))
-    observed = {**run.machine.observed, **({"load after": after[-1]} if after else {})}
-    machine = run.machine.model_copy(update={"observed": observed})
-    return Finished(run.model_copy(update={"skipped": skipped, "machine": machine}), tuple(measured))
-
-
-def _cell_info(name: str, group: list[Outcome], processes: int) -> CellInfo:
-    ordered = sorted(group, key=lambda outcome: outcome.process)
-    worst = max(ordered, key=lambda outcome: outcome.error / outcome.tolerance if outcome.tolerance else 0.0)
-    chosen = implementation(parse_cell(name).implementation)
-    notes = list(dict.fromkeys(note for outcome in ordered for note in outcome.notes))
-    if len(ordered) < processes:
-        notes.append(f"{len(ordered)} of {processes} processes: the rest was out of the time budget")
-    return CellInfo(
-        cell=name,
-        family=chosen.family,
-        summary=chosen.summary,
-        threads_ran=[outcome.threads_ran for outcome in ordered if outcome.threads_ran],
-        processes=[list(outcome.samples) for outcome in ordered],
-        check=Check(
-            error=worst.error,
-            tolerance=worst.tolerance,
-            tokens=worst.tokens,
-            diverged=worst.diverged,
-            diverged_cap=worst.diverged_cap,
-        ),
-        distinct_rows=ordered[0].distinct_rows,
-        prepare_seconds=min(outcome.prepare_seconds for outcome in ordered),
-        extra_bytes=max(outcome.extra_bytes for outcome in ordered),
-        planned_processes=processes,
-        notes=notes,
+    journal = folder / f"{run.run}{journals.SUFFIX}"
+    described = {name: implementation(name) for name in sorted({cell.implementation for cell in plan.cells})}
+    header = Header(
+        plan=key,
+        run=run,
+        processes=plan.processes,
+        cells=[cell.id for cell in plan.cells],
+        implementations={
+            name: Described(family=item.family, summary=str(plain(item.summary)), sources=digest_of(item))
+            for name, item in described.items()
+        },
+        command=options.typed,
     )
+    Journal.create(journal, journals.to_json(header)).close()
+    return run, journal
 
 
 def _skipped(cell: Cell, reason: str) -> Skipped:
-    return Skipped(cell=cell.id, family=implementation(cell.implementation).family, reason=neutral(reason))
+    return Skipped(cell=cell.id, family=implementation(cell.implementation).family, reason=str(plain(neutral(reason))))
 
 
-def _interrupted(folder: Path, key: str) -> tuple[RunInfo, tuple[Outcome, ...], Path] | None:
-    for path in sorted(folder.glob(f"*{JOURNAL_SUFFIX}"), reverse=True):
-        if b"\n" not in path.read_bytes():
-            path.unlink()  # killed while its header was written: nothing is in it
-            continue
-        header, entries = Journal.read(path)
-        if header.get("plan") == key:
-            outcomes = tuple(outcome_from_json(entry["outcome"]) for entry in entries if "outcome" in entry)
-            return RunInfo.model_validate(header["run"]), outcomes, path
-    return None
-
-
-def _plan_key(plan: Plan) -> str:
-    """Identifies a run worth continuing: the same cells, effort, sources, libraries and surroundings."""
-    parts: list[Any] = [[cell.id for cell in plan.cells], plan.processes, plan.sample_seconds]
+def _plan_key(plan: Plan, sources: Sources, options: Options) -> str:
+    """Identifies a run worth continuing: the same cells, effort, sources, libraries, surroundings, command."""
+    parts: list[Any] = [[cell.id for cell in plan.cells], plan.processes, plan.sample_seconds, sources.digest]
     parts += provenance.surroundings()
-    return _digest(repr(parts))
+    return _digest(repr([*parts, *([options.command] if options.command else [])]))
 
 
 def _digest(text: str) -> str:

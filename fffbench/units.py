@@ -7,9 +7,15 @@ without its interval when there is one.
 from __future__ import annotations
 
 import math
+import re
+
+from fffbench.errors import UserError
 
 SIGNIFICANT = 3
 _TIME_STEPS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(s|m|h)?")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+MAX_SECONDS = 366 * 86400.0  # a year
 _BYTE_STEPS = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (1, "B"))
 
 
@@ -64,3 +70,15 @@ def duration(value: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of ``90``, ``90s``, ``30m`` or ``1.5h``."""
+    match = _DURATION.fullmatch(text.strip())
+    seconds = 0.0 if match is None else float(match[1]) * _SECONDS[match[2]]
+    if not 0 < seconds <= MAX_SECONDS:
+        raise UserError(
+            f"--budget {text!r}: write a positive number of seconds, or a number with s, m or h, such as 30m; "
+            "a year at most"
+        )
+    return seconds

@@ -1,12 +1,13 @@
 """What does each command do, and how does it fail?
 
 Every mistake of the user's is one line on standard error and exit code 2;
-Ctrl-C is 130, ``kill`` 143. Commands import what they need when they run, so ``--help`` and
+Ctrl-C is 130, ``kill`` 143 while a run measures. Commands import what they need when they run, so ``--help`` and
 the reading commands never load torch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
@@ -15,12 +16,12 @@ from pathlib import Path
 import typer
 
 from fffbench.cli import measuring, reading, regress
-from fffbench.cli.ending import EXIT_INTERRUPTED, EXIT_TERMINATED, Terminated
+from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.text import message
 
 EXIT_USAGE = 2
-MEASURING = ("run", "regress")  # what keeps its measurements when it is interrupted
+EXIT_INTERRUPTED = 130  # as shells report it
 
 app = typer.Typer(
     name="fffbench",
@@ -38,13 +39,13 @@ regress.add_to(app)
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command on the process's own streams, which take any text from here on; return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # None where the descriptor is closed
-            # a terminal that knows ASCII only is no reason to lose a result: what it cannot show is escaped
+def main() -> None:
+    """Run the command line and leave with its exit code."""
+    # a terminal that knows ASCII only is no reason to lose a result: what it cannot show is escaped
+    for stream in (sys.stdout, sys.stderr):  # None where the descriptor is closed
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    return run(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
@@ -55,21 +56,18 @@ def run(arguments: list[str]) -> int:
         return _fail(str(error))
     except _ClickError as error:
         return _fail(error.format_message() if hasattr(error, "format_message") else str(error))
+    except Stopped as stop:
+        _say(str(stop))
+        return stop.code
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
-    except Terminated:
-        code = EXIT_TERMINATED
     except BrokenPipeError:  # the reader of our output has gone: not an error of ours, but nothing can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except ModuleNotFoundError as error:
-        return _fail(_missing(error, arguments))
-    except OSError as error:
-        return _fail(_system(error))
-    if code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
-        measuring_command = bool(arguments) and arguments[0] in MEASURING
-        kept = "; what was measured is kept, and the same command continues" if measuring_command else ""
-        print(f"interrupted{kept}", file=sys.stderr)
+    except (ModuleNotFoundError, OSError) as error:
+        return _fail(_missing(error, arguments) if isinstance(error, ModuleNotFoundError) else _system(error))
+    if code == EXIT_INTERRUPTED:  # click makes an exit code of Ctrl-C
+        _say("interrupted")
     return code if isinstance(code, int) else 0
 
 
@@ -96,8 +94,13 @@ def _system(error: OSError) -> str:
 
 
 def _fail(text: str) -> int:
-    print(f"fffbench: {message(text)}", file=sys.stderr)
+    _say(f"fffbench: {message(text)}")
     return EXIT_USAGE
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone: that is what SIGHUP says
+        print(line, file=sys.stderr, flush=True)
 
 
 __all__ = ["app", "main", "run"]

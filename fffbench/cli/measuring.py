@@ -6,15 +6,18 @@ import json
 import sys
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fffbench.cli import options
-from fffbench.cli.ending import in_order
+from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.plan.workload import CACHE_MEANING, CALL_MEANING, ROUTING_MEANING, meanings
-from fffbench.units import duration, number
+from fffbench.units import duration, number, parse_duration
+
+if TYPE_CHECKING:
+    from fffbench.bench import Options, Planned
 
 EXIT_WRONG = 1  # ``check`` found an implementation that computes something else
 
@@ -161,29 +164,44 @@ def run(
         cache=cache,
         call=call,
     )
-    wanted = bench.Options(preset, axes, processes, seconds, None if budget is None else options.parse_duration(budget))
+    wanted = bench.Options(preset, axes, processes, seconds, parse_duration(budget) if budget else None)
     if plan:
         for line in bench.describe(wanted):
             print(line)
         return
     if results.exists() and not results.is_dir():
         raise UserError(f"--results {str(results)!r} is not a folder")
-    with in_order():
-        planned = bench.prepare(wanted, results, lambda text: print(text, file=sys.stderr, flush=True))
-        print(
-            f"{len(planned.plan.cells)} cells in {planned.plan.processes} fresh processes each on "
-            f"{planned.run.machine.id}: "
-            f"about {duration(planned.seconds)}"
-            + (
-                f"; {len(planned.run.skipped)} cells cannot run here, reasons in the report"
-                if planned.run.skipped
-                else ""
-            ),
-            file=sys.stderr,
-            flush=True,
-        )
-        from fffbench.cli.display import Display
+    _measured(wanted, results)
 
-        with Display() as display:
-            bench.measure(planned, display.progress, display.outcome)
-    print(bench.export(planned.journal))
+
+def _measured(wanted: Options, results: Path) -> None:
+    """Measure what is wanted, export it, print the file's name; ``Stopped`` where a signal ends it."""
+    from fffbench import bench
+    from fffbench.cli.display import Display
+    from fffbench.runs import endings, lifecycle
+    from fffbench.suite.export import export
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    journal: Path | None = None
+    try:
+        with endings.in_order():
+            planned = bench.prepare(wanted, results, say)
+            journal = planned.journal
+            say(_announcement(planned))
+            with Display() as display:
+                lifecycle.measure(planned, display.progress, display.outcome)
+            print(export(journal, say))
+    except (KeyboardInterrupt, endings.Ended) as error:
+        raise Stopped(endings.sentence(error, journal), endings.exit_code(error)) from None
+
+
+def _announcement(planned: Planned) -> str:
+    """What is about to be measured, and how long it will take."""
+    skipped = len(planned.run.skipped)
+    return (
+        f"{len(planned.plan.cells)} cells in {planned.plan.processes} fresh processes each on "
+        f"{planned.run.machine.id}: about {duration(planned.seconds)}"
+        + (f"; {skipped} cells cannot run here, reasons in the report" if skipped else "")
+    )

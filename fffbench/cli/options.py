@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -16,22 +15,7 @@ T = TypeVar("T")
 MAX_BATCH = 2**20
 MAX_THREADS = 2**16
 MAX_VALUES = 1000  # of one list: more cells than a month can measure
-MAX_SECONDS = 366 * 86400.0
 MAX_DIGITS = 18  # Python refuses to convert thousands; no count here has twenty
-_DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(s|m|h)?")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-
-
-def parse_duration(text: str) -> float:
-    """Seconds of ``90``, ``90s``, ``30m`` or ``1.5h``."""
-    match = _DURATION.fullmatch(text.strip())
-    seconds = 0.0 if match is None else float(match[1]) * _SECONDS[match[2]]
-    if not 0 < seconds <= MAX_SECONDS:
-        raise UserError(
-            f"--budget {text!r}: write a positive number of seconds, or a number with s, m or h, such as 30m; "
-            "a year at most"
-        )
-    return seconds
 
 
 def folder(option: str) -> Callable[[str], Path]:

@@ -32,10 +32,13 @@ def add_to(app: typer.Typer) -> None:
 def _load(results: Path) -> Results:
     """The results under a folder; files that are refused are named on standard error, the rest counts."""
     from fffbench.results import store
+    from fffbench.runs import journals
 
     found = store.load(results)
     for refusal in found.refused:
         print(plain(f"fffbench: left out {refusal.line}"), file=sys.stderr)
+    if (unfinished := journals.unfinished(results)) is not None:
+        print(f"fffbench: {unfinished}", file=sys.stderr)
     return found
 
 

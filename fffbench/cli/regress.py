@@ -11,6 +11,7 @@ import typer
 
 from fffbench.cli import options
 from fffbench.errors import UserError
+from fffbench.units import parse_duration
 
 EXIT_REGRESSION = 1
 EXIT_INCONCLUSIVE = 3
@@ -68,7 +69,7 @@ def regress(
         plan = regression.Plan(margin=margin, tolerance=tolerance)
     except ValueError as error:
         raise UserError(f"--margin {margin:g} --tolerance {tolerance:g}: {error}") from error
-    wanted = check.Wanted(base, head, suites, plan, options.parse_duration(budget))
+    wanted = check.Wanted(base, head, suites, plan, parse_duration(budget))
     try:
         with lock.machine(f"fffbench regress {base}"):
             found = check.check(wanted, sources.repository(base), lambda text: print(text, file=sys.stderr, flush=True))

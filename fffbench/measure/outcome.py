@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from fffbench.anonymity import neutral
 from fffbench.plan.workload import Cell
+
+# When a cell that failed is tried again. ``NEVER``: the failure is the cell's own. The others are passing: of the
+# machine at that moment, not of the code.
+NEVER, NEXT_RUN, NOW = "never", "next run", "now"
+
+LONGEST_TEXT = 2000  # characters of a note or reason; what a result file takes
+
+_Seconds = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
+_Text = Annotated[str, Field(max_length=LONGEST_TEXT)]
 
 
 @dataclass(frozen=True)
@@ -14,24 +29,28 @@ class Outcome:
     """One cell in one process: either samples with their check, or the failure in words.
 
     ``samples`` are seconds per call. ``process`` counts the fresh processes of a cell from 0. ``wall`` is what
-    the whole job took, for the forecast. ``threads_ran`` is on how many threads the calls ran (0: not observed).
+    the whole job took, for the forecast. ``retry`` says when a failed cell is worth another attempt. ``threads_ran`` is
+    on how many threads the calls ran (0: not observed).
     """
 
-    cell: str
-    process: int
-    samples: tuple[float, ...] = ()
-    error: float = 0.0
-    tolerance: float = 0.0
-    tokens: int = 0
-    diverged: int = 0
-    diverged_cap: int = 0
-    distinct_rows: float = 0.0
-    prepare_seconds: float = 0.0
-    extra_bytes: int = 0
-    notes: tuple[str, ...] = ()
-    failure: str | None = None
-    wall: float = 0.0
-    threads_ran: float = 0.0
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    cell: Annotated[str, Field(max_length=300)]
+    process: Annotated[int, Field(ge=0, lt=10_000)]
+    samples: tuple[_Seconds, ...] = ()
+    error: _Share = 0.0
+    tolerance: _Share = 0.0
+    tokens: _Count = 0
+    diverged: _Count = 0
+    diverged_cap: _Count = 0
+    distinct_rows: _Share = 0.0
+    prepare_seconds: _Share = 0.0
+    extra_bytes: _Count = 0
+    notes: tuple[_Text, ...] = ()
+    failure: _Text | None = None
+    wall: _Share = 0.0
+    retry: Annotated[str, Field(pattern=f"^({NEVER}|{NEXT_RUN}|{NOW})$")] = NEVER
+    threads_ran: _Share = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object, which is stored: its texts name no folder, account or host."""
@@ -39,11 +58,42 @@ class Outcome:
         return asdict(self) | texts
 
 
-def outcome_from_json(entry: dict[str, Any]) -> Outcome:
-    """The outcome a worker or a journal wrote; ``TypeError`` for foreign keys."""
-    return Outcome(**{**entry, "samples": tuple(entry.get("samples", ())), "notes": tuple(entry.get("notes", ()))})
+@cache
+def _adapter() -> TypeAdapter[Outcome]:
+    return TypeAdapter(Outcome)
 
 
-def failed(cell: Cell, process: int, reason: str, wall: float = 0.0) -> Outcome:
+def outcome_from_json(entry: object) -> Outcome:
+    """The outcome a worker or a journal wrote; ``ValueError``, in one line, where it cannot be stored as one."""
+    if not isinstance(entry, dict):
+        raise ValueError("an outcome must be a JSON object")  # noqa: TRY004 - of a foreign file, not of the caller
+    cleaned = dict(entry)
+    if isinstance(entry.get("notes"), list):
+        cleaned["notes"] = [plain(note) for note in entry["notes"]]
+    if "failure" in entry:
+        cleaned["failure"] = plain(entry["failure"])
+    try:
+        outcome = _adapter().validate_json(json.dumps(cleaned))  # as JSON: strict, and lists are tuples
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'outcome'}: {first['msg']}") from error
+    if not outcome.samples and outcome.failure is None:
+        raise ValueError("samples: there are none, and no failure")
+    return outcome
+
+
+def plain(text: object) -> object:
+    """``text`` as one line that every file and terminal takes: no control characters or lone surrogates, not too long.
+
+    What is no string is returned as it is.
+    """
+    if not isinstance(text, str):
+        return text
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * LONGEST_TEXT]).split())
+    line = line.encode("utf-8", "backslashreplace").decode()
+    return line if len(line) <= LONGEST_TEXT else f"{line[: LONGEST_TEXT - 3]}..."
+
+
+def failed(cell: Cell, process: int, reason: str, wall: float = 0.0, retry: str = NEVER) -> Outcome:
     """The outcome of a cell that could not be measured."""
-    return Outcome(cell.id, process, failure=reason, wall=wall)
+    return Outcome(cell.id, process, failure=str(plain(reason)), wall=wall, retry=retry)

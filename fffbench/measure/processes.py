@@ -2,7 +2,8 @@
 
 ``Round`` is one worker (see ``worker``) with its children. A child that is
 killed, crashes or outlives its time limit costs the cell it was at; the other
-cells of its job are handed out again by the caller.
+cells of its job are handed out again by the caller. What worker and children
+write to standard error is read along, and its end is quoted where a worker dies.
 """
 
 from __future__ import annotations
@@ -15,24 +16,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from fffbench.errors import UserError
 from fffbench.measure import environment
-from fffbench.measure.outcome import Outcome, failed, outcome_from_json
+from fffbench.measure.failures import death
+from fffbench.measure.outcome import NEVER, NEXT_RUN, Outcome, failed, outcome_from_json, plain
 from fffbench.measure.worker import ENVIRONMENT
 from fffbench.plan.workload import Cell, parse_cell
 
 START_SECONDS = 120.0  # importing torch from a cold disk
 LATE_SECONDS = 15.0  # past its end, what a job may still take for the cell in flight: a process of most cells fits
-SIGNALS = {signal.SIGKILL: "killed (out of memory?)", signal.SIGSEGV: "crashed (segmentation fault)"}
+LAST_WORDS_BYTES = 4096  # of standard error, kept for the message about a worker's death
+QUOTED = 300  # characters of it
 
 
 class WorkerDiedError(UserError):
-    """The worker itself, not one of its children, went away."""
+    """The worker itself, not one of its children, went away; ``cell`` is the one it was at, if any."""
+
+    def __init__(self, message: str, cell: Cell | None = None) -> None:
+        """Say what happened."""
+        super().__init__(message)
+        self.cell = cell
 
 
 class Round:
@@ -45,12 +53,26 @@ class Round:
             [sys.executable, "-P", "-m", "fffbench.measure.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=None if os.environ.get("FFFBENCH_WORKER_STDERR") else subprocess.DEVNULL,
+            stderr=None if os.environ.get("FFFBENCH_WORKER_STDERR") else subprocess.PIPE,
             env={**environment.cleaned(os.environ), **ENVIRONMENT},
         )
         assert self._process.stdout is not None
-        self._lines = _Lines(self._process.stdout.fileno())
-        self._expect("ready", time.monotonic() + START_SECONDS)
+        self._lines = _Lines(self._process.stdout.fileno(), self._process.stderr)
+        try:
+            self._await_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def _await_ready(self) -> None:
+        """Wait for the worker's first word; it fails where torch does."""
+        try:
+            ready = self._lines.next(time.monotonic() + START_SECONDS) == {"event": "ready"}
+        except WorkerDiedError:
+            ready = False
+        if not ready:
+            words = self._lines.last_words() or f": it said nothing within {START_SECONDS:.0f} s"
+            raise WorkerDiedError(f"the worker, which imports torch, could not start{words}")
 
     def __enter__(self) -> Self:
         """Enter a with block; leaving it ends the worker."""
@@ -67,7 +89,7 @@ class Round:
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
@@ -78,134 +100,200 @@ class Round:
         process: int,
         references: Sequence[Path | None],
         seconds: float,
-        limit: float,
+        limit: float | Callable[[Cell], float],
         until: float | None = None,
     ) -> Iterator[Outcome]:
         """One child measures ``cells``, ``seconds`` of timed calls each; one outcome per cell that was begun.
 
-        The child is killed ``limit`` seconds after it began a cell; it begins none when ``time.monotonic()`` is past
-        ``until``, and is killed ``LATE_SECONDS`` later: the outcome of the cell it was at is then dropped.
+        The child is killed ``limit`` seconds after it began a cell (or what ``limit`` says for that cell); it begins
+        none when ``time.monotonic()`` is past ``until``, and is killed ``LATE_SECONDS`` later: the outcome of the cell
+        it was at is then dropped.
         """
         job = {
             "task": "cells",
             "cells": [cell.id for cell in cells],
             "process": process,
             "references": ["" if path is None else str(path) for path in references],
+            "scratch": next((str(path.parent) for path in references if path is not None), None),
             "seconds": seconds,
             "until": until,
         }
+        allowed = limit if callable(limit) else (lambda _: limit)
         current: Cell | None = cells[0] if cells else None
         began = time.perf_counter()
-        for event in self._run(job, limit, None if until is None else until + LATE_SECONDS):
-            kind = event["event"]
-            if kind == "late":
-                current = None
-            elif kind == "cell":
-                current, began = parse_cell(event["cell"]), time.perf_counter()
-            elif kind == "outcome":
-                current = None
-                yield outcome_from_json(event["outcome"])
-            elif kind == "failure" and current is not None:
-                yield failed(current, process, event["reason"], time.perf_counter() - began)
-                current = None
-            elif kind == "ended" and current is not None and event["code"] != 0:
-                yield failed(current, process, _death(event["code"]), time.perf_counter() - began)
-            elif kind == "timeout" and current is not None:
-                yield failed(current, process, f"stopped after {limit:.0f} s", time.perf_counter() - began)
-                current = None
+        events = self._run(job, allowed(cells[0]) if cells else START_SECONDS, until, allowed)
+        try:
+            for event in events:
+                kind = event["event"]
+                if kind == "late":
+                    current = None
+                elif kind == "cell":
+                    current, began = parse_cell(event["cell"]), time.perf_counter()
+                elif kind == "outcome" and current is not None:
+                    yield _received(event["outcome"], current, process, time.perf_counter() - began)
+                    current = None
+                elif kind in ("failure", "timeout", "ended") and current is not None:
+                    reason, retry = self._reason(event, allowed(current))
+                    if reason is not None:
+                        yield failed(current, process, reason, time.perf_counter() - began, retry)
+                        current = None
+        except WorkerDiedError as error:
+            error.cell = current
+            raise
 
-    def build_reference(self, cell: Cell, path: Path, limit: float, until: float | None = None) -> str | None:
-        """Let a child compute the reference of ``cell`` into ``path``; the reason if it could not.
+    @staticmethod
+    def _reason(event: dict[str, Any], limit: float) -> tuple[str | None, str]:
+        """Why the cell in flight has no time, by the event that says so, and when it is tried again."""
+        if event["event"] == "failure":
+            return event["reason"], event.get("retry", NEVER)
+        if event["event"] == "timeout":  # a machine that stood still looks alike, so another run may try
+            return f"stopped after {limit:.0f} s: it hangs, or takes many times as long as it should", NEXT_RUN
+        return death(event["code"]) if event["code"] != 0 else (None, NEVER)
+
+    def build_reference(
+        self, cell: Cell, path: Path, limit: float, until: float | None = None
+    ) -> tuple[str, str] | None:
+        """Let a child compute the reference of ``cell`` into ``path``; where it could not: why, and when to retry.
 
         ``until`` as for ``measure``: the reference is then not there, without a reason.
         """
-        end = None if until is None else until + LATE_SECONDS
-        for event in self._run({"task": "reference", "cells": [cell.id], "references": [str(path)]}, limit, end):
-            if event["event"] == "failure":
-                return f"no reference: {event['reason']}"
-            if event["event"] == "timeout":
-                return f"no reference: stopped after {limit:.0f} s"
+        job = {
+            "task": "reference",
+            "cells": [cell.id],
+            "references": [str(path)],
+            "scratch": str(path.parent),
+        }
+        for event in self._run(job, limit, until):
             if event["event"] == "late":
                 return None
-            if event["event"] == "ended" and event["code"] != 0:
-                return f"no reference: {_death(event['code'])}"
+            if event["event"] in ("failure", "timeout", "ended"):
+                reason, retry = self._reason(event, limit)
+                if reason is not None:
+                    return f"no reference: {reason}", retry
         return None
 
     def ceilings(self, threads: Sequence[int], *, cuda: bool, limit: float = 120.0) -> dict[str, dict[str, float]]:
         """Measure the machine's ceilings in a child."""
+        values: dict[str, dict[str, float]] | None = None
+        reason: str | None = None
         for event in self._run({"task": "ceilings", "threads": list(threads), "cuda": cuda}, limit):
             if event["event"] == "ceilings":
-                values: dict[str, dict[str, float]] = event["values"]
-            elif event["event"] == "failure":
-                raise WorkerDiedError(f"could not measure the machine's ceilings: {event['reason']}")
+                values = event["values"]
+            elif event["event"] in ("failure", "timeout", "ended") and reason is None:
+                reason, _ = self._reason(event, limit)
+        if values is None:
+            raise WorkerDiedError(f"could not measure the machine's ceilings: {reason or 'its process said nothing'}")
         return values
 
-    def _run(self, job: dict[str, Any], limit: float, end: float | None = None) -> Iterator[dict[str, Any]]:
+    def _run(
+        self,
+        job: dict[str, Any],
+        limit: float,
+        until: float | None = None,
+        allowed: Callable[[Cell], float] | None = None,
+    ) -> Iterator[dict[str, Any]]:
         """Send a job; yield its events up to and including ``ended``; ``timeout`` and ``late`` when it was killed.
 
-        Killed are a cell after ``limit`` seconds and the whole job at ``end``, a reading of ``time.monotonic()``.
+        Killed are a cell after ``limit`` seconds (each by ``allowed``, where given) and the whole job ``LATE_SECONDS``
+        after ``until``, a reading of ``time.monotonic()``.
         """
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(job).encode() + b"\n")
-        self._process.stdin.flush()
-        child = None
-        deadline = self._sooner(limit, end)
+        end = float("inf") if until is None else until + LATE_SECONDS
+        self._send(job)
+        child, killed = None, False
+        deadline = min(time.monotonic() + START_SECONDS, end)  # the worker draws the data before it starts a child
         while True:
             event = self._lines.next(deadline)
             if event is None:
                 if child is None:
-                    raise WorkerDiedError("the worker did not start a process in time")
+                    raise WorkerDiedError(f"the worker started no process within {START_SECONDS:.0f} s")
+                if killed:
+                    raise WorkerDiedError(f"a process did not end within {START_SECONDS:.0f} s of being killed")
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
-                late = end is not None and time.monotonic() >= end
+                killed = True
+                late = time.monotonic() >= end
                 deadline = time.monotonic() + START_SECONDS
                 yield {"event": "late" if late else "timeout"}
                 continue
             if event["event"] == "started":
                 child = event["pid"]
-            elif event["event"] == "cell":
-                deadline = self._sooner(limit, end)
+                if not killed:
+                    deadline = min(time.monotonic() + limit, end)
+            elif event["event"] == "cell" and not killed:
+                own = allowed(parse_cell(event["cell"])) if allowed else limit
+                deadline = min(time.monotonic() + own, end)
             yield event
             if event["event"] == "ended":
                 return
 
-    @staticmethod
-    def _sooner(limit: float, end: float | None) -> float:
-        """``limit`` seconds from now, or ``end``."""
-        return min(time.monotonic() + limit, end if end is not None else float("inf"))
+    def _send(self, job: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:  # it ended after its last job
+            self._lines.next(time.monotonic() + 1.0)  # says so, with its last words
+            raise WorkerDiedError("the worker went away") from None
 
-    def _expect(self, kind: str, deadline: float) -> None:
-        event = self._lines.next(deadline)
-        if event is None or event["event"] != kind:
-            self.close()
-            raise WorkerDiedError(f"the worker said {event!r} where {kind!r} was due")
+
+def _received(entry: object, cell: Cell, process: int, wall: float) -> Outcome:
+    """The outcome that a child reported for ``cell``; a failure of the cell where it reported something else."""
+    try:
+        outcome = outcome_from_json(entry)
+    except ValueError as error:
+        return failed(cell, process, f"its result cannot be stored: {error}", wall)
+    if (outcome.cell, outcome.process) != (cell.id, process):
+        return failed(cell, process, f"its result is about process {outcome.process} of {outcome.cell}", wall)
+    return outcome
 
 
 class _Lines:
-    """JSON lines from a descriptor, with a deadline."""
+    """JSON lines from a descriptor, with a deadline; what comes from ``errors`` meanwhile is kept at its end."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, errors: IO[bytes] | None) -> None:
         self._descriptor = descriptor
         self._buffer = b""
+        self._words = b""
         self._selector = selectors.DefaultSelector()
         self._selector.register(descriptor, selectors.EVENT_READ)
+        if errors is not None:
+            self._selector.register(errors.fileno(), selectors.EVENT_READ)
 
     def next(self, deadline: float) -> dict[str, Any] | None:
         """The next event, or None at the deadline; ``WorkerDiedError`` when the other end closed."""
         while b"\n" not in self._buffer:
-            if not self._selector.select(max(0.0, deadline - time.monotonic())):
+            ready = {key.fd for key, _ in self._selector.select(max(0.0, deadline - time.monotonic()))}
+            for other in ready - {self._descriptor}:
+                self._listen(other)
+            if self._descriptor in ready:
+                chunk = os.read(self._descriptor, 1 << 16)
+                if not chunk:
+                    raise WorkerDiedError(f"the worker went away{self.last_words()}")
+                self._buffer += chunk
+            if time.monotonic() >= deadline and b"\n" not in self._buffer:
                 return None
-            chunk = os.read(self._descriptor, 1 << 16)
-            if not chunk:
-                raise WorkerDiedError("the worker went away")
-            self._buffer += chunk
         line, self._buffer = self._buffer.split(b"\n", 1)
-        event: dict[str, Any] = json.loads(line)
-        return event
+        try:
+            event = json.loads(line)
+            if isinstance(event, dict) and isinstance(event.get("event"), str):
+                return event
+        except (ValueError, RecursionError):
+            pass
+        raise WorkerDiedError("something else than the worker wrote to its pipe")
 
+    def last_words(self) -> str:
+        """The last line of what was written to standard error, to end a message with; empty where there is none."""
+        others = [fd for fd in self._selector.get_map() if fd != self._descriptor]
+        while others and any(key.fd in others for key, _ in self._selector.select(0.0)):
+            ready = [key.fd for key, _ in self._selector.select(0.0) if key.fd in others]
+            others = [fd for fd in others if fd not in ready or self._listen(fd)]
+        lines = [line for line in self._words.decode(errors="replace").splitlines() if line.strip()]
+        return f": {plain(lines[-1][:QUOTED])}" if lines else ""
 
-def _death(code: int) -> str:
-    if code < 0:
-        name = signal.Signals(-code)
-        return SIGNALS.get(name, f"ended by {name.name}")
-    return f"ended with exit code {code}"
+    def _listen(self, descriptor: int) -> bool:
+        """Read what is there of standard error; False at its end."""
+        chunk = os.read(descriptor, 1 << 16)
+        if not chunk:
+            self._selector.unregister(descriptor)
+        self._words = (self._words + chunk)[-LAST_WORDS_BYTES:]
+        return bool(chunk)

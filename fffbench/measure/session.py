@@ -7,6 +7,10 @@ have cost so far. Where the budget does not allow all processes for all cells,
 a comparison worth quoting comes before completeness: the cells to keep get all
 their processes before others get one, and dense layers that another one left
 behind in two processes get no more. Records and skipped cells say so.
+
+What goes wrong costs the cell it went wrong with. A failure of the cell's own
+is stored at once; a passing one (see ``failures``) has the cell tried again in
+later rounds, a few times, and only then is it stored, for the next run to try.
 """
 
 from __future__ import annotations
@@ -18,16 +22,26 @@ import random
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fffbench.implementations.registry import implementation
 from fffbench.measure import cellrun, forecast, memory
-from fffbench.measure.outcome import Outcome, failed
+from fffbench.measure.outcome import NEVER, NEXT_RUN, NOW, Outcome, failed
 from fffbench.measure.processes import Round, WorkerDiedError
 from fffbench.plan.workload import CELLS_A_PROCESS, Cell
 
+SCRATCH_PREFIX = "fffbench-scratch-"
+TRIES = 3  # of a cell whose failure may pass, before it is stored
+# A process of a cell that takes this many times what is expected of it hangs. The least is for what no forecast knows:
+# compilers, a shared machine that stands still. A short budget cannot be that patient, or one hanging kernel eats it.
 CELL_LIMIT_SECONDS = 300.0
+HANGING = 20.0
+LEAST_LIMIT_SECONDS = {"cpu": 30.0, "cuda": 60.0}
+COMPILER_SECONDS = 60.0  # on top, where preparing calls one
+LIMIT_SHARE, IMPATIENT_LIMIT_SECONDS, IMPATIENT_HANGING = 0.1, 8.0, 12.0  # of the budget; the floor; times its forecast
 REFERENCE_LIMIT_SECONDS = 600.0
 # A dense layer this many times slower than the fastest one on the same work, in the better of its first two processes,
 # cannot become the baseline. One process is no evidence: medians of processes scatter by 7 to 13 % on a small virtual
@@ -124,7 +138,9 @@ class Session:
         self._plan = plan
         self._cells = {cell.id: cell for cell in plan.cells}
         self._done = {(outcome.cell, outcome.process) for outcome in done if outcome.failure is None}
-        self._broken = {outcome.cell for outcome in done if outcome.failure is not None}
+        self._broken = {outcome.cell for outcome in done if outcome.failure is not None and outcome.retry == NEVER}
+        self._tries: Counter[str] = Counter()  # by cell, since it last succeeded
+        self._idle_deaths = 0  # of workers, since the last outcome, with no cell in flight
         self._cost = dict(costs)
         self._time: dict[Cell, float] = {}
         for outcome in done:
@@ -137,14 +153,17 @@ class Session:
 
     def outcomes(self) -> Iterator[Outcome]:
         """Measure what is not done yet."""
-        with tempfile.TemporaryDirectory(prefix="fffbench-") as scratch:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, ignore_cleanup_errors=True) as scratch:
             self._scratch = Path(scratch)
             while not self._ended() and (jobs := self._jobs()):
-                before = len(self._done) + len(self._broken)
+                before = self._progressed()
                 yield from self._round(jobs)
                 self._rounds += 1
-                if len(self._done) + len(self._broken) == before:  # the budget ended before the first of them
+                if self._progressed() == before:  # the budget ended before the first of them
                     return
+
+    def _progressed(self) -> tuple[int, ...]:
+        return len(self._done), len(self._broken), self._tries.total(), self._idle_deaths
 
     def _jobs(self) -> list[Job]:
         """The next process of every cell that gets one more, in this round's order."""
@@ -209,63 +228,106 @@ class Session:
                 index = group[0].process
                 try:
                     yield from self._group_outcomes(worker, index, cells)
-                except WorkerDiedError:
+                except WorkerDiedError as error:
                     worker.close()
                     if self._ended():  # it was not it that was late
                         return
+                    yield from self._without_worker(error, index, cells)
                     worker = Round()
-                    for cell in cells:
-                        if (cell.id, index) not in self._done and cell.id not in self._broken:
-                            yield self._keep(failed(cell, index, "the worker went away while measuring it"))
                 costs += sum(self._cost[cell] for cell in cells)
         finally:
             worker.close()
         self._round_seconds = max(0.0, time.monotonic() - began - costs - self._reference_seconds)
+
+    def _without_worker(self, error: WorkerDiedError, index: int, cells: Sequence[Cell]) -> Iterator[Outcome]:
+        """After the worker's death: the cell in flight has lost an attempt, the others of its job nothing."""
+        cell = error.cell or (cells[0] if len(cells) == 1 else None)
+        if cell is not None:
+            yield from self._keep(failed(cell, index, f"while it was measured, {error}", retry=NOW))
+            return
+        self._idle_deaths += 1
+        if self._idle_deaths >= TRIES:
+            raise error
 
     def _group_outcomes(self, worker: Round, index: int, group: list[Cell]) -> Iterator[Outcome]:
         ready: list[Cell] = []
         references: list[Path | None] = []
         until = self._end
         for cell in group:
-            reason = memory.does_not_fit(cell, memory.available())
-            path = self._reference_path(cell)
-            if reason is None and path is not None and not path.exists():
-                began = time.monotonic()
-                reason = worker.build_reference(cell, path, REFERENCE_LIMIT_SECONDS, until)
-                self._reference_seconds += time.monotonic() - began
-                if reason is None and not path.exists():  # the run's time ended before it was there
-                    continue
-            if reason is not None:
-                yield self._keep(failed(cell, index, reason))
+            if (lack := memory.does_not_fit(cell, memory.available())) is not None:
+                yield from self._keep(failed(cell, index, lack, retry=NEXT_RUN))
                 continue
+            path = self._reference_path(cell)
+            if path is not None and not path.exists():
+                problem = self._build_reference(worker, cell, path)
+                if problem is not None:
+                    reason, retry = problem
+                    yield from self._keep(failed(cell, index, reason, retry=retry))
+                if not path.exists():  # or the run's time ended before it was there
+                    continue
             ready.append(cell)
             references.append(path)
         seconds = self._plan.sample_seconds
         while ready and not self._ended():
             answered = 0
-            for outcome in worker.measure(ready, index, references, seconds, CELL_LIMIT_SECONDS, until):
+            for outcome in worker.measure(ready, index, references, seconds, self._limit, until):
                 answered += 1
-                yield self._keep(outcome)
+                yield from self._keep(outcome)
             if self._ended():
                 return
             if answered == 0:
-                yield self._keep(failed(ready[0], index, "its process ended without a word"))
+                yield from self._keep(failed(ready[0], index, "its process ended without a word"))
                 answered = 1
             ready, references = ready[answered:], references[answered:]
 
-    def _keep(self, outcome: Outcome) -> Outcome:
-        if outcome.failure is not None:
-            self._broken.add(outcome.cell)
-        else:
+    def _build_reference(self, worker: Round, cell: Cell, path: Path) -> tuple[str, str] | None:
+        """Have the reference of ``cell`` at ``path``, whole or not at all; why it is not, and when to try again."""
+        began = time.monotonic()
+        part = path.with_suffix(".part.npz")
+        try:
+            path.parent.mkdir(exist_ok=True)  # somebody may have cleared the temporary folder
+            problem = worker.build_reference(cell, part, REFERENCE_LIMIT_SECONDS, self._end)
+            if problem is None and part.exists():
+                part.replace(path)
+            else:
+                part.unlink(missing_ok=True)
+        except OSError as error:
+            problem = f"no reference: {path.parent}: {error.strerror}", NOW
+        self._reference_seconds += time.monotonic() - began
+        return problem
+
+    def _limit(self, cell: Cell) -> float:
+        """Seconds after which a process of ``cell`` is taken to hang."""
+        expected, least = self._cost[cell], LEAST_LIMIT_SECONDS[cell.workload.device]
+        limit = HANGING * expected
+        if self._plan.budget_seconds is not None:
+            share = LIMIT_SHARE * self._plan.budget_seconds
+            limit = min(limit, max(IMPATIENT_HANGING * expected, share))
+            least = min(least, max(IMPATIENT_LIMIT_SECONDS, share))
+        slow = COMPILER_SECONDS if implementation(cell.implementation).slow_to_prepare else 0.0
+        return min(CELL_LIMIT_SECONDS, max(least, limit) + slow)
+
+    def _keep(self, outcome: Outcome) -> Iterator[Outcome]:
+        """``outcome`` as it is to be stored; nothing where the cell is tried again in this run."""
+        self._idle_deaths = 0
+        if outcome.failure is None:
             self._done.add((outcome.cell, outcome.process))
+            self._tries.pop(outcome.cell, None)
+        elif outcome.retry == NOW and self._tries[outcome.cell] + 1 < TRIES:
+            self._tries[outcome.cell] += 1
+            return
+        else:
+            self._broken.add(outcome.cell)
+            if outcome.retry == NOW:
+                outcome = replace(outcome, failure=f"{outcome.failure}; so in {TRIES} attempts", retry=NEXT_RUN)
         self._learn(outcome)
-        return outcome
+        yield outcome
 
     def _learn(self, outcome: Outcome) -> None:
         cell = self._cells.get(outcome.cell)
         if cell is None:
             return
-        if outcome.wall > 0:
+        if outcome.wall > 0 and outcome.retry == NEVER:  # what was stopped or killed says nothing of its cost
             self._cost[cell] = outcome.wall + LEAVING_SECONDS
         if outcome.samples:
             self._time[cell] = min(statistics.median(outcome.samples), self._time.get(cell, math.inf))

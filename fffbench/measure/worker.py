@@ -10,11 +10,10 @@ which is closed to everyone else (libraries print to standard error).
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import gc
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -23,12 +22,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fffbench.measure.clock import Effort
+from fffbench.measure.failures import retry_after
+from fffbench.measure.outcome import NEXT_RUN
+from fffbench.parent import end_with_parent
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Workload, parse_cell
 
 DATA_BYTES = 4 * 2**30  # drawn weights and inputs that the parent keeps for its children; about a sixth of 24 GiB
-
-PR_SET_PDEATHSIG = 1  # prctl's: the signal to get when the parent ends
 
 # Set before the interpreter starts. Freed memory stays with the process, so that a call that allocates its output
 # reuses mapped pages after the warm-up, and torch's large tensors lie on huge pages; both sides alike.
@@ -64,7 +64,7 @@ def _bytes(data: routing.Data) -> int:
 
 def main() -> None:
     """Serve jobs until standard input closes."""
-    _end_with_parent()
+    end_with_parent(os.getppid())
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     from fffbench.implementations import blaslib
@@ -87,18 +87,11 @@ def main() -> None:
                     data.get(cell.workload, cellrun.data_tokens(cell))
         child = os.fork()
         if child == 0:
-            _end_with_parent()
-            if os.getppid() != worker:  # it was quicker
-                os._exit(1)
+            end_with_parent(worker)
             _child(events, job, data)
         _emit(events, {"event": "started", "pid": child})
         _, status = os.waitpid(child, 0)
         _emit(events, {"event": "ended", "code": os.waitstatus_to_exitcode(status)})
-
-
-def _end_with_parent() -> None:
-    """Be killed when the parent ends, however it ends: nobody is left to read the result, and the next run is due."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _child(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
@@ -109,13 +102,16 @@ def _child(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
         _do(events, job, data)
         code = 0
     except MemoryError:
-        _emit(events, {"event": "failure", "reason": "out of memory"})
+        _emit(events, {"event": "failure", "reason": "out of memory", "retry": NEXT_RUN})
     except Exception as error:  # noqa: BLE001  (whatever a kernel raises is that cell's result)
-        traceback.print_exc(file=sys.stderr)
         text = " ".join(str(error).split())[:300]
-        _emit(events, {"event": "failure", "reason": f"{type(error).__name__}: {text}"})
+        retry = retry_after(error, job.get("scratch"))
+        _emit(events, {"event": "failure", "reason": f"{type(error).__name__}: {text}", "retry": retry})
+        with contextlib.suppress(OSError):
+            traceback.print_exc(file=sys.stderr)
     finally:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
         os._exit(code)
 
 
@@ -163,11 +159,11 @@ def _with_memory_errors_named(
     try:
         return cellrun.measure_cell(cell, process, data, reference, effort).to_json()
     except torch.OutOfMemoryError:
-        return failed(cell, process, "out of memory on the accelerator").to_json()
+        return failed(cell, process, "out of memory on the accelerator", retry=NEXT_RUN).to_json()
     except RuntimeError as error:
         if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
             raise
-        return failed(cell, process, "out of memory").to_json()
+        return failed(cell, process, "out of memory", retry=NEXT_RUN).to_json()
 
 
 def _emit(events: TextIO, event: dict[str, Any]) -> None:

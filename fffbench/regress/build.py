@@ -17,10 +17,12 @@ import subprocess
 import sys
 import sysconfig
 import time
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fffbench.errors import UserError
+from fffbench.parent import end_with_parent
 from fffbench.regress import sources
 from fffbench.regress.sources import Revision
 
@@ -103,7 +105,13 @@ def _run(command: list[str], folder: Path, revision: Revision, deadline: float |
         try:
             # a group of its own, so that at the deadline the compilers end with it
             process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=folder,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509 - one prctl, no lock taken
             )
         except OSError as error:
             raise UserError(f"{command[0]} cannot be run: {error.strerror}") from error

@@ -203,8 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _studies(given: argparse.Namespace) -> None:
-    from fffbench.cli.options import parse_duration
     from fffbench.measure import fingerprint, lock
+    from fffbench.units import parse_duration
 
     end = time.monotonic() + parse_duration(given.budget) if given.budget else None
     folder = given.results / CALIBRATION

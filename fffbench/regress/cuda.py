@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from typing import IO, Self
 
 import fffbench
 from fffbench.errors import UserError
+from fffbench.parent import end_with_parent
 from fffbench.regress import build, planted_cuda, run, sources
 from fffbench.regress.build import KEY_DIGITS, LAST_LINES, BuildError
 from fffbench.regress.run import Answer, Builds, Request, Say
@@ -61,6 +63,7 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            preexec_fn=partial(end_with_parent, os.getpid()),  # noqa: PLW1509 - two system calls before exec
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         )
 

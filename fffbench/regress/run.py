@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 from fffbench.analysis import regression
 from fffbench.analysis.regression import Bounds, Control, Plan
 from fffbench.errors import UserError
+from fffbench.parent import end_with_parent
 from fffbench.regress.suite import CPU, PLANTED_PERCENT, Case, Suite
 from fffbench.results.journal import Journal
 
@@ -187,7 +189,7 @@ def compare(
     header = _header(builds, suite, plan, label)
     path = journals / f"{hashlib.sha256(json.dumps(header).encode()).hexdigest()[:16]}.jsonl"
     with _open(path, header) as journal:
-        for entry in Journal.read(path)[1]:
+        for entry in Journal.read(path, say)[1]:
             measured.add(entry)
         if measured.count:
             say(f"continuing after {measured.count} blocks")
@@ -222,6 +224,7 @@ def run_worker(request: Request) -> Answer:
             capture_output=True,
             env={**environment, **ENVIRONMENT},
             timeout=BLOCK_LIMIT_SECONDS,
+            preexec_fn=partial(end_with_parent, os.getpid()),
             check=False,
         )
     except subprocess.TimeoutExpired as error:

@@ -2,20 +2,27 @@
 
 An append-only file of JSON lines. Each line is on the disk (fsync) before
 ``append`` returns, so a run killed at any moment loses the line in flight and
-nothing else.
+nothing else. What a damaged line held is lost; the other lines are kept.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 from fffbench.errors import UserError
 
 Entry = dict[str, Any]
+Say = Callable[[str], None]
+
+MOST_BYTES = 2**30  # of one journal: the fullest preset's is a tenth of that
+NAMED_LINES = 3  # of those left out
 
 
 def _line(entry: Entry) -> bytes:
@@ -32,8 +39,8 @@ class Journal:
         """Open an existing journal for appending, dropping a last line that was cut."""
         self.path = path
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_APPEND)
-            complete = path.read_bytes().rfind(b"\n") + 1
+            complete = _content(path).rfind(b"\n") + 1
+            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
             os.ftruncate(self._fd, complete)
         except OSError as error:
             raise UserError(f"journal {str(path)!r} cannot be opened: {error.strerror}") from error
@@ -67,6 +74,7 @@ class Journal:
         self._write(_line(entry))
 
     def _write(self, line: bytes) -> None:
+        self._still_there()
         before = os.fstat(self._fd).st_size
         try:
             rest = memoryview(line)
@@ -74,13 +82,25 @@ class Journal:
                 rest = rest[os.write(self._fd, rest) :]
             os.fsync(self._fd)
         except OSError as error:
-            os.ftruncate(self._fd, before)  # give back the partial line, so that the journal stays readable
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, before)  # give back the partial line, so that the journal stays readable
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             what = "the disk is full" if full else error.strerror
             raise UserError(
                 f"journal {str(self.path)!r}: {what}; everything measured before this cell is kept, "
                 f"{'free some space and ' if full else ''}run the same command again"
             ) from error
+
+    def _still_there(self) -> None:
+        """A file that was deleted takes lines without an error, and nobody will ever read them."""
+        own = os.fstat(self._fd)
+        try:
+            found: os.stat_result | None = self.path.stat()
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino):
+            what = "deleted, and what it held is lost" if own.st_nlink == 0 else "moved or replaced"
+            raise UserError(f"journal {str(self.path)!r} was {what}: nothing more can be stored, so the run ends here")
 
     def close(self) -> None:
         """Close the file; nothing is lost without it."""
@@ -97,22 +117,53 @@ class Journal:
         self.close()
 
     @staticmethod
-    def read(path: Path | str) -> tuple[Entry, list[Entry]]:
-        """Header and entries of ``path``; a cut last line is dropped, any other damage is a ``UserError``."""
+    def read(path: Path | str, say: Say | None = None) -> tuple[Entry, list[Entry]]:
+        """Header and entries of ``path``; ``UserError`` without a header.
+
+        A cut last line is dropped; other damaged lines are left out, which ``say`` is told in one line.
+        """
+        header, entries, left_out = Journal.numbered(path)
+        if left_out and say is not None:
+            say(describe_left_out(path, left_out, len(entries)))
+        return header, [entry for _, entry in entries]
+
+    @staticmethod
+    def numbered(path: Path | str) -> tuple[Entry, list[tuple[int, Entry]], dict[int, str]]:
+        """Header, entries with their line numbers, and by line number why a line was left out."""
         path = Path(path)
         try:
-            lines = path.read_bytes().split(b"\n")
+            lines = _content(path).split(b"\n")
         except OSError as error:
             raise UserError(f"journal {str(path)!r} cannot be read: {error.strerror}") from error
-        values: list[Entry] = []
+        entries: list[tuple[int, Entry]] = []
+        left_out: dict[int, str] = {}
         for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline was cut, or is empty
             try:
                 value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"journal {str(path)!r}, line {number}: damaged; move it away to start anew") from error
-            if not isinstance(value, dict):
-                raise UserError(f"journal {str(path)!r}, line {number}: must be a JSON object")
-            values.append(value)
-        if not values:
+            except (ValueError, RecursionError):
+                left_out[number] = "is damaged"
+                continue
+            if isinstance(value, dict):
+                entries.append((number, value))
+            else:
+                left_out[number] = "is no JSON object"
+        if not entries or entries[0][0] != 1:
             raise UserError(f"journal {str(path)!r}, line 1: no header; move the file away to start anew")
-        return values[0], values[1:]
+        return entries[0][1], entries[1:], left_out
+
+
+def describe_left_out(path: Path | str, left_out: dict[int, str], kept: int) -> str:
+    """One sentence on the lines of a journal that cannot be used."""
+    named = "; ".join(f"line {number} {left_out[number]}" for number in sorted(left_out)[:NAMED_LINES])
+    more = f"; and {len(left_out) - NAMED_LINES} more" if len(left_out) > NAMED_LINES else ""
+    return f"journal {str(path)!r}: {named}{more}; left out, {kept} other lines are kept"
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a plain file of a journal's size; ``OSError`` otherwise (reading a pipe would never end)."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a plain file")
+    if found.st_size > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"larger than {MOST_BYTES >> 20} MiB")
+    return path.read_bytes()

@@ -98,6 +98,7 @@ class CellInfo(_Plain):
     notes: Annotated[
         list[Text], Field(max_length=MAX_FACTS), FailFast()
     ] = []  # what a reader should know: the BLAS used, a budget that cut processes
+    sources: Text = ""  # digest of the implementation's files, so that two codes under one name can be told apart
 
     @field_validator("cell")
     @classmethod

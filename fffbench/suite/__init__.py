@@ -1,84 +1,31 @@
 """How do measured cells become pytest-benchmark's, with its JSON and its comparison tools?
 
-A pytest plugin. Cells are measured by fresh, interleaved processes (``bench``)
-into a journal; each test then hands its cell's samples to the ``benchmark``
-fixture through a replayed clock, which is all that pytest-benchmark's public
-interface needs. Options: ``--preset`` measures first, ``--fffbench-journal``
-replays a journal that exists.
+Cells are measured by fresh, interleaved processes into a journal; each test
+then hands its cell's samples to the ``benchmark`` fixture through a replayed
+clock, which is all that pytest-benchmark's public interface needs. ``matrix``
+is the plugin of ``pytest benchmarks/matrix``, which measures what was
+selected; ``stored`` is the one that ``export`` runs over a finished journal.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from fffbench import bench
-from fffbench.measure import provenance
-from fffbench.results.record import CellInfo
-
-_FINISHED: pytest.StashKey[bench.Finished] = pytest.StashKey()
+from fffbench.results.record import CellInfo, RunInfo
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the suite's options."""
-    group = parser.getgroup("fffbench")
-    group.addoption("--preset", default="quick", help="the preset to measure (default: quick)")
-    group.addoption("--budget", default=None, help="time budget, such as 30m")
-    group.addoption("--results", default="results", help="where journals and results are kept (default: results)")
-    group.addoption("--fffbench-journal", default=None, help="replay this journal instead of measuring")
-
-
-def finished(config: pytest.Config) -> bench.Finished:
-    """The measured run behind this pytest session; measures it on first use unless a journal was given."""
-    if _FINISHED not in config.stash:
-        given = config.getoption("--fffbench-journal")
-        config.stash[_FINISHED] = bench.collect(Path(given) if given else _measure(config))
-    return config.stash[_FINISHED]
-
-
-def _measure(config: pytest.Config) -> Path:
-    from fffbench.cli.options import parse_duration
-
-    budget = config.getoption("--budget")
-    options = bench.Options(
-        preset=config.getoption("--preset"), budget_seconds=parse_duration(budget) if budget else None
-    )
-    planned = bench.prepare(options, Path(config.getoption("--results")), print)
-    bench.measure(planned, lambda _: None, lambda _: None)
-    return planned.journal
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test a measured cell, one a skipped cell."""
-    if "measured" in metafunc.fixturenames:
-        infos = finished(metafunc.config).measured
-        metafunc.parametrize("measured", infos, ids=[info.cell for info in infos])
-    if "unmeasured" in metafunc.fixturenames:
-        skipped = finished(metafunc.config).run.skipped
-        metafunc.parametrize("unmeasured", skipped, ids=[entry.cell for entry in skipped])
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_benchmark_generate_commit_info(config: pytest.Config) -> dict[str, Any]:
-    """The commit that was measured, in place of pytest-benchmark's look at the repository the user stands in."""
-    return provenance.commit_info(finished(config).run.commit)
-
-
-def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+def describe_machine(machine_info: dict[str, Any], machine: str) -> None:
     """Keep what describes the hardware; the host's name goes, and of the kernel's release its builder's suffix."""
     machine_info.pop("node", None)
     machine_info["release"] = str(machine_info.get("release", "")).split("-")[0]
-    machine_info["fffbench"] = finished(config).run.machine.id
+    machine_info["fffbench"] = machine
 
 
-def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
+def describe_run(output_json: dict[str, Any], run: RunInfo) -> None:
     """Add the run: machine, ceilings, skipped cells."""
-    del benchmarks
     for entry in output_json["benchmarks"]:
-        entry["params"] = {}  # pytest-benchmark would print the whole CellInfo again; it is in extra_info
-    output_json["fffbench"] = finished(config).run.model_dump()
+        entry["params"] = {}  # pytest-benchmark would print the cell again; it is in extra_info
+    output_json["fffbench"] = run.model_dump()
 
 
 def replay(benchmark: Any, info: CellInfo) -> None:

@@ -13,7 +13,7 @@ from runs import RUN, outcomes, wait_for_outcomes
 
 def start(results, *more, ignoring=""):
     """A long run in a session of its own; a shell starts its background with signals ignored."""
-    command = [*RUN, "--results", str(results), "--processes", "60", *more]
+    command = [*RUN, "--results", str(results), "--processes", "60", "--budget", "1h", *more]
     if ignoring:
         command = ["sh", "-c", f"trap '' {ignoring}; exec \"$@\"", "sh", *command]
     return subprocess.Popen(
@@ -42,18 +42,68 @@ def none_living(session):
     return True
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("ignoring", ["", "INT TERM"], ids=["foreground", "background"])
-def test_a_signal_to_the_run_alone_ends_it_with_all_its_processes(tmp_path, number, code, ignoring):
-    process = start(tmp_path, ignoring=ignoring)
-    wait_for_outcomes(tmp_path, 3)
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A temporary folder of the run's own."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def scratch(temporary):
+    return [path.name for path in temporary.iterdir() if path.name.startswith("fffbench-scratch-")]
+
+
+@pytest.mark.parametrize(
+    ("name", "ignoring"),
+    [
+        ("INT", ""),
+        ("INT", "INT TERM"),  # as in a shell's background
+        ("TERM", "INT TERM"),
+        ("TERM", ""),
+        ("HUP", ""),
+        ("QUIT", ""),
+        ("ALRM", ""),
+        ("USR1", ""),
+    ],
+)
+def test_a_signal_to_the_run_alone_ends_it_with_all_its_processes_and_its_scratch(tmp_path, temporary, name, ignoring):
+    number = getattr(signal, f"SIG{name}")
+    process = start(tmp_path / "r", ignoring=ignoring)
+    wait_for_outcomes(tmp_path / "r", 3)
+    assert len(scratch(temporary)) == 1
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == code
-    assert errors.strip().splitlines()[-1].startswith("interrupted; what was measured is kept")
+    assert process.returncode == 128 + number
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith(f"{'interrupted' if name == 'INT' else f'ended by SIG{name}'}; what was measured is kept (")
     assert "Traceback" not in errors
     assert none_living(process.pid)
-    assert len(outcomes(tmp_path)) >= 3
+    assert len(outcomes(tmp_path / "r")) >= 3
+    assert scratch(temporary) == []
+
+
+def test_a_run_under_nohup_goes_on_when_the_terminal_closes(tmp_path):
+    process = start(tmp_path, ignoring="HUP")
+    wait_for_outcomes(tmp_path, 1)
+    process.send_signal(signal.SIGHUP)
+    wait_for_outcomes(tmp_path, len(outcomes(tmp_path)) + 2)
+    process.kill()
+    process.communicate()
+
+
+def test_the_scratch_of_a_run_that_was_killed_is_cleared_by_the_next(tmp_path, temporary):
+    process = start(tmp_path / "r")
+    wait_for_outcomes(tmp_path / "r", 1)
+    process.kill()
+    process.communicate()
+    [left] = scratch(temporary)
+    process = start(tmp_path / "r")
+    wait_for_outcomes(tmp_path / "r", len(outcomes(tmp_path / "r")) + 1)
+    assert left not in scratch(temporary)
+    process.kill()
+    process.communicate()
 
 
 def test_sigkill_of_the_run_ends_its_processes_too(tmp_path):

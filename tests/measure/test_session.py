@@ -6,9 +6,9 @@ import pytest
 
 from fffbench.measure import processes as processes_room
 from fffbench.measure import session as session_room
-from fffbench.measure.outcome import Outcome
-from fffbench.measure.processes import LATE_SECONDS, Round
-from fffbench.measure.session import OVERTIME_SECONDS, Plan, Session, allot
+from fffbench.measure.outcome import NEVER, NEXT_RUN, NOW, Outcome, failed
+from fffbench.measure.processes import LATE_SECONDS, Round, WorkerDiedError
+from fffbench.measure.session import CELL_LIMIT_SECONDS, OVERTIME_SECONDS, TRIES, Plan, Session, allot
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 SHAPE = Shape.tree(16, 1, 3)
@@ -133,7 +133,8 @@ def test_a_job_that_outlives_its_limit_is_stopped_and_named(tmp_path):
     with Round() as worker:
         assert worker.build_reference(cell, path, 60) is None
         [outcome] = worker.measure([cell], 0, [path], 30.0, limit=1.0)
-        assert outcome.failure == "stopped after 1 s"
+        assert outcome.failure.startswith("stopped after 1 s: it hangs")
+        assert outcome.retry == NEXT_RUN
         [again] = worker.measure([cell], 0, [path], 0.01, limit=60)
         assert again.failure is None
 
@@ -236,3 +237,129 @@ def test_a_process_that_is_late_is_killed_and_its_cell_has_no_outcome(tmp_path, 
         assert time.monotonic() - began < 10
         [again] = worker.measure([cell], 0, [path], 0.01, 60)
         assert again.failure is None
+
+
+@pytest.fixture
+def played_worker(monkeypatch):
+    """Sessions whose worker does what the test says: ``play(behaviour)``, called with each cell before its outcome."""
+
+    def play(behaviour):
+        class PlayedRound:
+            started = 0
+
+            def __init__(self):
+                type(self).started += 1
+
+            def close(self):
+                pass
+
+            def build_reference(self, cell, path, limit, until=None):
+                path.write_text("")
+
+            def measure(self, cells, process, references, seconds, limit, until=None):
+                for cell in cells:
+                    failure = behaviour(cell, process)
+                    if isinstance(failure, WorkerDiedError):
+                        failure.cell = failure.cell and cell
+                        raise failure
+                    if failure is not None:
+                        yield failed(cell, process, failure[0], retry=failure[1])
+                        return
+                    yield Outcome(cell.id, process, samples=(1e-3,), wall=0.1)
+
+        monkeypatch.setattr(session_room, "Round", PlayedRound)
+        return PlayedRound
+
+    return play
+
+
+def test_a_passing_failure_is_tried_again_in_the_same_run_and_leaves_no_trace(played_worker):
+    fails = iter([("killed", NOW), ("no space", NOW)])
+    played_worker(lambda cell, process: next(fails, None) if cell == CELLS[0] else None)
+    outcomes = list(session(CELLS[:2]).outcomes())
+    assert {(o.cell, o.process) for o in outcomes} == {(c.id, i) for c in CELLS[:2] for i in range(2)}
+    assert all(outcome.failure is None for outcome in outcomes)
+
+
+def test_a_passing_failure_that_stays_is_stored_after_a_few_attempts_for_another_run_to_try(played_worker):
+    attempts = []
+
+    def behaviour(cell, process):
+        if cell == CELLS[0]:
+            attempts.append(process)
+            return "no space left", NOW
+        return None
+
+    played_worker(behaviour)
+    outcomes = list(session(CELLS[:2]).outcomes())
+    assert len(attempts) == TRIES
+    [stored] = [outcome for outcome in outcomes if outcome.failure is not None]
+    assert (stored.cell, stored.retry) == (CELLS[0].id, NEXT_RUN)
+    assert f"no space left; so in {TRIES} attempts" in stored.failure
+    played_worker(lambda cell, process: None)
+    again = list(session(CELLS[:2], done=outcomes).outcomes())
+    assert {(o.cell, o.process, o.failure) for o in again} == {(CELLS[0].id, i, None) for i in range(2)}
+
+
+def test_a_cells_own_failure_is_stored_at_once(played_worker):
+    attempts = []
+    played_worker(lambda cell, process: attempts.append(cell) or ("crashed", NEVER))
+    outcomes = list(session(CELLS[:1]).outcomes())
+    assert [(o.failure, o.retry) for o in outcomes] == [("crashed", NEVER)]
+    assert len(attempts) == 1
+
+
+def test_on_a_gpu_a_worker_that_dies_costs_the_cell_in_flight_an_attempt_and_the_others_nothing(played_worker):
+    deaths = []
+
+    def behaviour(cell, process):
+        if cell == GPU_CELLS[5] and len(deaths) < TRIES - 1:
+            deaths.append(cell)
+            return WorkerDiedError("the worker went away", cell)
+        return None
+
+    worker = played_worker(behaviour)
+    outcomes = list(session(GPU_CELLS, processes=1).outcomes())
+    assert {outcome.cell for outcome in outcomes} == {cell.id for cell in GPU_CELLS}
+    assert all(outcome.failure is None for outcome in outcomes)
+    assert worker.started > len(deaths)
+
+
+def test_on_a_gpu_a_cell_whose_worker_always_dies_is_the_only_one_without_a_time(played_worker):
+    played_worker(lambda cell, process: WorkerDiedError("the worker went away", cell) if cell == GPU_CELLS[5] else None)
+    outcomes = list(session(GPU_CELLS, processes=2).outcomes())
+    assert {outcome.cell for outcome in outcomes if outcome.failure} == {GPU_CELLS[5].id}
+    assert sum(outcome.failure is None for outcome in outcomes) == 2 * (len(GPU_CELLS) - 1)
+
+
+def test_a_worker_that_dies_again_and_again_with_no_cell_in_flight_ends_the_run_with_its_words(played_worker):
+    played_worker(lambda cell, process: WorkerDiedError("the worker went away: its last words"))
+    with pytest.raises(WorkerDiedError, match="its last words"):
+        list(session(GPU_CELLS).outcomes())
+
+
+def test_a_scratch_folder_that_is_cleared_costs_no_cell(played_worker):
+    import shutil
+
+    running = session(CELLS[:3])
+
+    def behaviour(cell, process):
+        shutil.rmtree(running._scratch)
+
+    played_worker(behaviour)
+    outcomes = list(running.outcomes())
+    assert len(outcomes) == 6
+    assert all(outcome.failure is None for outcome in outcomes)
+
+
+def test_the_limit_of_a_cell_follows_its_cost_and_a_short_budget_is_less_patient():
+    cheap, costly = CELLS[:2]
+    costs = {cheap: 0.4, costly: 20.0}
+
+    def limits(budget):
+        running = Session(Plan(CELLS[:2], 6, 0.1, budget), [], costs, lambda _: None, seed=1)
+        return running._limit(cheap), running._limit(costly)
+
+    assert limits(None) == (30.0, CELL_LIMIT_SECONDS)
+    assert limits(60.0) == (8.0, 240.0)
+    assert limits(900.0) == (30.0, 240.0)

@@ -41,12 +41,46 @@ def test_appending_after_a_cut_starts_on_a_fresh_line(tmp_path):
     assert Journal.read(path)[1] == [{"cell": 2}]
 
 
-@pytest.mark.parametrize("damage", [b"garbage", b"[1]", b"\xff", b"", b"[" * 100_000])
-def test_damage_before_the_last_line_is_named_by_file_and_line(tmp_path, damage):
+@pytest.mark.parametrize("damage", [b"garbage", b"[1]", b"\xff", b"", b"[" * 100_000, b"1" * 10_000, b"null"])
+def test_a_damaged_line_is_left_out_and_named_in_one_line_and_the_others_count(tmp_path, damage):
     path = tmp_path / "run.jsonl"
     path.write_bytes(b'{"run": "r"}\n' + damage + b'\n{"cell": 1}\n')
-    with pytest.raises(UserError, match=r"run\.jsonl.*line 2"):
-        Journal.read(path)
+    said = []
+    assert Journal.read(path, said.append) == ({"run": "r"}, [{"cell": 1}])
+    [line] = said
+    assert "run.jsonl" in line
+    assert "line 2" in line
+    assert "1 other lines are kept" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_is_no_plain_file_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "run.jsonl"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    for read in (Journal.read, Journal):
+        with pytest.raises(UserError, match=r"run\.jsonl"):
+            read(path)
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
+def test_a_journal_that_vanishes_ends_the_run_at_the_next_result_with_that_reason(tmp_path, how):
+    path = tmp_path / "results" / "run.jsonl"
+    with Journal.create(path, {"run": "r"}) as journal:
+        journal.append({"cell": 1})
+        if how == "deleted":
+            path.unlink()
+        else:
+            path.rename(path.with_suffix(".old"))
+        if how == "replaced":
+            path.write_text("")
+        with pytest.raises(UserError, match="was deleted" if how == "deleted" else "was moved or replaced"):
+            journal.append({"cell": 2})
 
 
 def test_a_journal_without_header_is_refused(tmp_path):

@@ -1,0 +1,108 @@
+"""Which code is measured, and is it still the same?
+
+A digest of it is part of every run's key, so that a run is never continued by
+other code; while a run measures, the files are watched for the same reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import fffbench
+from fffbench.errors import UserError
+from fffbench.implementations.registry import ENTRY_POINT_GROUP, Implementation
+
+ROOT = Path(fffbench.__file__).parent
+ROOMS = ("plan", "implementations", "measure")
+SUFFIXES = {".py", ".cpp", ".hpp", ".h", ".cu", ".cuh", ".so", ".ptx", ".cubin"}
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Files that decide a measurement: the digest of their contents, and how they lay on the disk when it was taken."""
+
+    digest: str
+    files: tuple[Path, ...]
+    found: tuple[tuple[int, ...] | None, ...]
+
+    @classmethod
+    def of(cls, files: Iterable[Path]) -> Sources:
+        """The sources in ``files``, as they are now."""
+        ordered = tuple(sorted(set(files)))
+        found = tuple(map(_state, ordered))
+        return cls(_digest_of(ordered), ordered, found)
+
+    def unchanged(self) -> bool:
+        """Whether the files are what they were; their contents are read only where their dates are other ones."""
+        return self.found == tuple(map(_state, self.files)) or self.digest == _digest_of(self.files)
+
+
+def sources_digest() -> str:
+    """Hash of the project's own part: the measuring rooms and the compiled kernels, as they are imported here."""
+    return Sources.of(_own_files()).digest
+
+
+def measured_sources(chosen: Iterable[Implementation]) -> Sources:
+    """What decides a run over ``chosen``: the project's own part, and the files of other packages' implementations."""
+    return Sources.of([*_own_files(), *(path for item in chosen for path in files_of(item))])
+
+
+def digest_of(item: Implementation) -> str:
+    """Hash of the files of one implementation."""
+    return _digest_of(sorted(files_of(item)))
+
+
+def files_of(item: Implementation) -> set[Path]:
+    """The files an implementation consists of: its module; of another package's, that package and its distribution."""
+    file = getattr(item.module, "__file__", None)
+    found = {Path(file)} if file else set()
+    top, _, inner = item.module.__name__.partition(".")
+    if top == fffbench.__name__:
+        return found
+    if inner:
+        folders = getattr(sys.modules.get(top), "__path__", [])
+        found |= {path for folder in folders for path in Path(folder).rglob("*") if path.suffix in SUFFIXES}
+    elif hasattr(item.module, "__path__"):
+        found |= {
+            path for folder in item.module.__path__ for path in Path(folder).rglob("*") if path.suffix in SUFFIXES
+        }
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.value.split(":")[0].split(".")[0] == top and point.dist is not None:
+            listed = (Path(str(point.dist.locate_file(name))) for name in point.dist.files or ())
+            found |= {path for path in listed if path.suffix in SUFFIXES and path.is_file()}
+    return found
+
+
+def _own_files() -> list[Path]:
+    try:
+        from fffbench import _cpu
+    except ImportError as error:  # FFFBENCH_KERNELS=OFF, or a checkout in front of the installed package
+        reason = "nothing is measured without them; `pip install .` builds them (FFFBENCH_KERNELS=OFF leaves them out)"
+        raise UserError(f"{ROOT} has no compiled kernels: {reason}") from error
+
+    own = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in SUFFIXES]
+    return [*own, ROOT / "parent.py", Path(_cpu.__file__)]
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _digest_of(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        try:
+            content = path.read_bytes()
+        except OSError:
+            content = b"not there"
+        digest.update(path.name.encode("utf-8", "surrogateescape") + b"\0" + hashlib.sha256(content).digest())
+    return digest.hexdigest()[:16]
