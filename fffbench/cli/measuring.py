@@ -164,7 +164,7 @@ def run(
         cache=cache,
         call=call,
     )
-    wanted = bench.Options(preset, axes, processes, seconds, parse_duration(budget) if budget else None)
+    wanted = bench.Options(preset, axes, processes, seconds, None if budget is None else parse_duration(budget))
     if plan:
         for line in bench.describe(wanted):
             print(line)

@@ -60,7 +60,7 @@ def _options(config: pytest.Config, only: frozenset[str] | None = None) -> Optio
         preset=config.getoption("--preset", "quick"),
         processes=processes,
         sample_seconds=seconds,
-        budget_seconds=parse_duration(budget) if budget else None,
+        budget_seconds=None if budget is None else parse_duration(budget),
         only=only,
     )
     return replace(wanted, command=wanted.typed.replace("fffbench run", "pytest benchmarks/matrix"))

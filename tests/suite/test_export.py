@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from synthetic import CEILINGS, MACHINE, STABLE, STARTED, cell_id
+from synthetic import CEILINGS, MACHINE, STABLE, STARTED, cell_id, facts_of
 
 from fffbench.errors import UserError
 from fffbench.measure.outcome import NEXT_RUN, Outcome
@@ -33,7 +33,7 @@ def begun(folder, outcomes, cells=(FFF, DENSE, LATE)):
         run="quick-1",
         preset="quick",
         started=STARTED,
-        machine=Machine(id=MACHINE, stable=STABLE, ceilings=CEILINGS),
+        machine=Machine(id=MACHINE, stable=facts_of(MACHINE, STABLE), ceilings=CEILINGS),
     )
     named = {"fff_cpu": "fff", "dense_linear": "dense", "dense_padded": "dense"}
     described = {name: Described(family=family, summary="s", sources="abc") for name, family in named.items()}
