@@ -20,7 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from fffbench import contain
 from fffbench.errors import UserError
+from fffbench.implementations.registry import implementation
 from fffbench.measure import environment
 from fffbench.measure.outcome import Outcome, failed, outcome_from_json
 from fffbench.measure.worker import ENVIRONMENT
@@ -28,7 +30,6 @@ from fffbench.plan.workload import Cell, parse_cell
 
 START_SECONDS = 120.0  # importing torch from a cold disk
 LATE_SECONDS = 15.0  # past its end, what a job may still take for the cell in flight: a process of most cells fits
-SIGNALS = {signal.SIGKILL: "killed (out of memory?)", signal.SIGSEGV: "crashed (segmentation fault)"}
 
 
 class WorkerDiedError(UserError):
@@ -93,6 +94,7 @@ class Round:
             "references": ["" if path is None else str(path) for path in references],
             "seconds": seconds,
             "until": until,
+            "plugins": _plugins(cells),
         }
         current: Cell | None = cells[0] if cells else None
         began = time.perf_counter()
@@ -109,7 +111,7 @@ class Round:
                 yield failed(current, process, event["reason"], time.perf_counter() - began)
                 current = None
             elif kind == "ended" and current is not None and event["code"] != 0:
-                yield failed(current, process, _death(event["code"]), time.perf_counter() - began)
+                yield failed(current, process, contain.death(event["code"]), time.perf_counter() - began)
             elif kind == "timeout" and current is not None:
                 yield failed(current, process, f"stopped after {limit:.0f} s", time.perf_counter() - began)
                 current = None
@@ -120,7 +122,11 @@ class Round:
         ``until`` as for ``measure``: the reference is then not there, without a reason.
         """
         end = None if until is None else until + LATE_SECONDS
-        for event in self._run({"task": "reference", "cells": [cell.id], "references": [str(path)]}, limit, end):
+        for event in self._run(
+            {"task": "reference", "cells": [cell.id], "references": [str(path)], "plugins": _plugins([cell])},
+            limit,
+            end,
+        ):
             if event["event"] == "failure":
                 return f"no reference: {event['reason']}"
             if event["event"] == "timeout":
@@ -128,8 +134,32 @@ class Round:
             if event["event"] == "late":
                 return None
             if event["event"] == "ended" and event["code"] != 0:
-                return f"no reference: {_death(event['code'])}"
+                return f"no reference: {contain.death(event['code'])}"
         return None
+
+    def conform(self, cells: Sequence[Cell], limit: float) -> Iterator[tuple[Cell, dict[str, Any]]]:
+        """One child checks the cells' workloads one after another: each answer as ``conformance.answer`` gives it.
+
+        It ends at the first that kills it or takes longer than ``limit`` seconds, with that as its failure.
+        """
+        job = {"task": "conform", "cells": [cell.id for cell in cells], "plugins": _plugins(cells)}
+        current: Cell | None = cells[0] if cells else None
+        for event in self._run(job, limit):
+            failure = None
+            if event["event"] == "cell":
+                current = parse_cell(event["cell"])
+            elif event["event"] == "verdict" and current is not None:
+                yield current, {key: value for key, value in event.items() if key != "event"}
+                current = None
+            elif event["event"] == "failure":
+                failure = event["reason"]
+            elif event["event"] == "timeout":
+                failure = f"stopped after {limit:.0f} s"
+            elif event["event"] == "ended" and current is not None:
+                failure = contain.death(event["code"])
+            if failure is not None and current is not None:
+                yield current, {"error": None, "failure": failure}
+                current = None
 
     def ceilings(self, threads: Sequence[int], *, cuda: bool, limit: float = 120.0) -> dict[str, dict[str, float]]:
         """Measure the machine's ceilings in a child."""
@@ -204,8 +234,7 @@ class _Lines:
         return event
 
 
-def _death(code: int) -> str:
-    if code < 0:
-        name = signal.Signals(-code)
-        return SIGNALS.get(name, f"ended by {name.name}")
-    return f"ended with exit code {code}"
+def _plugins(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """What is known of the cells' implementations that are somebody else's, so that a worker asks nobody."""
+    chosen = {cell.implementation: implementation(cell.implementation) for cell in cells}
+    return [item.declared() for item in chosen.values() if item.foreign]

@@ -10,25 +10,27 @@ which is closed to everyone else (libraries print to standard error).
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import gc
 import json
 import os
-import signal
 import sys
 import time
 import traceback
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from fffbench import contain
+from fffbench.implementations.registry import adopt, implementation
+from fffbench.measure.channel import Channel, GoneError
 from fffbench.measure.clock import Effort
+from fffbench.measure.outcome import failed
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Workload, parse_cell
 
 DATA_BYTES = 4 * 2**30  # drawn weights and inputs that the parent keeps for its children; about a sixth of 24 GiB
-
-PR_SET_PDEATHSIG = 1  # prctl's: the signal to get when the parent ends
 
 # Set before the interpreter starts. Freed memory stays with the process, so that a call that allocates its output
 # reuses mapped pages after the warm-up, and torch's large tensors lie on huge pages; both sides alike.
@@ -64,7 +66,8 @@ def _bytes(data: routing.Data) -> int:
 
 def main() -> None:
     """Serve jobs until standard input closes."""
-    _end_with_parent()
+    contain.end_with_parent()
+    contain.adopt_orphans()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     from fffbench.implementations import blaslib
@@ -81,66 +84,163 @@ def main() -> None:
     worker = os.getpid()
     for line in sys.stdin:
         job = json.loads(line)
-        if job["task"] != "ceilings":
+        adopt(job.get("plugins", ()))
+        if job["task"] in ("cells", "reference"):
             for cell in map(parse_cell, job["cells"]):
                 if not device.draws(cell.workload):
                     data.get(cell.workload, cellrun.data_tokens(cell))
         child = os.fork()
         if child == 0:
-            _end_with_parent()
+            contain.end_with_parent()
             if os.getppid() != worker:  # it was quicker
                 os._exit(1)
             _child(events, job, data)
         _emit(events, {"event": "started", "pid": child})
         _, status = os.waitpid(child, 0)
+        contain.end_descendants()  # what somebody else's code has started to outlive it
         _emit(events, {"event": "ended", "code": os.waitstatus_to_exitcode(status)})
-
-
-def _end_with_parent() -> None:
-    """Be killed when the parent ends, however it ends: nobody is left to read the result, and the next run is due."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _child(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
     """Do one job and leave without the interpreter's shutdown, which belongs to the parent."""
     code = 1
     try:
+        contain.adopt_orphans()
         gc.disable()
         _do(events, job, data)
         code = 0
     except MemoryError:
         _emit(events, {"event": "failure", "reason": "out of memory"})
-    except Exception as error:  # noqa: BLE001  (whatever a kernel raises is that cell's result)
+    except Exception as error:  # noqa: BLE001  (whatever fails here is that cell's result)
         traceback.print_exc(file=sys.stderr)
-        text = " ".join(str(error).split())[:300]
-        _emit(events, {"event": "failure", "reason": f"{type(error).__name__}: {text}"})
+        _emit(events, {"event": "failure", "reason": contain.one_line(f"{type(error).__name__}: {error}")})
     finally:
         sys.stderr.flush()
         os._exit(code)
 
 
 def _do(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
-    from fffbench.measure import ceilings, cellrun, check, device
-
     if job["task"] == "ceilings":
+        from fffbench.measure import ceilings
+
         _emit(events, {"event": "ceilings", "values": ceilings.measure(job["threads"], cuda=job["cuda"])})
         return
-    for position, cell in enumerate(map(parse_cell, job["cells"])):
-        if job.get("until") is not None and time.monotonic() > job["until"]:
+    cells = [parse_cell(cell) for cell in job["cells"]]
+    if job["task"] == "reference":
+        from fffbench.measure import cellrun, check
+
+        [cell], [path] = cells, job["references"]
+        drawn = data.get(cell.workload, cellrun.data_tokens(cell))
+        tokens, conditional = cellrun.checked_tokens(cell), cellrun.is_conditional(cell)
+        check.save(cellrun.build_reference(cell.workload, drawn, tokens, conditional=conditional), Path(path))
+    elif job["task"] == "conform":
+        _conforming(events, cells)
+    elif any(cell.workload.device == "cuda" for cell in cells):
+        _on_device(events, job, cells, data)
+    else:
+        _judged(events, job, cells, data)
+
+
+def _late(job: dict[str, Any]) -> bool:
+    return job.get("until") is not None and time.monotonic() > job["until"]
+
+
+def _judged(events: TextIO, job: dict[str, Any], cells: list[Cell], data: DataCache) -> None:
+    """Every cell in a process of its own, judged by this one."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from fffbench.measure import cellrun, judge, measuring
+
+    for cell, reference in zip(cells, job["references"], strict=True):
+        if _late(job):
             return
-        drawn = None if device.draws(cell.workload) else data.get(cell.workload, cellrun.data_tokens(cell))
-        path = Path(job["references"][position]) if job["references"][position] else None
-        if job["task"] == "reference":
-            assert drawn is not None
-            assert path is not None
-            tokens, conditional = cellrun.checked_tokens(cell), cellrun.is_conditional(cell)
-            check.save(cellrun.build_reference(cell.workload, drawn, tokens, conditional=conditional), path)
-            continue
         _emit(events, {"event": "cell", "cell": cell.id})
-        outcome = _with_memory_errors_named(cell, job["process"], drawn, path, Effort(job["seconds"]))
-        _emit(events, {"event": "outcome", "outcome": outcome})
-        if cell.workload.device == "cuda":
-            _give_memory_back()
+        drawn = data.get(cell.workload, cellrun.data_tokens(cell))
+
+        def case_of(pid: int, cell: Cell = cell, drawn: routing.Data = drawn, path: str = reference) -> judge.Case:
+            torch.set_num_threads(1)  # here, after the fork: this process is idle while the other one is timed
+            threadpool_limits(1)
+            chosen = implementation(cell.implementation)
+            return judge.Case(cell, job["process"], chosen, drawn, Path(path), pid)
+
+        def serve(channel: Channel, cell: Cell = cell, drawn: routing.Data = drawn) -> None:
+            _contained(events, channel, lambda: measuring.serve(channel, cell, drawn, Effort(job["seconds"])))
+
+        _emit(events, {"event": "outcome", "outcome": judge.drive(case_of, serve).to_json()})
+
+
+def _on_device(events: TextIO, job: dict[str, Any], cells: list[Cell], data: DataCache) -> None:
+    """All cells in one process, which checks its own outputs; the channel to the scheduler stays in this one."""
+    from fffbench.measure import judge
+
+    def serve(channel: Channel) -> None:
+        _contained(events, channel, lambda: _measure_here(channel, job, cells, data))
+
+    for event in judge.relayed(serve):
+        _emit(events, event)
+
+
+def _conforming(events: TextIO, cells: list[Cell]) -> None:
+    """The verdict on every cell's workload, in one process that checks itself."""
+    from fffbench.measure import conformance, judge
+
+    def serve(channel: Channel) -> None:
+        def work() -> None:
+            for cell in cells:
+                channel.send({"event": "cell", "cell": cell.id})
+                channel.send({"event": "verdict", **conformance.answer(cell)})
+
+        _contained(events, channel, work)
+
+    for event in judge.relayed(serve):
+        _emit(events, event)
+
+
+def _measure_here(channel: Channel, job: dict[str, Any], cells: list[Cell], data: DataCache) -> None:
+    from fffbench.measure import cellrun, device
+
+    for cell, path in zip(cells, job["references"], strict=True):
+        if _late(job):
+            return
+        channel.send({"event": "cell", "cell": cell.id})
+        drawn = None if device.draws(cell.workload) else data.get(cell.workload, cellrun.data_tokens(cell))
+        reference, effort = Path(path) if path else None, Effort(job["seconds"])
+        try:
+            outcome = cellrun.measure_cell(cell, job["process"], drawn, reference, effort)
+        except Exception as error:  # noqa: BLE001  (whatever a kernel raises is that cell's result)
+            traceback.print_exc(file=sys.stderr)
+            outcome = failed(cell, job["process"], _reason(error))
+        channel.send({"event": "outcome", "outcome": outcome.to_json()})
+        _give_memory_back()
+
+
+def _contained(events: TextIO, channel: Channel, work: Callable[[], None]) -> None:
+    """Do ``work`` in a process that may import somebody else's code: what it holds of others is closed first."""
+    events.close()
+    contain.silence()
+    contain.prefer_as_victim()
+    try:
+        work()
+    except GoneError:
+        pass  # the judge has decided, and left
+    except BaseException as error:  # noqa: BLE001  (SystemExit and KeyboardInterrupt of a plugin too)
+        traceback.print_exc(file=sys.stderr)
+        with contextlib.suppress(GoneError):
+            channel.send({"failure": _reason(error)})
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _reason(error: BaseException) -> str:
+    """What was raised, in a line; torch's out-of-memory errors by their name."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return "out of memory on the accelerator"
+    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "can't allocate memory" in str(error):
+        return "out of memory"
+    return contain.one_line(f"{type(error).__name__}: {error}")
 
 
 def _give_memory_back() -> None:
@@ -149,25 +249,6 @@ def _give_memory_back() -> None:
 
     gc.collect()
     torch.cuda.empty_cache()
-
-
-def _with_memory_errors_named(
-    cell: Cell, process: int, data: routing.Data | None, reference: Path | None, effort: Effort
-) -> dict[str, Any]:
-    """``measure_cell``, with torch's out-of-memory errors as the cell's failure."""
-    import torch
-
-    from fffbench.measure import cellrun
-    from fffbench.measure.outcome import failed
-
-    try:
-        return cellrun.measure_cell(cell, process, data, reference, effort).to_json()
-    except torch.OutOfMemoryError:
-        return failed(cell, process, "out of memory on the accelerator").to_json()
-    except RuntimeError as error:
-        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
-            raise
-        return failed(cell, process, "out of memory").to_json()
 
 
 def _emit(events: TextIO, event: dict[str, Any]) -> None:
