@@ -31,7 +31,7 @@ BROKEN_IMPORTS = {
 }
 NOISY = HONEST + "print('hello from an import')\nimport os\nos.fork() or os._exit(0)\n"
 FAULTS = {
-    "raises_when_asked": (HONEST + "def unsupported(w): raise SystemExit(0)", "exited"),
+    "raises_when_asked": (HONEST + "def unsupported(w): raise SystemExit(0)", "SystemExit: 0"),
     "answers_oddly": (HONEST + "def unsupported(w): return 3", "neither None nor a sentence"),
 }
 IN_CHECK = {
