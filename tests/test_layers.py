@@ -12,7 +12,7 @@ import fffbench
 ROOT = Path(fffbench.__file__).parent
 CORRIDOR = ["plan", "implementations", "measure", "results", "analysis", "report"]
 # what stands at the corridor's end and may use all of it
-ENDS = {"__main__", "cli", "suite", "bench", "regress", "ops"}
+ENDS = {"__main__", "checking", "cli", "suite", "bench", "regress", "ops"}
 COMMON = {"contain", "anonymity", "collector", "errors", "files", "identity", "sources", "text", "units"}
 COMMON |= {"_cpu", "_cpu_faults", "claims"}
 MODULES = sorted(path for path in ROOT.rglob("*.py"))

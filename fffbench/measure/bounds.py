@@ -34,9 +34,10 @@ def least_seconds(cell: Cell, ceilings: Ceilings, distinct_rows: float | None, *
         return 0.0
     key = "0" if workload.device == "cuda" else str(workload.threads)
     least = CLOCK_SECONDS
-    rates = [ceilings.get(name, {}).get(key, 0.0) for name in (f"fma_{workload.dtype}", "fma_fp32")]
-    if max(rates) > 0:
-        allowed = ARITHMETIC[workload.device][workload.dtype] * max(rates)
+    peak = ceilings.get(f"peak_{workload.dtype}", {}).get(key, 0.0)  # of the fastest unit, where it was measured
+    rate = max(peak, *(ceilings.get(name, {}).get(key, 0.0) for name in (f"fma_{workload.dtype}", "fma_fp32")))
+    if rate > 0:
+        allowed = rate * ARITHMETIC[workload.device]["fp32" if peak else workload.dtype]
         least = max(least, useful_operations(workload, conditional=conditional) / allowed)
     bandwidth = max(ceilings.get(name, {}).get(key, 0.0) for name in ("dram_read", "dram_copy"))
     if bandwidth > 0 and cell.protocol.cache == "cold":
