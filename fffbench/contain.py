@@ -95,7 +95,7 @@ def death(code: int) -> str:
         except ValueError:  # a real-time signal
             return f"ended by signal {-code}"
         return SIGNALS.get(name, f"ended by {name.name}")
-    return f"ended with exit code {code}"
+    return f"ended with exit code {code}" if code else "exited without reporting a result"
 
 
 def one_line(text: object, most: int = 300) -> str:

@@ -279,7 +279,7 @@ class Session:
             if self._ended():
                 return
             if answered == 0:
-                yield from self._keep(failed(ready[0], index, "its process ended without a word"))
+                yield from self._keep(failed(ready[0], index, "exited without reporting a result"))
                 answered = 1
             ready, references = ready[answered:], references[answered:]
 

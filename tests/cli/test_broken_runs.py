@@ -83,7 +83,7 @@ def test_every_kind_of_failing_kernel_costs_its_own_cell_and_says_why(tmp_path, 
     assert "a kernel with two lines of text" in reasons["fff_raises"]
     assert "differ from the float64 reference" in reasons["fff_lies"]
     assert "memory" in reasons["fff_eats_memory"]
-    assert reasons["fff_leaves"] == "its process ended without a word"
+    assert reasons["fff_leaves"] == "exited without reporting a result"
 
 
 def test_check_exits_1_and_names_the_implementation_that_lies(broken):
@@ -98,13 +98,14 @@ def test_check_exits_1_and_names_the_implementation_that_lies(broken):
     assert "WRONG" in done.stdout
 
 
-def test_a_name_registered_twice_is_refused_by_name(tmp_path, broken):
+def test_a_plugin_that_takes_a_name_is_left_out_by_name_and_ours_is_measured(tmp_path, broken):
     info = tmp_path / "site" / "broken-1.0.dist-info" / "entry_points.txt"
     info.write_text("[fffbench.implementations]\nfff_cpu = broken_lies\n")
-    done = run(tmp_path / "results", broken)
-    assert done.returncode == 2
-    assert "fff_cpu" in done.stderr
-    assert done.stderr.count("\n") == 1
+    done = run(tmp_path / "results", broken, "--implementations", "fff_cpu")
+    assert done.returncode == 0, done.stderr
+    assert "left out: entry point 'broken_lies' registers 'fff_cpu', which exists already" in done.stdout + done.stderr
+    [path] = (tmp_path / "results").glob("matrix/*/*.json")
+    assert len(json.loads(path.read_text())["benchmarks"]) == 1
 
 
 @pytest.fixture
