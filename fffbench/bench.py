@@ -103,7 +103,7 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
         {name: item.devices for name, item in implementations().items()},
     )
     for name in options.axes.implementations:
-        if name in broken() and name not in implementations():  # a plugin may not take our kernels' names away
+        if name in broken():
             raise UserError(broken()[name])
     wanted = cells(chosen, options.axes, names, fingerprint.usable_cores(), fingerprint.physical_cores())
     if options.only is not None:

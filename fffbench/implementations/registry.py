@@ -254,8 +254,8 @@ def _plugins() -> tuple[dict[str, Implementation], dict[str, str]]:
             fault = f"entry point {point.value!r} registers {taken[0]!r}, which exists already" if taken else None
         if fault is None:
             found |= new
-        else:
-            broken[name] = fault
+        else:  # under a name of its own, so that it takes none away
+            broken[f"{name} ({point.value})" if name in _own() or name in found else name] = fault
     return found, broken
 
 
