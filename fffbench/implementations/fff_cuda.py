@@ -8,14 +8,14 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fffbench.implementations.cuda import build, leaf_plan, plan
-from fffbench.implementations.cuda.plan import VECTOR_BYTES, Gpu, Layout, Plan
+from fffbench.implementations.cuda.base import VECTOR_BYTES, Gpu, Layout, Plan
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.workload import Workload
 
 if TYPE_CHECKING:
     import torch
 
-    from fffbench.implementations.cuda.launch import Program
+    from fffbench.implementations.cuda.launch import Buffers, Program
 
 FAMILY = "fff"
 DEVICES = ("cuda",)
@@ -44,7 +44,7 @@ def compile_reason(dtype: str, d: int) -> str | None:
 
     fallback = plan.forced("path", Layout(d, 1, 1, dtype, aligned=False), Gpu(), 1)
     try:
-        for step in fallback.steps:
+        for step in fallback.launches:
             build.cubin(step.source, step.macros, build.arch_name(torch.cuda.get_device_capability()))
     except (build.BuildError, OSError, RuntimeError) as error:
         return f"the kernels do not compile here: {error}"
@@ -57,22 +57,34 @@ def unsupported(workload: Workload) -> str | None:
 
 
 def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuning: int) -> Layer:
-    """Nothing is packed: kernels read the weights as they are.
+    """Most kernels read the weights as they are; those of several trees read copies in another order, made here.
 
     ``strategy`` forces one of ``plan.STRATEGIES``, in the leaf form of ``leaf_plan.STRATEGIES``.
     """
     known = leaf_plan.STRATEGIES if workload.shape.leaf_width else plan.STRATEGIES
     if strategy != "auto" and strategy not in known:
         raise ValueError(f"unknown strategy {strategy!r}; allowed: auto, {', '.join(known)}")
-    programs: dict[tuple[int, int, bool], Program] = {}
+    kept: dict[tuple[int, int, bool], Program] = {}
+    buffers: list[Buffers] = []  # made when the GPU is first needed
 
-    def program(x: torch.Tensor, y: torch.Tensor, *, aligned: bool) -> Program:
-        from fffbench.implementations.cuda.launch import Program, gpu
+    def shared() -> Buffers:
+        from fffbench.implementations.cuda.launch import Buffers
+
+        if not buffers:
+            buffers.append(Buffers(weights.w1, weights.w2))
+        return buffers[0]
+
+    def planned(batch: int, *, aligned: bool) -> Plan:
+        from fffbench.implementations.cuda.launch import gpu
 
         shape = workload.shape
         layout = Layout(shape.d, shape.trees, shape.levels, workload.dtype, aligned, shape.leaf_width)
-        chosen = _planned(layout, gpu(x.device.index or 0), x.shape[0], strategy, tuning)
-        return Program(chosen, x, weights.w1, weights.w2, y)
+        return _planned(layout, gpu(weights.w1.device.index or 0), batch, strategy, tuning)
+
+    def program(x: torch.Tensor, y: torch.Tensor, *, aligned: bool, stream: int = 0) -> Program:
+        from fffbench.implementations.cuda.launch import Program
+
+        return Program(planned(x.shape[0], aligned=aligned), x, y, shared(), stream)
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         import torch
@@ -81,12 +93,13 @@ def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuni
         if x.shape[0] == 0:
             return y
         aligned = _aligned(weights, x, y)
-        key = (x.shape[0], torch.cuda.current_stream(x.device).cuda_stream, aligned)  # a workspace serves one stream
-        kept = programs.get(key)
-        if kept is None:
-            kept = programs[key] = program(x, y, aligned=aligned)
-        kept.point(x, y)
-        kept.run()
+        stream = torch.cuda.current_stream(x.device).cuda_stream
+        key = (x.shape[0], stream, aligned)  # a workspace serves one stream
+        made = kept.get(key)
+        if made is None:
+            made = kept[key] = program(x, y, aligned=aligned, stream=stream)
+        made.point(x, y)
+        made.run()
         return y
 
     def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
@@ -94,7 +107,8 @@ def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuni
             return lambda: None
         return program(x, y, aligned=_aligned(weights, x, y)).run
 
-    return Layer(forward, bind)
+    copies = planned(workload.batch, aligned=_aligned(weights)).packed if workload.batch else {}
+    return Layer(forward, bind, resident=tuple(shared().packed(recipe) for recipe in copies.values()))
 
 
 def _planned(layout: Layout, here: Gpu, batch: int, strategy: str, tuning: dict[str, int]) -> Plan:

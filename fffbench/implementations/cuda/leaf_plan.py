@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fffbench.implementations.cuda.plan import LANE_FLOATS, STATIC_SHARED, WARP, Gpu, Layout, Plan, Step
+from fffbench.implementations.cuda.base import LANE_FLOATS, STATIC_SHARED, WARP, Gpu, Layout, Plan, Step
 
 # As in leaf_sort.cu and leaf_tile.cu.
 ROUTE_BLOCK = 256

@@ -8,16 +8,12 @@ pointers or plain integers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from fffbench.implementations.cuda.build import DTYPE_MACRO
+from fffbench.implementations.cuda import multi_plan
+from fffbench.implementations.cuda.base import LANE_FLOATS, STATIC_SHARED, WARP, Gpu, Layout, Plan, Step
 
-VECTOR_BYTES = 16
-WARP = 32
-LANE_FLOATS = 32  # values of a row that one lane keeps in registers; twice that and kernels spill
 PATH_BLOCK = 128
 MAX_TOP = 8  # activations of the first of two kernels: one 16-byte access in 16-bit storage
-STATIC_SHARED = 3 * 1024  # what the kernels declare statically, rounded up
 # Tokens a multiprocessor at which one strategy passes another, measured on an H200 at d = 768 (docs/kernels-cuda.md);
 # by bytes of an element.
 READ_15 = {4: 2.0, 2: 1.0}  # up to here a block of the latency kernel reads 15 rows a round, above it 3
@@ -35,64 +31,6 @@ READ_1 = (1, 2)  # levels ahead and warps of a block
 SEND_TOKENS = 6.0
 SEND_ROWS = 4
 MIN_TENSOR_D = 256  # shorter outputs cancel more, and activations rounded to 16 bits would show
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """What a plan depends on of the device: multiprocessors and the shared memory that one block may have."""
-
-    multiprocessors: int = 132
-    shared_bytes: int = 232448
-    early_start: bool = True  # programmatic dependent launch: compute capability 9.0
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a plan depends on of the layer: everything but batch and addresses."""
-
-    d: int
-    trees: int
-    levels: int
-    dtype: str
-    aligned: bool = True  # rows start on 16-byte boundaries
-    leaf_width: int = 0  # neurons of a leaf block below `levels` levels of routers; 0: the tree form
-
-    @property
-    def item(self) -> int:
-        """Bytes of an element."""
-        return 4 if self.dtype == "fp32" else 2
-
-    @property
-    def vector(self) -> int:
-        """Elements of one access."""
-        return VECTOR_BYTES // self.item if self.aligned else 1
-
-    def macros(self, **more: int) -> dict[str, int]:
-        """The macros every kernel is compiled with, and ``more``."""
-        return {"FFF_DTYPE": DTYPE_MACRO[self.dtype], "FFF_D": self.d, "FFF_ALIGNED": int(self.aligned), **more}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One launch: source file, entry point, macros, grid, block, dynamic shared memory, arguments."""
-
-    source: str
-    entry: str
-    macros: dict[str, int]
-    grid: int
-    block: int
-    arguments: tuple[str | int, ...]
-    shared: int = 0
-    overlap: bool = False  # may start while its predecessor ends, and waits for it itself
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The launches of one call, and the buffers they share, in bytes, zeroed once."""
-
-    strategy: str
-    steps: tuple[Step, ...]
-    workspace: dict[str, int] = field(default_factory=dict)
 
 
 def path(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
@@ -211,6 +149,10 @@ STRATEGIES: dict[str, Callable[[Layout, Gpu, int], Plan | None]] = {
     "latency": latency,
     "tensor": tensor,
     "shared": shared,
+    "split": multi_plan.split,
+    "dense_form": multi_plan.dense_form,
+    "masked": multi_plan.masked,
+    "dense": multi_plan.dense,
 }
 
 

@@ -1,0 +1,183 @@
+"""Which kernels compute a tree FFF of several trees?
+
+As in ``plan.py``. Few tokens: a warp to a tree (``split``). Many: the dense layer's products, with each token's walk
+between them, either in registers on the way out of the first (``dense_form``, compute capability 9.0) or in place
+afterwards (``masked``, any device and dtype). Where every neuron is used, the layer is dense (``dense``).
+"""
+
+from __future__ import annotations
+
+from fffbench.implementations.cuda.base import (
+    STATIC_SHARED,
+    WARP,
+    Boxes,
+    Gpu,
+    Layout,
+    Packed,
+    Plan,
+    Product,
+    Step,
+)
+
+SLICE = 64  # as in dense_form.cu: elements of a row in a stage
+SPLIT_PIECES = 16  # vectors of a row that a lane of split_walk.cu keeps
+MULTIPLE = 64  # of padded neurons, as the dense layers have it
+MAX_STAGES = 8
+MASKED_NEURONS = 2**16  # of a layer whose activations for a batch are kept whole; a wider one would take gigabytes
+
+
+def split(layout: Layout, gpu: Gpu, batch: int, ahead: int | None = None, warps: int = 4) -> Plan | None:
+    """A warp to a token's tree, then a sum over the visited rows."""
+    if -(-layout.d // (layout.vector * WARP)) > SPLIT_PIECES:
+        return None
+    walkers, used = batch * layout.trees, layout.trees * layout.levels
+    if ahead is None:
+        ahead = 2 if walkers <= 16 * gpu.multiprocessors else 1
+    out = layout.vector if batch * -(-layout.d // (layout.vector * WARP)) >= gpu.multiprocessors else min(2, layout.vector)
+    warps_sum = 8 if used <= 8 * WARP or out > 2 else 32
+    first = Step(
+        "split_walk.cu", "fff_split_walk", layout.macros(FFF_AHEAD=ahead, FFF_WARPS=warps), -(-walkers // warps),
+        warps * WARP, ("x", "w1", "visits", batch, layout.trees, layout.levels),
+    )  # fmt: skip
+    second = Step(
+        "split_sum.cu", "fff_split_sum", layout.macros(FFF_OUT_VECTOR=out, FFF_WARPS=warps_sum),
+        batch * -(-layout.d // (out * WARP)), warps_sum * WARP, ("w2", "visits", "y", used), overlap=gpu.early_start,
+    )  # fmt: skip
+    return Plan("split", (first, second), {"visits": 8 * batch * used})
+
+
+def dense(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
+    """Trees of one level: every neuron is on every path, so the layer is a dense one."""
+    del gpu
+    if layout.levels != 1 or layout.dtype == "fp32" or not layout.aligned or layout.trees > MASKED_NEURONS:
+        return None
+    width = padded(layout.trees)
+    packed = dict(zip(("w1_padded", "w2_padded"), pad(layout), strict=True))
+    steps = (Product("x", "w1_padded", "hidden", transposed=True, gelu=True), Product("hidden", "w2_padded", "y"))
+    return Plan("dense", steps, matrices={"hidden": (batch, width)}, packed=packed)
+
+
+def masked(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
+    """The logits of all neurons by one product, then each token's walk in place, then the other product."""
+    neurons = layout.trees * (2**layout.levels - 1)
+    width = padded(neurons)
+    shared = 2 * width * layout.item
+    if not layout.aligned or shared + STATIC_SHARED > gpu.shared_bytes or layout.levels > 16:
+        return None
+    packed = dict(zip(("w1_padded", "w2_padded"), pad(layout), strict=True))
+    walk = Step(
+        "masked.cu", "fff_masked", layout.macros(), batch, 256, ("hidden", width, layout.trees, layout.levels), shared
+    )
+    steps = (Product("x", "w1_padded", "hidden", transposed=True), walk, Product("hidden", "w2_padded", "y"))
+    return Plan("masked", steps, matrices={"hidden": (batch, width)}, packed=packed)
+
+
+def padded(neurons: int) -> int:
+    """Neurons of a product that holds ``neurons``."""
+    return -(-neurons // MULTIPLE) * MULTIPLE
+
+
+def pad(layout: Layout) -> tuple[Packed, Packed]:
+    """Both matrices with rows of zeros up to a multiple."""
+    neurons = layout.trees * (2**layout.levels - 1)
+    rows = (*range(neurons), *(-1,) * (padded(neurons) - neurons))
+    return Packed("w1", rows), Packed("w2", rows)
+
+
+def dense_form(
+    layout: Layout, gpu: Gpu, batch: int, columns: int | None = None, groups: int | None = None
+) -> Plan | None:  # fmt: skip
+    """Both products of the dense layer, the walk in the registers of the first; 16-bit storage, at most 8 levels."""
+    if not gpu.wgmma or layout.dtype == "fp32" or not layout.aligned:
+        return None
+    if layout.trees * (2**layout.levels - 1) > MASKED_NEURONS:
+        return None
+    choices = ((columns, groups or 2),) if columns else tiles_by_size(layout, gpu, batch)
+    for width, warpgroups in choices:
+        slots = slots_of(layout, width)
+        if slots is None:
+            continue
+        tile = 64 * warpgroups
+        column_tiles, token_tiles = len(slots) // width, -(-batch // tile)
+        stage = (tile + width) * SLICE * 2
+        slices = -(-layout.d // SLICE)
+        stages = min(MAX_STAGES, slices + 1, (gpu.shared_bytes - STATIC_SHARED - 1024) // stage)
+        if stages < 2:
+            continue
+        walk = Step(
+            "dense_form.cu", "fff_dense_form",
+            layout.macros(FFF_LEVELS=layout.levels, FFF_COLUMNS=width, FFF_GROUPS=warpgroups, FFF_STAGES=stages),
+            min(gpu.multiprocessors, token_tiles * column_tiles), 128 * (warpgroups + 1),
+            (
+                Boxes("x", batch, layout.d, tile), Boxes("w1_slots", len(slots), layout.d, width), "hidden", batch,
+                token_tiles, column_tiles,
+            ),
+            stages * stage + 1024, only_90=True,
+        )  # fmt: skip
+        packed = {
+            "w1_slots": Packed("w1", tuple(slots)),
+            "w2_slots": Packed("w2", tuple(slots[i] for i in stored_order(len(slots), width))),
+        }
+        return Plan(
+            "dense_form", (walk, Product("hidden", "w2_slots", "y")), matrices={"hidden": (batch, len(slots))},
+            packed=packed,
+        )  # fmt: skip
+    return None
+
+
+def tiles_by_size(layout: Layout, gpu: Gpu, batch: int) -> tuple[tuple[int, int], ...]:
+    """Columns of a tile and warpgroups, the best first: the largest tiles that give every multiprocessor one."""
+    neurons = layout.trees * 2**layout.levels
+    order = [(256, 2), (128, 2), (128, 1), (64, 1)]
+    fitting = [c for c in order if -(-batch // (64 * c[1])) * -(-neurons // c[0]) >= gpu.multiprocessors]
+    rest = [c for c in reversed(order) if c not in fitting]
+    return (*fitting, *rest)
+
+
+def slots_of(layout: Layout, columns: int) -> list[int] | None:
+    """Which row of W1 lies in each column of the packed matrix, -1 none; None if a tree does not fit a tile.
+
+    Thread q of a quad holds columns ``8 j + 2 q`` and the next, its slots ``2 j`` and ``2 j + 1``.
+    """
+    nodes, slots = 2**layout.levels - 1, columns // 4
+    if nodes <= slots:
+        each = slots // nodes  # trees of a thread
+        threads = -(-layout.trees // each)
+
+        def content(thread: int, slot: int) -> int:
+            tree = thread * each + slot // nodes
+            return tree * nodes + slot % nodes if slot < each * nodes and tree < layout.trees else -1
+    else:
+        cell = slots.bit_length() - 1  # levels of a thread's subtree
+        share = 2 ** (layout.levels - cell)
+        if share > 4:
+            return None
+        threads = layout.trees * share
+
+        def content(thread: int, slot: int) -> int:
+            tree, part = divmod(thread, share)
+            if tree >= layout.trees or (slot == 0 and part == share - 1):
+                return -1
+            if slot == 0:
+                return tree * nodes + part
+            level = slot.bit_length() - 1  # of the subtree, whose nodes are slots 1 on
+            return tree * nodes + ((share + part) << level) - 1 + slot - (1 << level)
+
+    tiles = -(-threads // 4)
+    packed = []
+    for tile in range(tiles):
+        for column in range(columns):
+            slot = column // 8 * 2 + column % 2
+            packed.append(content(tile * 4 + column % 8 // 2, slot))
+    return packed
+
+
+def stored_order(width: int, columns: int) -> list[int]:
+    """Which column of the packed W1 each column of the activations is: 16 bytes of each thread of a quad in turn."""
+    order = []
+    for place in range(width):
+        tile, within = divmod(place, columns)
+        slot = within // 32 * 8 + within % 8
+        thread = within % 32 // 8
+        order.append(tile * columns + slot // 2 * 8 + thread * 2 + slot % 2)
+    return order

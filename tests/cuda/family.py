@@ -1,0 +1,211 @@
+"""How fast is each strategy for several trees, wide layers and leaf blocks here, and is it right? A table, and JSON.
+
+``python tests/cuda/family.py [--part PART ...] [--json FILE]`` from the repository root, on a machine with a GPU. As in
+``tune.py`` a figure is the time of one call in a CUDA graph that holds several calls over different copies of inputs and
+weights, started after the L2 was flushed: the median of 15 replays in one process. Beside it stands the fastest dense
+layer of as many neurons, measured the same way in the same minute. Outputs are checked against float64 on random tokens.
+"""
+
+# ruff: noqa: T201 - a script that prints, run from a checkout
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tune import TOLERANCE, data, graph_time
+
+from fffbench.implementations import dense_fused, dense_padded, fff_cuda
+from fffbench.implementations.cuda import build, leaf_plan
+from fffbench.implementations.cuda.base import Gpu, Layout
+from fffbench.implementations.cuda.plan import STRATEGIES, choose
+from fffbench.implementations.registry import Weights
+from fffbench.plan.workload import Shape, Workload
+
+FAMILY = [Shape.tree(768, t, n) for t, n in (
+    (3072, 1), (1536, 2), (512, 3), (256, 4), (128, 5), (64, 6), (32, 7), (16, 8), (8, 9), (4, 10), (2, 11), (1, 12)
+)]  # fmt: skip
+CHECKED = 96  # tokens
+Case = tuple[Shape, int, str, str, dict[str, int]]
+
+
+def exact(x: torch.Tensor, weights: Weights, shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:
+    """Float64 output of some tokens, all trees at once, and each token's smallest |logit|."""
+    wide, batch = x.double(), x.shape[0]
+    tree = torch.arange(shape.trees, device="cuda")
+    node = torch.zeros(batch, shape.trees, dtype=torch.int64, device="cuda")
+    y = torch.zeros_like(wide)
+    least = torch.full((batch,), float("inf"), device="cuda", dtype=torch.float64)
+    for _ in range(shape.levels):
+        rows = tree * (2**shape.levels - 1) + node
+        z = torch.empty(batch, shape.trees, device="cuda", dtype=torch.float64)
+        for i in range(batch):
+            z[i] = weights.w1[rows[i]].double() @ wide[i]
+            if not shape.leaf_width:
+                y[i] += torch.nn.functional.gelu(z[i]) @ weights.w2[rows[i]].double()
+        least = torch.minimum(least, z.abs().amin(1))
+        node = 2 * node + 1 + (z > 0)
+    if shape.leaf_width:
+        first = (tree * 2**shape.levels + node - (2**shape.levels - 1)) * shape.leaf_width
+        for i in range(batch):
+            rows = (first[i][:, None] + torch.arange(shape.leaf_width, device="cuda")).flatten()
+            z = weights.w1[shape.routers + rows].double() @ wide[i]
+            y[i] = torch.nn.functional.gelu(z) @ weights.w2[rows].double()
+    return y, least
+
+
+def verdict(y: torch.Tensor, x: torch.Tensor, weights: Weights, shape: Shape, dtype: str) -> str:
+    """Whether every element was written and the checked tokens agree with float64."""
+    if not bool(torch.isfinite(y).all()):
+        return "UNWRITTEN"
+    some = torch.randperm(x.shape[0], device="cuda")[:CHECKED]
+    some[0] = x.shape[0] - 1
+    expected, least = exact(x[some], weights, shape)
+    error = (y[some].double() - expected).norm(dim=1) / expected.norm(dim=1).clamp_min(1e-30)
+    sure = least > 3e-6
+    worst = float(error[sure].max()) if bool(sure.any()) else 0.0
+    return f"{'ok' if worst < TOLERANCE[dtype] else 'WRONG'} {worst:.1e}"
+
+
+def timed(prepare: Callable[[Weights, Workload], Any], shape: Shape, batch: int, dtype: str, *, check: bool) -> tuple[float, str]:
+    """Microseconds of a call of what ``prepare`` makes, and the verdict on its output."""
+    row = shape.d * (4 if dtype == "fp32" else 2)
+    one = 2 * (shape.n + shape.routers + batch) * row
+    copies = max(2, min(16, -(-(100 << 20) // one)))
+    workload = Workload(shape, batch, dtype, device="cuda")
+    bound, found = [], ""
+    for copy in range(copies):
+        x, weights = data(shape, batch, dtype, copy)
+        y = torch.full_like(x, float("nan"))
+        given = weights if check else Weights(weights.w1[shape.routers :], weights.w2)
+        layer = prepare(given, workload)
+        call = layer.bind(x, y)
+        if copy == 0:
+            call()
+            y.fill_(float("nan"))
+            call()
+            torch.cuda.synchronize()
+            found = verdict(y, x, weights, shape, dtype) if check else ""
+        bound.append((call, x, y, weights, layer))
+    return graph_time([b[0] for b in bound] * (2 if copies < 4 else 1)), found
+
+
+def family(dtype: str, batches: tuple[int, ...]) -> Iterator[Case]:
+    for shape in FAMILY:
+        for batch in batches:
+            layout = Layout(shape.d, shape.trees, shape.levels, dtype)
+            for name, make in STRATEGIES.items():
+                work = batch * shape.active
+                if name == "path" and work > 2**21 or name == "latency" and batch * shape.levels > 2**14 or name == "latency" and work > 2**16:
+                    continue
+                if name == "split" and work > 2**18:
+                    continue
+                if name == "split" and batch == 1:
+                    for ahead in (1, 2, 3):
+                        yield shape, batch, dtype, name, {"ahead": ahead}
+                elif name == "dense_form":
+                    for columns, groups in ((256, 2), (256, 1), (128, 2), (128, 1), (64, 1)):
+                        if (batch >= 1024 and columns == 64) or (batch == 16384 and groups == 1) or (batch < 128 and groups == 2):
+                            continue
+                        if make(layout, Gpu(), batch, columns=columns, groups=groups):
+                            yield shape, batch, dtype, name, {"columns": columns, "groups": groups}
+                elif make(layout, Gpu(), batch):
+                    yield shape, batch, dtype, name, {}
+
+
+def leaves() -> Iterator[Case]:
+    for routers, width in ((7, 32), (6, 64), (5, 128), (3, 512)):
+        for dtype in ("bf16", "fp32"):
+            for batch in (128, 1024, 16384):
+                for name in leaf_plan.STRATEGIES:
+                    if name != "token" or batch < 2000:
+                        yield Shape.leaf(768, 1, routers, width), batch, dtype, name, {}
+
+
+def wide() -> Iterator[Case]:
+    for d, levels in ((1024, 13), (1600, 13), (4096, 14), (12288, 16)):
+        for batch in (1, 128, 4096):
+            for name in ("path", "latency", "tensor", "deep"):
+                layout = Layout(d, 1, levels, "bf16")
+                if name in STRATEGIES and STRATEGIES[name](layout, Gpu(), batch) and not (name == "latency" and batch > 2000):
+                    yield Shape.tree(d, 1, levels), batch, "bf16", name, {}
+
+
+PARTS: dict[str, Callable[[], Iterator[Case]]] = {
+    "bf16": lambda: family("bf16", (1, 128, 1024, 16384)),
+    "fp16": lambda: family("fp16", (16384,)),
+    "fp32": lambda: family("fp32", (1, 128, 1024, 16384)),
+    "leaf": leaves,
+    "wide": wide,
+}
+
+
+def compiled(job: tuple[str, tuple[tuple[str, int], ...], str]) -> str:
+    """One kernel into the cache; the message if it fails."""
+    source, macros, arch = job
+    try:
+        build.cubin(source, dict(macros), arch)
+    except build.BuildError as error:
+        return str(error)
+    return ""
+
+
+def main() -> None:
+    """Compile everything, then check and time."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--part", nargs="+", default=list(PARTS))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seconds", type=float, default=400)
+    chosen = parser.parse_args()
+    begun = time.monotonic()
+    cases = [case for part in chosen.part for case in PARTS[part]()]
+    jobs = set()
+    for shape, batch, dtype, name, tuning in cases:
+        layout = Layout(shape.d, shape.trees, shape.levels, dtype, leaf_width=shape.leaf_width)
+        plan = (leaf_plan.STRATEGIES if shape.leaf_width else STRATEGIES)[name](layout, Gpu(), batch, **tuning)
+        for step in plan.launches if plan else ():
+            jobs.add((step.source, tuple(sorted(step.macros.items())), "sm_90a" if step.only_90 else "sm_90"))
+    with multiprocessing.get_context("spawn").Pool(16) as pool:
+        failed = {e for e in pool.imap_unordered(compiled, sorted(jobs)) if e}
+    print(f"{len(jobs)} kernels, {time.monotonic() - begun:.0f} s", *failed, sep="\n", flush=True)
+    print(torch.cuda.get_device_name(), torch.__version__)
+    records: list[dict[str, Any]] = []
+    best: dict[tuple[Shape, int, str], float] = {}
+    for shape, batch, dtype, name, tuning in cases:
+        if time.monotonic() - begun > chosen.seconds:
+            print("out of time", flush=True)
+            break
+        key = (shape, batch, dtype)
+        if key not in best:
+            rivals = [dense_padded, dense_fused] if dtype != "fp32" else [dense_padded]
+            best[key] = min(timed(r.prepare, shape, batch, dtype, check=False)[0] for r in rivals)
+        try:
+            us, found = timed(lambda w, k, n=name, t=tuning: fff_cuda.prepare(w, k, n, **t), shape, batch, dtype, check=True)
+        except (RuntimeError, ValueError) as error:
+            print(f"failed: {shape.id} {batch} {dtype} {name} {tuning}: {str(error)[:300]}", flush=True)
+            if "CUDA" in str(error):
+                break
+            continue
+        layout = Layout(shape.d, shape.trees, shape.levels, dtype, leaf_width=shape.leaf_width)
+        auto = (leaf_plan if shape.leaf_width else sys.modules[choose.__module__]).choose(layout, Gpu(), batch).strategy
+        mark = "*" if auto == name else " "
+        print(f"{best[key] / us:6.2f}{mark} {us:8.1f} / {best[key]:7.1f} {found:12} {shape.id} b{batch} {dtype} {name} {tuning or ''}", flush=True)
+        records.append({"shape": shape.id, "batch": batch, "dtype": dtype, "strategy": name, **tuning, "us": us, "dense_us": best[key], "check": found})
+    if chosen.json:
+        chosen.json.write_text(json.dumps(records))
+    print(f"{time.monotonic() - begun:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
