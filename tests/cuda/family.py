@@ -15,7 +15,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,13 @@ def verdict(y: torch.Tensor, x: torch.Tensor, weights: Weights, shape: Shape, dt
     return f"{'ok' if worst < TOLERANCE[dtype] else 'WRONG'} {worst:.1e}"
 
 
-def timed(prepare: Callable[[Weights, Workload], Any], shape: Shape, batch: int, dtype: str, *, check: bool) -> tuple[float, str]:
+def timed(
+    prepare: Callable[[Weights, Workload], Any], shape: Shape, batch: int, dtype: str, *, check: bool
+) -> tuple[float, str]:
     """Microseconds of a call of what ``prepare`` makes, and the verdict on its output."""
     row = shape.d * (4 if dtype == "fp32" else 2)
     one = 2 * (shape.n + shape.routers + batch) * row
-    copies = max(2, min(16, -(-(100 << 20) // one)))
+    copies = max(2, min(12, -(-(100 << 20) // one)))
     workload = Workload(shape, batch, dtype, device="cuda")
     bound, found = [], ""
     for copy in range(copies):
@@ -101,53 +103,67 @@ def timed(prepare: Callable[[Weights, Workload], Any], shape: Shape, batch: int,
     return graph_time([b[0] for b in bound] * (2 if copies < 4 else 1)), found
 
 
-def family(dtype: str, batches: tuple[int, ...]) -> Iterator[Case]:
-    for shape in FAMILY:
-        for batch in batches:
+def variants(name: str, shape: Shape, batch: int, dtype: str) -> list[dict[str, int]]:
+    """What is worth trying of a strategy at a shape and batch; nothing where it takes far too long."""
+    work = batch * shape.active
+    if name == "path":
+        return [{}] if work <= 2**21 and batch >= 1024 else []
+    if name == "latency":
+        return [{}] if batch * shape.levels <= 2**14 and work <= 2**15 else []
+    if name == "split":
+        if work > 2**18:
+            return []
+        return [{"ahead": a} for a in (1, 2, 3, 4) if a <= shape.levels and (batch == 1 or a < 4)]
+    if name == "dense_form":
+        tiles = ((256, 2), (256, 1), (128, 2), (128, 1), (64, 1))
+        least = 256 if batch > 5000 else 128 if batch >= 1024 else 64
+        groups = (1,) if batch < 128 else (1, 2) if batch < 5000 else (2,)
+        return [{"columns": c, "groups": g} for c, g in tiles if g in groups and c >= least and (g == 1 or batch > 128)]
+    if name == "tensor":
+        return [{}] if shape.trees == 1 or batch < 1024 else [{}, {"bottom": 6}, {"tile": 128}]
+    if name == "deep":
+        return [] if shape.levels < 10 or batch < 1024 else [{"top": 7}, {"top": 8}]
+    return [{}]
+
+
+def cases(shapes: Sequence[Shape], dtypes: Sequence[str], batches: Sequence[int]) -> Iterator[Case]:
+    """Every strategy that takes a shape."""
+    for shape in shapes:
+        for dtype in dtypes:
             layout = Layout(shape.d, shape.trees, shape.levels, dtype)
-            for name, make in STRATEGIES.items():
-                work = batch * shape.active
-                if name == "path" and work > 2**21 or name == "latency" and batch * shape.levels > 2**14 or name == "latency" and work > 2**16:
-                    continue
-                if name == "split" and work > 2**18:
-                    continue
-                if name == "split" and batch == 1:
-                    for ahead in (1, 2, 3):
-                        yield shape, batch, dtype, name, {"ahead": ahead}
-                elif name == "dense_form":
-                    for columns, groups in ((256, 2), (256, 1), (128, 2), (128, 1), (64, 1)):
-                        if (batch >= 1024 and columns == 64) or (batch == 16384 and groups == 1) or (batch < 128 and groups == 2):
-                            continue
-                        if make(layout, Gpu(), batch, columns=columns, groups=groups):
-                            yield shape, batch, dtype, name, {"columns": columns, "groups": groups}
-                elif make(layout, Gpu(), batch):
-                    yield shape, batch, dtype, name, {}
+            for batch in batches:
+                for name, make in STRATEGIES.items():
+                    for tuning in variants(name, shape, batch, dtype):
+                        if make(layout, Gpu(), batch, **tuning):
+                            yield shape, batch, dtype, name, tuning
 
 
 def leaves() -> Iterator[Case]:
+    """The leaf form's strategies."""
     for routers, width in ((7, 32), (6, 64), (5, 128), (3, 512)):
         for dtype in ("bf16", "fp32"):
-            for batch in (128, 1024, 16384):
+            for batch in (1, 128, 1024, 16384):
                 for name in leaf_plan.STRATEGIES:
-                    if name != "token" or batch < 2000:
-                        yield Shape.leaf(768, 1, routers, width), batch, dtype, name, {}
+                    shape = Shape.leaf(768, 1, routers, width)
+                    if (name == "token" and batch > 2000) or (name == "tile" and batch < 1000):
+                        continue
+                    tunings: list[dict[str, int]] = [{}]
+                    if name == "tensor" and batch > 2000 and width >= 128:
+                        tunings = [{"tokens": t, "chunk": c} for t in (64, 128) for c in (64, 128)]
+                    for tuning in tunings:
+                        layout = Layout(768, 1, routers, dtype, leaf_width=width)
+                        if leaf_plan.STRATEGIES[name](layout, Gpu(), batch, **tuning):
+                            yield shape, batch, dtype, name, tuning
 
 
-def wide() -> Iterator[Case]:
-    for d, levels in ((1024, 13), (1600, 13), (4096, 14), (12288, 16)):
-        for batch in (1, 128, 4096):
-            for name in ("path", "latency", "tensor", "deep"):
-                layout = Layout(d, 1, levels, "bf16")
-                if name in STRATEGIES and STRATEGIES[name](layout, Gpu(), batch) and not (name == "latency" and batch > 2000):
-                    yield Shape.tree(d, 1, levels), batch, "bf16", name, {}
-
+WIDE = [Shape.tree(d, 1, levels) for d, levels in ((1024, 13), (1600, 13), (4096, 14), (12288, 16))]
 
 PARTS: dict[str, Callable[[], Iterator[Case]]] = {
-    "bf16": lambda: family("bf16", (1, 128, 1024, 16384)),
-    "fp16": lambda: family("fp16", (16384,)),
-    "fp32": lambda: family("fp32", (1, 128, 1024, 16384)),
+    "bf16": lambda: cases(FAMILY, ["bf16"], (1, 128, 1024, 16384)),
+    "fp16": lambda: cases(FAMILY, ["fp16"], (16384,)),
+    "fp32": lambda: cases(FAMILY, ["fp32"], (1, 128, 1024, 16384)),
     "leaf": leaves,
-    "wide": wide,
+    "wide": lambda: cases(WIDE, ["bf16"], (1, 128, 4096)),
 }
 
 
@@ -191,7 +207,9 @@ def main() -> None:
             rivals = [dense_padded, dense_fused] if dtype != "fp32" else [dense_padded]
             best[key] = min(timed(r.prepare, shape, batch, dtype, check=False)[0] for r in rivals)
         try:
-            us, found = timed(lambda w, k, n=name, t=tuning: fff_cuda.prepare(w, k, n, **t), shape, batch, dtype, check=True)
+            us, found = timed(
+                lambda w, k, n=name, t=tuning: fff_cuda.prepare(w, k, n, **t), shape, batch, dtype, check=True
+            )
         except (RuntimeError, ValueError) as error:
             print(f"failed: {shape.id} {batch} {dtype} {name} {tuning}: {str(error)[:300]}", flush=True)
             if "CUDA" in str(error):
@@ -200,8 +218,22 @@ def main() -> None:
         layout = Layout(shape.d, shape.trees, shape.levels, dtype, leaf_width=shape.leaf_width)
         auto = (leaf_plan if shape.leaf_width else sys.modules[choose.__module__]).choose(layout, Gpu(), batch).strategy
         mark = "*" if auto == name else " "
-        print(f"{best[key] / us:6.2f}{mark} {us:8.1f} / {best[key]:7.1f} {found:12} {shape.id} b{batch} {dtype} {name} {tuning or ''}", flush=True)
-        records.append({"shape": shape.id, "batch": batch, "dtype": dtype, "strategy": name, **tuning, "us": us, "dense_us": best[key], "check": found})
+        print(
+            f"{best[key] / us:6.2f}{mark} {us:8.1f} / {best[key]:7.1f} {found:12} {shape.id} b{batch} {dtype} {name} {tuning or ''}",
+            flush=True,
+        )
+        records.append(
+            {
+                "shape": shape.id,
+                "batch": batch,
+                "dtype": dtype,
+                "strategy": name,
+                **tuning,
+                "us": us,
+                "dense_us": best[key],
+                "check": found,
+            }
+        )
     if chosen.json:
         chosen.json.write_text(json.dumps(records))
     print(f"{time.monotonic() - begun:.0f} s")

@@ -91,6 +91,21 @@ struct Vector {
         }
     }
 
+    // As load, of what an earlier kernel wrote where this one writes: not through the read-only cache.
+    __device__ __forceinline__ void load_again(const scalar* from) {
+        if constexpr (kBytes == 16) {
+            const uint4 v = *reinterpret_cast<const uint4*>(from);
+            word[0] = v.x, word[1] = v.y, word[2] = v.z, word[3] = v.w;
+        } else if constexpr (kBytes == 8) {
+            const uint2 v = *reinterpret_cast<const uint2*>(from);
+            word[0] = v.x, word[1] = v.y;
+        } else if constexpr (kBytes == 4) {
+            word[0] = *reinterpret_cast<const u32*>(from);
+        } else {
+            word[0] = u32(*reinterpret_cast<const unsigned short*>(from));
+        }
+    }
+
     __device__ __forceinline__ void clear() {
 #pragma unroll
         for (int i = 0; i < (kWords > 0 ? kWords : 1); ++i) word[i] = 0;

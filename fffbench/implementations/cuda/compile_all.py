@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     failures = 0
     for step in steps():
-        for arch in ([a for a in chosen.arch if a == ONLY_90] if step.only_90 else chosen.arch):
+        for arch in [a for a in chosen.arch if a == ONLY_90] if step.only_90 else chosen.arch:
             try:
                 size = len(cubin(step.source, step.macros, arch + ("a" if step.only_90 else "")))
                 sys.stdout.write(f"ok    {arch:7} {step.entry:18} {size:7} bytes  {step.macros}\n")

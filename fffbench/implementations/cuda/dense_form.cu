@@ -21,6 +21,9 @@
 #ifndef FFF_STAGES
 #define FFF_STAGES 4
 #endif
+#ifndef FFF_NODES
+#define FFF_NODES 0  // 1: trees go on below these levels; where each token leaves them is written to `nodes`
+#endif
 
 constexpr int kLevels = FFF_LEVELS;
 constexpr int kColumns = FFF_COLUMNS;
@@ -56,36 +59,50 @@ __device__ __forceinline__ float& at(float (&sums)[2 * kSlots], int slot) {
     return sums[slot / 2 * 4 + Half * 2 + slot % 2];
 }
 
-// Level Level and those below of the tree whose root is slot `first`: the visited logit of each becomes its activation, all
-// others 0. `turn` are the turns above, `index` the place of the visited node in its level; negative: none is visited.
-template <int Half, int Level>
-__device__ __forceinline__ void walk(float (&sums)[2 * kSlots], int first, bool (&turn)[kWalked], int index) {
-    if constexpr (Level < kWalked) {
-        const int from = first + (1 << Level) - 1;
-        float left[1 << Level];
+// Which of a level's values lies where the turns above lead, the first turn first? By halves, all indices constant: a
+// register array indexed otherwise would lie in memory.
+template <int Count, int Turn>
+__device__ __forceinline__ float choose(const float (&values)[Count], const bool (&turn)[kWalked]) {
+    if constexpr (Count == 1) {
+        return values[0];
+    } else {
+        float half[Count / 2];
 #pragma unroll
-        for (int i = 0; i < 1 << Level; ++i) left[i] = at<Half>(sums, from + i);
-#pragma unroll
-        for (int t = 0; t < Level; ++t) {
-            const int half = 1 << (Level - t - 1);
-#pragma unroll
-            for (int i = 0; i < half; ++i) left[i] = turn[t] ? left[i + half] : left[i];
-        }
-        const float z = left[0], g = activation(z);
-        turn[Level] = z > 0.0f;
-#pragma unroll
-        for (int i = 0; i < 1 << Level; ++i) at<Half>(sums, from + i) = index == i ? g : 0.0f;
-        walk<Half, Level + 1>(sums, first, turn, 2 * index + (turn[Level] ? 1 : 0));
+        for (int i = 0; i < Count / 2; ++i) half[i] = turn[Turn] ? values[i + Count / 2] : values[i];
+        return choose<Count / 2, Turn + 1>(half, turn);
     }
 }
 
+// Level Level and those below of the tree whose root is slot `first`: the visited logit of each becomes its activation, all
+// others 0. `turn` are the turns above, `index` the place of the visited node in its level; negative: none is visited.
+// Returns that place in the level below the last.
+template <int Half, int Level>
+__device__ __forceinline__ int walk(float (&sums)[2 * kSlots], int first, bool (&turn)[kWalked], int index) {
+    if constexpr (Level < kWalked) {
+        const int from = first + (1 << Level) - 1;
+        float logits[1 << Level];
+#pragma unroll
+        for (int i = 0; i < 1 << Level; ++i) logits[i] = at<Half>(sums, from + i);
+        const float z = choose<1 << Level, 0>(logits, turn), g = activation(z);
+        turn[Level] = z > 0.0f;
+#pragma unroll
+        for (int i = 0; i < 1 << Level; ++i) at<Half>(sums, from + i) = index == i ? g : 0.0f;
+        return walk<Half, Level + 1>(sums, first, turn, 2 * index + (turn[Level] ? 1 : 0));
+    } else {
+        return index;
+    }
+}
+
+// All trees of a token that this thread holds, or its share of one; `nodes` of the token, whose first entry is that of the
+// tile's first thread. Only a layer of one tree asks for nodes.
 template <int Half>
-__device__ __forceinline__ void walk_all(float (&sums)[2 * kSlots]) {
+__device__ __forceinline__ void walk_all(float (&sums)[2 * kSlots], int* nodes) {
     if constexpr (kWhole) {
 #pragma unroll
         for (int t = 0; t < kTrees; ++t) {
             bool turn[kWalked];
-            walk<Half, 0>(sums, t * kNodes, turn, 0);
+            const int below = walk<Half, 0>(sums, t * kNodes, turn, 0);
+            if (FFF_NODES && nodes && threadIdx.x % 4 == 0 && t == 0) *nodes = below;
         }
 #pragma unroll
         for (int s = kTrees * kNodes; s < kSlots; ++s) at<Half>(sums, s) = 0.0f;
@@ -103,7 +120,8 @@ __device__ __forceinline__ void walk_all(float (&sums)[2 * kSlots]) {
             if (part == 1 + int(right)) shown = second;
         }
         bool turn[kWalked];
-        walk<Half, 0>(sums, 1, turn, part == entered ? 0 : -(1 << kWalked));
+        const int below = walk<Half, 0>(sums, 1, turn, part == entered ? 0 : -(1 << kWalked));
+        if (FFF_NODES && nodes && owner % 4 == 0 && part == entered) *nodes = (part << kWalked) + below;
         at<Half>(sums, 0) = activation(shown);
     }
 }
@@ -122,7 +140,7 @@ __device__ __forceinline__ void store_row(float (&sums)[2 * kSlots], scalar* row
 
 extern "C" __global__ void __launch_bounds__(128 * (kGroups + 1), 1)
 fff_dense_form(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w1, scalar* __restrict__ hidden,
-               int batch, int token_tiles, int column_tiles) {
+               int* __restrict__ nodes, int batch, int token_tiles, int column_tiles) {
     extern __shared__ unsigned char shared[];
     __shared__ u64 full[kStages], empty[kStages];
     const u32 stages = (shared_at(shared) + 1023) & ~1023u;
@@ -176,12 +194,13 @@ fff_dense_form(const __grid_constant__ TensorMap x, const __grid_constant__ Tens
             wgmma_wait<0>();
             pin(sums);
             if (lane == 0) barrier_arrive(&empty[(step - 1) % kStages]);
-            walk_all<0>(sums);
-            walk_all<1>(sums);
             const int row = tile / column_tiles * kTile + mine * 64 + threadIdx.x % 128 / kWarp * 16 + lane / 4;
             const i64 width = i64(column_tiles) * kColumns;
             scalar* to = hidden + row * width + tile % column_tiles * kColumns;
+            walk_all<0>(sums, FFF_NODES && row < batch ? nodes + row : nullptr);
             if (row < batch) store_row<0>(sums, to);
+            pin(sums);  // one token after the other, or their temporaries do not fit the registers
+            walk_all<1>(sums, FFF_NODES && row + 8 < batch ? nodes + row + 8 : nullptr);
             if (row + 8 < batch) store_row<1>(sums, to + 8 * width);
         }
     }

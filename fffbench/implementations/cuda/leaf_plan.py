@@ -18,6 +18,7 @@ TILE, TILE_BLOCK, NEURONS, SLICE, COLUMNS = 32, 128, 32, 32, 64
 # launches of the sort cost what some thousand tokens' blocks do.
 TILE_TOKENS_PER_LEAF = 4
 TILE_TOKENS_PER_MULTIPROCESSOR = 8
+MIN_TENSOR_D = 256  # as in plan.py
 
 
 def token(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
@@ -58,7 +59,45 @@ def tile(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     return Plan("tile", steps, of_tokens | of_leaves)
 
 
-STRATEGIES: dict[str, Callable[[Layout, Gpu, int], Plan | None]] = {"token": token, "tile": tile}
+def tensor(layout: Layout, gpu: Gpu, batch: int, tokens: int | None = None, chunk: int | None = None) -> Plan | None:
+    """One tree of 1 to 7 levels in 16-bit storage: routers and blocks on tensor cores, tokens listed by leaf."""
+    if layout.dtype == "fp32" or not layout.aligned or layout.trees != 1 or not 1 <= layout.levels <= 7:
+        return None
+    if layout.d < MIN_TENSOR_D:
+        return None
+    width = layout.leaf_width
+    chunk = chunk or (32 if width <= 32 else 64 if width <= 64 else 128)
+    padded = -(-width // chunk) * chunk
+    tokens = tokens or (128 if padded > 128 else 64)
+    stage, act = (tokens + chunk) * 128, tokens * (padded + 8) * 2
+    room = gpu.shared_bytes - STATIC_SHARED - act
+    stages = min(4, room // stage)
+    two = gpu.shared_bytes // 2 - STATIC_SHARED - act  # what each of two blocks may have, for 8 warps a multiprocessor
+    if tokens == 64 and two // stage >= 2:
+        stages = min(stages, two // stage)
+    leaves, stages_top, tile_top = 2**layout.levels, 4, 64
+    columns_top = max(32, leaves)
+    shared_top = max(stages_top * (tile_top + columns_top) * 128, tile_top * (columns_top + 4) * 4)
+    if stages < 2 or shared_top + STATIC_SHARED > gpu.shared_bytes:
+        return None
+    first = Step(
+        "tensor_top.cu", "fff_tensor_top",
+        layout.macros(FFF_TOP=layout.levels, FFF_BOTTOM=0, FFF_TREES=1, FFF_TILE=tile_top, FFF_STAGES=stages_top),
+        -(-batch // tile_top), tile_top * 2, ("x", "w1", "activations", "lists", "counts", batch), shared_top,
+    )  # fmt: skip
+    second = Step(
+        "leaf_tensor.cu", "fff_leaf_tensor",
+        layout.macros(
+            FFF_TOP=layout.levels, FFF_LEAF_WIDTH=width, FFF_CHUNK=chunk, FFF_TILE=tokens, FFF_STAGES=stages
+        ),
+        -(-batch // tokens) + min(leaves, batch), tokens * 2, ("x", "w1", "w2", "y", "lists", "counts", batch),
+        stages * stage + act, overlap=gpu.early_start,
+    )  # fmt: skip
+    workspace = {"activations": batch * 16, "lists": 4 * batch * leaves, "counts": 4 * (leaves + 1)}
+    return Plan("tensor", (first, second), workspace)
+
+
+STRATEGIES: dict[str, Callable[..., Plan | None]] = {"token": token, "tile": tile, "tensor": tensor}
 
 
 def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
@@ -72,11 +111,12 @@ def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
 
 def forced(name: str, layout: Layout, gpu: Gpu, batch: int, **tuning: int) -> Plan:
     """The plan of the strategy called ``name``; ``ValueError`` if it is unknown or cannot run this layout."""
-    if tuning:
-        raise ValueError(f"leaf strategies have nothing to tune, but {', '.join(tuning)} was given")
     if name not in STRATEGIES:
         raise ValueError(f"unknown strategy {name!r} for leaf blocks; allowed: auto, {', '.join(STRATEGIES)}")
-    plan = STRATEGIES[name](layout, gpu, batch)
+    try:
+        plan = STRATEGIES[name](layout, gpu, batch, **tuning)
+    except TypeError as error:
+        raise ValueError(f"leaf strategy {name!r} has no such thing to tune: {', '.join(tuning)}") from error
     if plan is None:
         raise ValueError(f"strategy {name!r} cannot run {layout}")
     return plan

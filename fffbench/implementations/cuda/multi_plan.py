@@ -21,27 +21,40 @@ from fffbench.implementations.cuda.base import (
 
 SLICE = 64  # as in dense_form.cu: elements of a row in a stage
 SPLIT_PIECES = 16  # vectors of a row that a lane of split_walk.cu keeps
+READ_AHEAD = ((4, 3), (3, 6), (2, 16))  # levels, and up to how many walks a multiprocessor
 MULTIPLE = 64  # of padded neurons, as the dense layers have it
 MAX_STAGES = 8
 MASKED_NEURONS = 2**16  # of a layer whose activations for a batch are kept whole; a wider one would take gigabytes
 
 
-def split(layout: Layout, gpu: Gpu, batch: int, ahead: int | None = None, warps: int = 4) -> Plan | None:
-    """A warp to a token's tree, then a sum over the visited rows."""
+def split(
+    layout: Layout, gpu: Gpu, batch: int, ahead: int | None = None, team: int | None = None, warps: int | None = None,
+    out: int | None = None,
+) -> Plan | None:  # fmt: skip
+    """A few warps to a token's tree, then a sum over the visited rows.
+
+    The more walks there are, the fewer levels one reads ahead and the fewer warps it has: ``READ_AHEAD``.
+    """
     if -(-layout.d // (layout.vector * WARP)) > SPLIT_PIECES:
         return None
-    walkers, used = batch * layout.trees, layout.trees * layout.levels
+    walks, used = batch * layout.trees, layout.trees * layout.levels
     if ahead is None:
-        ahead = 2 if walkers <= 16 * gpu.multiprocessors else 1
-    out = layout.vector if batch * -(-layout.d // (layout.vector * WARP)) >= gpu.multiprocessors else min(2, layout.vector)
-    warps_sum = 8 if used <= 8 * WARP or out > 2 else 32
+        fitting = (a for a, least in READ_AHEAD if walks <= least * gpu.multiprocessors)
+        ahead = min(next(fitting, 1), layout.levels)
+    team = team or 2**ahead - 1
+    walks_of_block = 4 if team == 1 else 1
     first = Step(
-        "split_walk.cu", "fff_split_walk", layout.macros(FFF_AHEAD=ahead, FFF_WARPS=warps), -(-walkers // warps),
-        warps * WARP, ("x", "w1", "visits", batch, layout.trees, layout.levels),
+        "split_walk.cu", "fff_split_walk", layout.macros(FFF_AHEAD=ahead, FFF_TEAM=team, FFF_WALKS=walks_of_block),
+        -(-walks // walks_of_block), team * walks_of_block * WARP,
+        ("x", "w1", "visits", batch, layout.trees, layout.levels),
     )  # fmt: skip
+    # few tokens: narrow pieces of rows, so that more multiprocessors read
+    whole = batch * -(-layout.d // (layout.vector * WARP)) >= gpu.multiprocessors
+    out = out or (layout.vector if whole else min(2 * (layout.item == 2) or 1, layout.vector))
+    warps = warps or max(1, min(8 if whole else 32, -(-used // 4)))
     second = Step(
-        "split_sum.cu", "fff_split_sum", layout.macros(FFF_OUT_VECTOR=out, FFF_WARPS=warps_sum),
-        batch * -(-layout.d // (out * WARP)), warps_sum * WARP, ("w2", "visits", "y", used), overlap=gpu.early_start,
+        "split_sum.cu", "fff_split_sum", layout.macros(FFF_OUT_VECTOR=out, FFF_WARPS=warps),
+        batch * -(-layout.d // (out * WARP)), warps * WARP, ("w2", "visits", "y", used), overlap=gpu.early_start,
     )  # fmt: skip
     return Plan("split", (first, second), {"visits": 8 * batch * used})
 
@@ -85,9 +98,12 @@ def pad(layout: Layout) -> tuple[Packed, Packed]:
 
 
 def dense_form(
-    layout: Layout, gpu: Gpu, batch: int, columns: int | None = None, groups: int | None = None
+    layout: Layout, gpu: Gpu, batch: int, columns: int | None = None, groups: int | None = None, *, nodes: bool = False
 ) -> Plan | None:  # fmt: skip
-    """Both products of the dense layer, the walk in the registers of the first; 16-bit storage, at most 8 levels."""
+    """Both products of the dense layer, the walk in the registers of the first; 16-bit storage, at most 8 levels.
+
+    ``nodes``: these are the top levels of one tree, and where each token leaves them is wanted, too.
+    """
     if not gpu.wgmma or layout.dtype == "fp32" or not layout.aligned:
         return None
     if layout.trees * (2**layout.levels - 1) > MASKED_NEURONS:
@@ -106,11 +122,14 @@ def dense_form(
             continue
         walk = Step(
             "dense_form.cu", "fff_dense_form",
-            layout.macros(FFF_LEVELS=layout.levels, FFF_COLUMNS=width, FFF_GROUPS=warpgroups, FFF_STAGES=stages),
+            layout.macros(
+                FFF_LEVELS=layout.levels, FFF_COLUMNS=width, FFF_GROUPS=warpgroups, FFF_STAGES=stages,
+                FFF_NODES=int(nodes),
+            ),
             min(gpu.multiprocessors, token_tiles * column_tiles), 128 * (warpgroups + 1),
             (
-                Boxes("x", batch, layout.d, tile), Boxes("w1_slots", len(slots), layout.d, width), "hidden", batch,
-                token_tiles, column_tiles,
+                Boxes("x", batch, layout.d, tile), Boxes("w1_slots", len(slots), layout.d, width), "hidden",
+                "nodes" if nodes else "hidden", batch, token_tiles, column_tiles,
             ),
             stages * stage + 1024, only_90=True,
         )  # fmt: skip

@@ -1,11 +1,16 @@
 // How is a path walked when nothing special is known about the shape? FFF_WARPS warps to a token, one node at a time.
 //
 // The fallback for every shape: any d, levels, trees and alignment. The token's x and its output stay in registers
-// (fp32), each visited row of W1 and W2 is read once, y is written once. A block holds kTokens tokens.
+// (fp32), each visited row of W1 and W2 is read once, y is written once. A block holds kTokens tokens. With FFF_ABOVE the
+// walk of a layer of one tree goes on where another kernel left it, and adds to that one's y.
 #include "common.cuh"
 
 #ifndef FFF_WARPS
 #define FFF_WARPS 1
+#endif
+
+#ifndef FFF_ABOVE
+#define FFF_ABOVE 0  // levels that another kernel walked
 #endif
 
 constexpr int kThreads = FFF_WARPS * kWarp;  // of one token
@@ -15,7 +20,7 @@ constexpr int kPieces = ceil_div(kD, kVector * kThreads);  // vectors that a thr
 
 extern "C" __global__ void __launch_bounds__(kBlock)
 fff_path(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
-         scalar* __restrict__ y, int batch, int trees, int levels) {
+         scalar* __restrict__ y, const int* __restrict__ nodes_above, int batch, int trees, int levels) {
     __shared__ float partial[2][kTokens][FFF_WARPS];
     const int slot = threadIdx.x / kThreads;
     const int lane = threadIdx.x % kThreads;
@@ -30,14 +35,21 @@ fff_path(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scal
         v.clear();
         if (live && column < kD) v.load(x + token * kD + column);
         v.widen(in[p]);
+        if constexpr (FFF_ABOVE > 0) {
+            v.clear();
+            if (live && column < kD) v.load_again(y + token * kD + column);
+            v.widen(out[p]);
+        } else {
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) out[p][i] = 0.0f;
+            for (int i = 0; i < kVector; ++i) out[p][i] = 0.0f;
+        }
     }
     const i64 nodes = (i64(1) << levels) - 1;
     int turn = 0;
     for (int tree = 0; tree < trees; ++tree) {
         i64 node = 0;
-        for (int level = 0; level < levels; ++level) {
+        if constexpr (FFF_ABOVE > 0) node = live ? (1 << FFF_ABOVE) - 1 + nodes_above[token] : (1 << FFF_ABOVE) - 1;
+        for (int level = FFF_ABOVE; level < levels; ++level) {
             const i64 row = (tree * nodes + node) * kD;
             Vector<kVector> a[kPieces], b[kPieces];
 #pragma unroll

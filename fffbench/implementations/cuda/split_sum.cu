@@ -13,6 +13,8 @@
 constexpr int kOut = FFF_OUT_VECTOR;
 constexpr int kColumns = kWarp * kOut;
 constexpr int kChunks = ceil_div(kD, kColumns);
+constexpr int kAtOnce = 8;  // rows in flight of a warp
+static_assert(kWarp % kAtOnce == 0, "the last places of a warp's visits are read in whole");
 
 extern "C" __global__ void __launch_bounds__(FFF_WARPS * kWarp)
 fff_split_sum(const scalar* __restrict__ w2, const int2* __restrict__ visits, scalar* __restrict__ y, int count) {
@@ -27,19 +29,27 @@ fff_split_sum(const scalar* __restrict__ w2, const int2* __restrict__ visits, sc
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
-    for (int base = warp * kWarp; base < count; base += FFF_WARPS * kWarp) {
-        const int many = min(kWarp, count - base);
+    const int each = ceil_div(count, FFF_WARPS), end = min(count, (warp + 1) * each);
+    for (int base = warp * each; base < end; base += kWarp) {
+        const int many = min(kWarp, end - base);
         const int2 visit = lane < many ? __ldcg(visits + token * count + base + lane) : make_int2(0, 0);
-#pragma unroll 8
-        for (int j = 0; j < many; ++j) {
-            const int row = __shfl_sync(0xffffffffu, visit.x, j);
-            const float activation = __int_as_float(__shfl_sync(0xffffffffu, visit.y, j));
-            Vector<kOut> v;
-            float w[kOut];
-            v.load(from + i64(row) * kD);
-            v.widen(w);
+        for (int j = 0; j < many; j += kAtOnce) {  // a place past the end adds 0 times row 0
+            Vector<kOut> v[kAtOnce];
+            float activation[kAtOnce];
 #pragma unroll
-            for (int i = 0; i < kOut; ++i) sums[i] += activation * w[i];
+            for (int k = 0; k < kAtOnce; ++k) {
+                const int row = __shfl_sync(0xffffffffu, visit.x, j + k);
+                activation[k] = __int_as_float(__shfl_sync(0xffffffffu, visit.y, j + k));
+                if (j + k < many) v[k].load(from + i64(row) * kD);
+                else v[k].clear();
+            }
+#pragma unroll
+            for (int k = 0; k < kAtOnce; ++k) {
+                float w[kOut];
+                v[k].widen(w);
+#pragma unroll
+                for (int i = 0; i < kOut; ++i) sums[i] += activation[k] * w[i];
+            }
         }
     }
 #pragma unroll

@@ -1,5 +1,6 @@
-// Which neurons does each token visit, and with which activations, when tokens are few and trees many? A warp to a token's
-// tree, so that all trees are walked at once: as many trips to memory in a row as a tree has rounds of FFF_AHEAD levels.
+// Which neurons does each token visit, and with which activations, when tokens are few and trees many? FFF_TEAM warps to a
+// token's tree, so that all trees are walked at once: as many trips to memory in a row as a tree has rounds of FFF_AHEAD
+// levels, whose rows the team shares out.
 //
 // visits (batch, trees * levels): row of W2 and activation, which split_sum.cu adds up.
 #include "common.cuh"
@@ -7,24 +8,30 @@
 #ifndef FFF_AHEAD
 #define FFF_AHEAD 1  // levels read at once
 #endif
-#ifndef FFF_WARPS
-#define FFF_WARPS 4
+#ifndef FFF_TEAM
+#define FFF_TEAM 1  // warps of a walk
+#endif
+#ifndef FFF_WALKS
+#define FFF_WALKS 4  // of a block
 #endif
 
 constexpr int kPieces = ceil_div(kD, kVector * kWarp);  // vectors that a lane holds of a row
 constexpr int kRows = (1 << FFF_AHEAD) - 1;             // read at once
+constexpr int kEach = ceil_div(kRows, FFF_TEAM);        // by one warp
+static_assert(FFF_TEAM == 1 || FFF_WALKS == 1, "a team is a block, for its barrier");
 
-extern "C" __global__ void __launch_bounds__(FFF_WARPS * kWarp)
+extern "C" __global__ void __launch_bounds__(FFF_TEAM * FFF_WALKS * kWarp)
 fff_split_walk(const scalar* __restrict__ x, const scalar* __restrict__ w1, int2* __restrict__ visits, int batch,
                int trees, int levels) {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;");
 #endif
-    const int lane = threadIdx.x % kWarp;
-    const i64 walker = i64(blockIdx.x) * FFF_WARPS + threadIdx.x / kWarp;
-    if (walker >= i64(batch) * trees) return;
+    __shared__ float logits[2][FFF_WALKS][kEach * FFF_TEAM];
+    const int lane = threadIdx.x % kWarp, member = threadIdx.x / kWarp % FFF_TEAM, slot = threadIdx.x / kWarp / FFF_TEAM;
+    const i64 walker = i64(blockIdx.x) * FFF_WALKS + slot;
+    if (walker >= i64(batch) * trees) return;  // with a team the whole block
     const i64 token = walker / trees;
-    const int tree = int(walker % trees);
+    const int first = int(walker % trees) * ((1 << levels) - 1);
     Vector<kVector> in[kPieces];
 #pragma unroll
     for (int p = 0; p < kPieces; ++p) {
@@ -32,21 +39,21 @@ fff_split_walk(const scalar* __restrict__ x, const scalar* __restrict__ w1, int2
         in[p].clear();
         if (column < kD) in[p].load(x + token * kD + column);
     }
-    const int first = tree * ((1 << levels) - 1);
     int2* out = visits + walker * levels;
-    int node = 0;
+    int node = 0, buffer = 0;
     for (int level = 0; level < levels; level += FFF_AHEAD) {
-        float sums[kRows];
-        const int there = min(kRows, (1 << (levels - level)) - 1);  // rows of the subtree that exist
+        const int there = (1 << min(FFF_AHEAD, levels - level)) - 1;  // rows of this round
+        float sums[kEach];
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) {
+        for (int e = 0; e < kEach; ++e) {
+            const int r = e * FFF_TEAM + member;
             const scalar* row = w1 + i64(first + subtree_row(node, r < there ? r : 0)) * kD;
             Vector<kVector> w[kPieces];
 #pragma unroll
             for (int p = 0; p < kPieces; ++p) {
                 const int column = (p * kWarp + lane) * kVector;
                 w[p].clear();
-                if (column < kD) w[p].load(row + column);
+                if (column < kD && r < there) w[p].load(row + column);
             }
             float parts[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
@@ -57,20 +64,26 @@ fff_split_walk(const scalar* __restrict__ x, const scalar* __restrict__ w1, int2
 #pragma unroll
                 for (int i = 0; i < kVector; ++i) parts[i % 4] += u[i] * v[i];
             }
-            sums[r] = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+            sums[e] = (parts[0] + parts[1]) + (parts[2] + parts[3]);
         }
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) sums[r] = warp_sum(sums[r]);
+        for (int e = 0; e < kEach; ++e) sums[e] = warp_sum(sums[e]);
+        if (FFF_AHEAD > 1 && lane == 0) {
+#pragma unroll
+            for (int e = 0; e < kEach; ++e) logits[buffer][slot][e * FFF_TEAM + member] = sums[e];
+        }
+        if (FFF_TEAM > 1) __syncthreads();
+        else __syncwarp();
         int local = 0;
 #pragma unroll
         for (int l = 0; l < FFF_AHEAD; ++l) {
             if (level + l >= levels) break;
-            float z = 0.0f;
-#pragma unroll
-            for (int r = (1 << l) - 1; r < (2 << l) - 1; ++r) z = local == r ? sums[r] : z;
-            if (lane == 0) out[level + l] = make_int2(first + subtree_row(node, local), __float_as_int(gelu(z)));
+            const float z = FFF_AHEAD > 1 ? logits[buffer][slot][local] : sums[0];
+            if (lane == 0 && member == l % FFF_TEAM)
+                out[level + l] = make_int2(first + subtree_row(node, local), __float_as_int(gelu(z)));
             local = 2 * local + 1 + (z > 0.0f);
         }
         node = subtree_row(node, local);
+        buffer ^= 1;  // a warp that is ahead writes the other one, and not again before the barrier after that
     }
 }
