@@ -111,8 +111,10 @@ def variants(name: str, shape: Shape, batch: int, dtype: str) -> list[dict[str, 
     if name == "latency":
         return [{}] if batch * shape.levels <= 2**14 and work <= 2**15 else []
     if name == "split":
-        if work > 2**18:
+        if work > 2**21 or (work > 2**18 and dtype != "fp32"):
             return []
+        if work > 2**18:
+            return [{"ahead": 1}]
         return [{"ahead": a} for a in (1, 2, 3, 4) if a <= shape.levels and (batch == 1 or a < 4)]
     if name == "dense_form":
         tiles = ((256, 2), (256, 1), (128, 2), (128, 1), (64, 1))
@@ -122,7 +124,7 @@ def variants(name: str, shape: Shape, batch: int, dtype: str) -> list[dict[str, 
     if name == "tensor":
         return [{}] if shape.trees == 1 or batch < 1024 else [{}, {"bottom": 6}, {"tile": 128}]
     if name == "deep":
-        return [] if shape.levels < 10 or batch < 1024 else [{"top": 7}, {"top": 8}]
+        return [] if shape.levels < 13 or batch < 1024 else [{"top": 7}, {"top": 6}]
     return [{}]
 
 
@@ -148,8 +150,11 @@ def leaves() -> Iterator[Case]:
                     if (name == "token" and batch > 2000) or (name == "tile" and batch < 1000):
                         continue
                     tunings: list[dict[str, int]] = [{}]
-                    if name == "tensor" and batch > 2000 and width >= 128:
-                        tunings = [{"tokens": t, "chunk": c} for t in (64, 128) for c in (64, 128)]
+                    if name == "wide":
+                        tunings = [
+                            {"tokens": t, "chunk": c, "out": o} for t in (64, 128) for c in (64, 128) for o in (64, 128)
+                        ]
+                        tunings = [u for u in tunings if batch > 500 or u["tokens"] == 64 == u["chunk"]]
                     for tuning in tunings:
                         layout = Layout(768, 1, routers, dtype, leaf_width=width)
                         if leaf_plan.STRATEGIES[name](layout, Gpu(), batch, **tuning):
@@ -167,6 +172,40 @@ PARTS: dict[str, Callable[[], Iterator[Case]]] = {
 }
 
 
+def profiled(shape: Shape, batch: int, dtype: str, name: str, tuning: dict[str, int]) -> None:
+    """What each kernel of a call takes, from CUPTI."""
+    from torch.profiler import ProfilerActivity, profile
+
+    x, weights = data(shape, batch, dtype, 0)
+    call = fff_cuda.prepare(weights, Workload(shape, batch, dtype, device="cuda"), name, **tuning).bind(
+        x, torch.empty_like(x)
+    )
+    for _ in range(3):
+        call()
+    torch.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as trace:
+        for _ in range(5):
+            call()
+        torch.cuda.synchronize()
+    print(f"{shape.id} b{batch} {dtype} {name} {tuning or ''}")
+    for event in trace.key_averages():
+        print(f"    {event.self_device_time_total / 5:8.1f} us a call, {event.count} x {event.key[:90]}", flush=True)
+
+
+PROFILED: list[Case] = [
+    (WIDE[2], 4096, "bf16", "deep", {}),
+    (WIDE[3], 4096, "bf16", "deep", {}),
+    (FAMILY[4], 16384, "bf16", "dense_form", {}),
+    (FAMILY[8], 16384, "bf16", "tensor", {}),
+    (FAMILY[4], 128, "bf16", "dense_form", {"columns": 64, "groups": 1}),
+    (FAMILY[8], 128, "bf16", "split", {}),
+    (FAMILY[8], 1, "bf16", "split", {}),
+    (Shape.leaf(768, 1, 3, 512), 16384, "bf16", "wide", {}),
+    (Shape.leaf(768, 1, 3, 512), 128, "bf16", "wide", {}),
+    (Shape.leaf(768, 1, 7, 32), 16384, "bf16", "tensor", {}),
+]
+
+
 def compiled(job: tuple[str, tuple[tuple[str, int], ...], str]) -> str:
     """One kernel into the cache; the message if it fails."""
     source, macros, arch = job
@@ -182,10 +221,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--part", nargs="+", default=list(PARTS))
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--profile", action="store_true", help="what each kernel takes, of some cases")
+    parser.add_argument("--only", nargs="+", help="strategies")
     parser.add_argument("--seconds", type=float, default=400)
     chosen = parser.parse_args()
     begun = time.monotonic()
-    cases = [case for part in chosen.part for case in PARTS[part]()]
+    cases = [case for part in chosen.part for case in PARTS[part]() if not chosen.only or case[3] in chosen.only]
     jobs = set()
     for shape, batch, dtype, name, tuning in cases:
         layout = Layout(shape.d, shape.trees, shape.levels, dtype, leaf_width=shape.leaf_width)
@@ -196,6 +237,8 @@ def main() -> None:
         failed = {e for e in pool.imap_unordered(compiled, sorted(jobs)) if e}
     print(f"{len(jobs)} kernels, {time.monotonic() - begun:.0f} s", *failed, sep="\n", flush=True)
     print(torch.cuda.get_device_name(), torch.__version__)
+    for case in PROFILED if chosen.profile else ():
+        profiled(*case)
     records: list[dict[str, Any]] = []
     best: dict[tuple[Shape, int, str], float] = {}
     for shape, batch, dtype, name, tuning in cases:

@@ -154,6 +154,18 @@ struct Vector {
 
 __device__ __forceinline__ float gelu(float z) { return 0.5f * z * (1.0f + erff(z * 0.70710678118654752f)); }
 
+// GELU of a logit whose activation is stored in 16 bits. For bf16 the tanh form, a sixth of erf's instructions; its error,
+// 5e-4, is under the rounding.
+__device__ __forceinline__ float activation(float z) {
+#if FFF_DTYPE == 1
+    float t;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(z * (0.7978845608f + 0.0356774081f * z * z)));
+    return 0.5f * z + 0.5f * z * t;
+#else
+    return gelu(z);
+#endif
+}
+
 __device__ __forceinline__ float warp_sum(float value) {
 #pragma unroll
     for (int offset = kWarp / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);

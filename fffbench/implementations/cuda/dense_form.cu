@@ -6,7 +6,7 @@
 // packed (dense_form.py) so that a thread holds whole trees of its two tokens in registers: a quad of threads has the
 // logits of one token, thread q of it the columns 8 j + 2 q and 8 j + 2 q + 1 of a tile, its slots 2 j and 2 j + 1. A tree
 // larger than the slots of a thread lies in 2 or 4 threads of a quad: each holds a subtree in its slots from 1 on, and the
-// nodes above them take the slots 0. Slots come out in another order, 16 bytes of each thread of a quad side by side.
+// nodes above them take the slots 0. A tree of one level more takes two tiles, each with its root in the fourth slot 0. Slots come out in another order, 16 bytes of each thread of a quad side by side.
 #include "wgmma.cuh"
 
 #ifndef FFF_LEVELS
@@ -34,24 +34,14 @@ constexpr int kSlots = kColumns / 4;                     // of a thread, for eac
 constexpr int kNodes = (1 << kLevels) - 1;               // of a tree
 constexpr bool kWhole = kNodes <= kSlots;                // a thread holds whole trees
 constexpr int kCellLevels = kSlots == 64 ? 6 : kSlots == 32 ? 5 : 4;  // of a thread's subtree otherwise
-constexpr int kShare = kWhole ? 1 : 1 << (kLevels - kCellLevels);     // threads that share a tree: 2 or 4
+constexpr bool kHalves = kLevels == kCellLevels + 3;     // two tiles share a tree
+constexpr int kShare = kWhole ? 1 : kHalves ? 4 : 1 << (kLevels - kCellLevels);  // threads of a tile that do: 2 or 4
 constexpr int kWalked = kWhole ? kLevels : kCellLevels;
 constexpr int kTrees = kWhole ? kSlots / kNodes : 1;     // in a thread
 constexpr int kSlice = 64;                               // elements of a row in a stage
 constexpr int kSlices = ceil_div(kD, kSlice);
 constexpr u32 kTokenBytes = kTile * kSlice * 2, kStageBytes = kTokenBytes + kColumns * kSlice * 2;
 static_assert(kShare <= 4, "a tree must fit a quad of threads");
-
-// Half the tanh form's work is its special function; its error, 5e-4, is under the rounding of a bf16 activation.
-__device__ __forceinline__ float activation(float z) {
-#if FFF_DTYPE == 1
-    float t;
-    asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(z * (0.7978845608f + 0.0356774081f * z * z)));
-    return 0.5f * z + 0.5f * z * t;
-#else
-    return gelu(z);
-#endif
-}
 
 // Logit `slot` of this thread's first (Half 0) or second token.
 template <int Half>
@@ -93,10 +83,10 @@ __device__ __forceinline__ int walk(float (&sums)[2 * kSlots], int first, bool (
     }
 }
 
-// All trees of a token that this thread holds, or its share of one; `nodes` of the token, whose first entry is that of the
-// tile's first thread. Only a layer of one tree asks for nodes.
+// All trees of a token that this thread holds, or its share of one. Where a tree takes two tiles, `side` is which of them
+// this is. A layer of one tree may ask for `nodes`, the place where the token leaves it.
 template <int Half>
-__device__ __forceinline__ void walk_all(float (&sums)[2 * kSlots], int* nodes) {
+__device__ __forceinline__ void walk_all(float (&sums)[2 * kSlots], int side, int* nodes) {
     if constexpr (kWhole) {
 #pragma unroll
         for (int t = 0; t < kTrees; ++t) {
@@ -111,6 +101,7 @@ __device__ __forceinline__ void walk_all(float (&sums)[2 * kSlots], int* nodes) 
         const float mine = at<Half>(sums, 0);
         const float root = __shfl_sync(0xffffffffu, mine, owner);
         const bool right = root > 0.0f;
+        bool here = true;  // whether the token comes by this tile
         int entered = right;
         float shown = part == 0 ? root : 0.0f;
         if constexpr (kShare == 4) {
@@ -119,8 +110,14 @@ __device__ __forceinline__ void walk_all(float (&sums)[2 * kSlots], int* nodes) 
             entered = 2 * entered + (second > 0.0f);
             if (part == 1 + int(right)) shown = second;
         }
+        if constexpr (kHalves) {
+            const float above = __shfl_sync(0xffffffffu, mine, owner + 3);
+            here = (above > 0.0f) == (side == 1);
+            if (!here) shown = 0.0f;
+            if (part == 3) shown = side == 0 ? above : 0.0f;
+        }
         bool turn[kWalked];
-        const int below = walk<Half, 0>(sums, 1, turn, part == entered ? 0 : -(1 << kWalked));
+        const int below = walk<Half, 0>(sums, 1, turn, here && part == entered ? 0 : -(1 << kWalked));
         if (FFF_NODES && nodes && owner % 4 == 0 && part == entered) *nodes = (part << kWalked) + below;
         at<Half>(sums, 0) = activation(shown);
     }
@@ -197,10 +194,10 @@ fff_dense_form(const __grid_constant__ TensorMap x, const __grid_constant__ Tens
             const int row = tile / column_tiles * kTile + mine * 64 + threadIdx.x % 128 / kWarp * 16 + lane / 4;
             const i64 width = i64(column_tiles) * kColumns;
             scalar* to = hidden + row * width + tile % column_tiles * kColumns;
-            walk_all<0>(sums, FFF_NODES && row < batch ? nodes + row : nullptr);
+            walk_all<0>(sums, tile % column_tiles % 2, FFF_NODES && row < batch ? nodes + row : nullptr);
             if (row < batch) store_row<0>(sums, to);
             pin(sums);  // one token after the other, or their temporaries do not fit the registers
-            walk_all<1>(sums, FFF_NODES && row + 8 < batch ? nodes + row + 8 : nullptr);
+            walk_all<1>(sums, tile % column_tiles % 2, FFF_NODES && row + 8 < batch ? nodes + row + 8 : nullptr);
             if (row + 8 < batch) store_row<1>(sums, to + 8 * width);
         }
     }

@@ -19,6 +19,8 @@ TILE, TILE_BLOCK, NEURONS, SLICE, COLUMNS = 32, 128, 32, 32, 64
 TILE_TOKENS_PER_LEAF = 4
 TILE_TOKENS_PER_MULTIPROCESSOR = 8
 MIN_TENSOR_D = 256  # as in plan.py
+WIDE_STAGES = 4
+WIDE_TOKENS = 64  # twice as many a leaf fill large tiles
 
 
 def token(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
@@ -75,16 +77,10 @@ def tensor(layout: Layout, gpu: Gpu, batch: int, tokens: int | None = None, chun
     two = gpu.shared_bytes // 2 - STATIC_SHARED - act  # what each of two blocks may have, for 8 warps a multiprocessor
     if tokens == 64 and two // stage >= 2:
         stages = min(stages, two // stage)
-    leaves, stages_top, tile_top = 2**layout.levels, 4, 64
-    columns_top = max(32, leaves)
-    shared_top = max(stages_top * (tile_top + columns_top) * 128, tile_top * (columns_top + 4) * 4)
-    if stages < 2 or shared_top + STATIC_SHARED > gpu.shared_bytes:
+    leaves = 2**layout.levels
+    first = _listed(layout, gpu, batch)
+    if stages < 2 or first is None:
         return None
-    first = Step(
-        "tensor_top.cu", "fff_tensor_top",
-        layout.macros(FFF_TOP=layout.levels, FFF_BOTTOM=0, FFF_TREES=1, FFF_TILE=tile_top, FFF_STAGES=stages_top),
-        -(-batch // tile_top), tile_top * 2, ("x", "w1", "activations", "lists", "counts", batch), shared_top,
-    )  # fmt: skip
     second = Step(
         "leaf_tensor.cu", "fff_leaf_tensor",
         layout.macros(
@@ -97,7 +93,54 @@ def tensor(layout: Layout, gpu: Gpu, batch: int, tokens: int | None = None, chun
     return Plan("tensor", (first, second), workspace)
 
 
-STRATEGIES: dict[str, Callable[..., Plan | None]] = {"token": token, "tile": tile, "tensor": tensor}
+def wide(
+    layout: Layout, gpu: Gpu, batch: int, tokens: int | None = None, chunk: int | None = None, out: int | None = None
+) -> Plan | None:  # fmt: skip
+    """As ``tensor``, each product a kernel of its own by wgmma, neurons and columns shared out over blocks."""
+    if not gpu.wgmma or layout.dtype == "fp32" or not layout.aligned or layout.trees != 1 or not 1 <= layout.levels <= 7:
+        return None
+    if layout.d < MIN_TENSOR_D:
+        return None
+    leaves = 2**layout.levels
+    many = batch >= 2 * WIDE_TOKENS * leaves
+    tokens = tokens or (128 if many else 64)
+    chunk = chunk or (128 if many and layout.leaf_width > 64 else 64)
+    out = out or (128 if many else 64)
+    width = -(-layout.leaf_width // chunk) * chunk
+    first = _listed(layout, gpu, batch)
+    if first is None:
+        return None
+    tiles = -(-batch // tokens) + min(leaves, batch)
+    macros = {"FFF_TOP": layout.levels, "FFF_LEAF_WIDTH": layout.leaf_width, "FFF_CHUNK": chunk, "FFF_TILE": tokens}
+    steps = []
+    for source, columns, blocks, arguments, more in (
+        ("leaf_hidden", chunk, width // chunk, ("x", "w1", "hidden", "lists", "counts", batch), {}),
+        ("leaf_output", out, -(-layout.d // out), ("hidden", "w2", "y", "lists", "counts", batch), {"FFF_OUT": out}),
+    ):
+        stage = tokens * 128 + columns * 128
+        steps.append(
+            Step(
+                f"{source}.cu", f"fff_{source}", layout.macros(**macros, **more, FFF_STAGES=WIDE_STAGES), tiles * blocks,
+                tokens * 2, arguments, WIDE_STAGES * stage + 1024, overlap=gpu.early_start, only_90=True,
+            )
+        )  # fmt: skip
+    workspace = {"activations": batch * 16, "lists": 4 * batch * leaves, "counts": 4 * (leaves + 1)}
+    return Plan("wide", (first, *steps), workspace, matrices={"hidden": (batch, width)})
+
+
+def _listed(layout: Layout, gpu: Gpu, batch: int) -> Step | None:
+    """Tokens listed by leaf: the routers are the top of a tree that ends there."""
+    stages, tile = 4, 64
+    columns = max(32, 2**layout.levels)
+    shared = max(stages * (tile + columns) * 128, tile * (columns + 4) * 4)
+    if shared + STATIC_SHARED > gpu.shared_bytes:
+        return None
+    macros = layout.macros(FFF_TOP=layout.levels, FFF_BOTTOM=0, FFF_TREES=1, FFF_TILE=tile, FFF_STAGES=stages)
+    arguments = ("x", "w1", "activations", "lists", "counts", batch)
+    return Step("tensor_top.cu", "fff_tensor_top", macros, -(-batch // tile), tile * 2, arguments, shared)
+
+
+STRATEGIES: dict[str, Callable[..., Plan | None]] = {"token": token, "tile": tile, "tensor": tensor, "wide": wide}
 
 
 def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:

@@ -3,45 +3,18 @@
 // Lists of tokens by leaf come from tensor_top.cu, whose tree is the routers. logits = x_tile . W1_block^T by kColumns
 // neurons at a time, their activations wait in shared memory in the storage type; then y = activations . W2_block, 64
 // columns at a time, over all neurons.
-#include "tensor.cuh"
+#include "leaf_lists.cuh"
 
-#ifndef FFF_LEAF_WIDTH
-#define FFF_LEAF_WIDTH 32
-#endif
 #ifndef FFF_CHUNK
 #define FFF_CHUNK 32  // neurons of a chunk, 32, 64 or 128
 #endif
 
 constexpr int kColumns = FFF_CHUNK;
-constexpr int kWidth = FFF_LEAF_WIDTH;
 constexpr int kChunks = ceil_div(kWidth, kColumns);
-constexpr int kLeaves = 1 << FFF_TOP;
 constexpr int kActStride = (kChunks * kColumns + 8) * 2;  // bytes; rows fall on distinct banks
 using Block = Logits<kColumns>;
 constexpr int kLoads = kChunks * kSlices;  // stages of the first product; the second has as many
 static_assert(kColumns * kSliceBytes <= Block::kStageBytes, "a slice of W2 must fit a stage");
-
-// The leaf and the first place in its list of tile number `tile`; leaf -1 past the last tile. One warp.
-__device__ __forceinline__ void find_leaf(const int* counts, int tile, int* found) {
-    const int lane = threadIdx.x;
-    int before = 0;
-    for (int from = 0; from < kLeaves; from += kWarp) {
-        const int count = from + lane < kLeaves ? __ldcg(counts + from + lane) : 0, tiles = ceil_div(count, kTile);
-        int upto = tiles;
-#pragma unroll
-        for (int offset = 1; offset < kWarp; offset *= 2) {
-            const int other = __shfl_up_sync(0xffffffffu, upto, offset);
-            if (lane >= offset) upto += other;
-        }
-        const int mine = before + upto - tiles;
-        if (tile >= mine && tile < mine + tiles) {
-            found[0] = from + lane;
-            found[1] = (tile - mine) * kTile;
-            found[2] = count;
-        }
-        before += __shfl_sync(0xffffffffu, upto, kWarp - 1);
-    }
-}
 
 extern "C" __global__ void __launch_bounds__(kThreads)
 fff_leaf_tensor(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,

@@ -22,6 +22,9 @@ from fffbench.implementations.cuda.base import (
 SLICE = 64  # as in dense_form.cu: elements of a row in a stage
 SPLIT_PIECES = 16  # vectors of a row that a lane of split_walk.cu keeps
 READ_AHEAD = ((4, 3), (3, 6), (2, 16))  # levels, and up to how many walks a multiprocessor
+# Nodes in the slots 0 of the threads that share a tree: those above their subtrees. Of 8 threads, in two tiles, either
+# four have the root in the last, whose second copy gets no activation.
+ABOVE = {2: (0, -1), 4: (0, 1, 2, -1), 8: (1, 3, 4, 0, 2, 5, 6, 0)}
 MULTIPLE = 64  # of padded neurons, as the dense layers have it
 MAX_STAGES = 8
 MASKED_NEURONS = 2**16  # of a layer whose activations for a batch are kept whole; a wider one would take gigabytes
@@ -62,7 +65,7 @@ def split(
 def dense(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     """Trees of one level: every neuron is on every path, so the layer is a dense one."""
     del gpu
-    if layout.levels != 1 or layout.dtype == "fp32" or not layout.aligned or layout.trees > MASKED_NEURONS:
+    if layout.levels != 1 or not layout.aligned or layout.trees > MASKED_NEURONS:
         return None
     width = padded(layout.trees)
     packed = dict(zip(("w1_padded", "w2_padded"), pad(layout), strict=True))
@@ -100,7 +103,7 @@ def pad(layout: Layout) -> tuple[Packed, Packed]:
 def dense_form(
     layout: Layout, gpu: Gpu, batch: int, columns: int | None = None, groups: int | None = None, *, nodes: bool = False
 ) -> Plan | None:  # fmt: skip
-    """Both products of the dense layer, the walk in the registers of the first; 16-bit storage, at most 8 levels.
+    """Both products of the dense layer, the walk in the registers of the first; 16-bit storage, at most 9 levels.
 
     ``nodes``: these are the top levels of one tree, and where each token leaves them is wanted, too.
     """
@@ -168,17 +171,18 @@ def slots_of(layout: Layout, columns: int) -> list[int] | None:
             return tree * nodes + slot % nodes if slot < each * nodes and tree < layout.trees else -1
     else:
         cell = slots.bit_length() - 1  # levels of a thread's subtree
-        share = 2 ** (layout.levels - cell)
-        if share > 4:
+        share = 2 ** (layout.levels - cell)  # threads of a tree: 2 or 4 of a tile, or 8 of two tiles
+        if share > 8:
             return None
         threads = layout.trees * share
 
         def content(thread: int, slot: int) -> int:
             tree, part = divmod(thread, share)
-            if tree >= layout.trees or (slot == 0 and part == share - 1):
+            if tree >= layout.trees:
                 return -1
             if slot == 0:
-                return tree * nodes + part
+                above = ABOVE[share][part]
+                return tree * nodes + above if above >= 0 else -1
             level = slot.bit_length() - 1  # of the subtree, whose nodes are slots 1 on
             return tree * nodes + ((share + part) << level) - 1 + slot - (1 << level)
 

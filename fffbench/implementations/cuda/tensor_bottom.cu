@@ -173,7 +173,26 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
             tokens[m][half] = start + r < count ? rows[r] : -1;
         }
     }
+    // What the trees before left in y is asked for a slice ahead.
+    const int own = warp % 2 * 32 + lane % 4 * 8;
+    uint4 old[2][2], next[2][2];
+    auto fetch = [&](int column) {
+#pragma unroll
+        for (int m = 0; m < 2; ++m)
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+                if (column < kD && tokens[m][half] >= 0)
+                    next[m][half] = __ldcg(reinterpret_cast<const uint4*>(y + i64(tokens[m][half]) * kD + column));
+    };
+    if (FFF_ADD) fetch(own);
     for (int s = kSlices; s < 2 * kSlices; ++s) {
+        if (FFF_ADD) {
+#pragma unroll
+            for (int m = 0; m < 2; ++m)
+#pragma unroll
+                for (int half = 0; half < 2; ++half) old[m][half] = next[m][half];
+            fetch((s - kSlices + 1) * kSlice + own);
+        }
         await<kStages - 2>();
         __syncthreads();
         copy(s + kStages - 1);
@@ -197,7 +216,7 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
                     mma(sums[m][b + 1], a[m][k], w[2], w[3]);
                 }
             }
-        const int column = (s - kSlices) * kSlice + warp % 2 * 32 + lane % 4 * 8;
+        const int column = (s - kSlices) * kSlice + own;
 #pragma unroll
         for (int m = 0; m < 2; ++m)
 #pragma unroll
@@ -209,8 +228,8 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
                 if (column >= kD || tokens[m][half] < 0) continue;
                 uint4* to = reinterpret_cast<uint4*>(y + i64(tokens[m][half]) * kD + column);
 #if FFF_ADD
-                const uint4 old = __ldcg(to);
-                *to = make_uint4(add2(v[0], old.x), add2(v[1], old.y), add2(v[2], old.z), add2(v[3], old.w));
+                const uint4 sum = old[m][half];
+                *to = make_uint4(add2(v[0], sum.x), add2(v[1], sum.y), add2(v[2], sum.z), add2(v[3], sum.w));
 #else
                 __stcs(to, make_uint4(v[0], v[1], v[2], v[3]));
 #endif

@@ -49,10 +49,19 @@ __device__ __forceinline__ void pin(float (&sums)[N]) {
     for (int i = 0; i < N; ++i) asm volatile("" : "+f"(sums[i])::"memory");
 }
 
+// Stores that the tensor cores read next from shared memory, by these threads, before the barrier that tells them so.
+__device__ __forceinline__ void wgmma_visible() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 // Descriptor of a slice at `address`: start, 1024 bytes between groups of 8 rows, 128-byte swizzle. 16 elements further
 // along a row are 32 bytes, 2 units of the start.
 __device__ __forceinline__ u64 slice_descriptor(u32 address) {
     return u64((address & 0x3ffff) >> 4) | u64(1) << 16 | u64(64) << 32 | u64(1) << 62;
+}
+
+// The same of b (16, N) with its rows of 64 elements in a slice of 64 rows, the next 64 columns 8192 bytes on; 16 rows further
+// are 2048 bytes, 128 units.
+__device__ __forceinline__ u64 rows_descriptor(u32 address) {
+    return u64((address & 0x3ffff) >> 4) | u64(512) << 16 | u64(64) << 32 | u64(1) << 62;
 }
 
 #if FFF_DTYPE == 2
@@ -61,29 +70,31 @@ __device__ __forceinline__ u64 slice_descriptor(u32 address) {
 #define FFF_WGMMA_TYPES "f32.bf16.bf16"
 #endif
 
-// sums (64, N) = a (64, 16) . b (N, 16)^T, plus sums where `add`. Thread t of the warpgroup holds of rows t / 4 % 8 + 16 * (t / 32)
+// sums (64, N) = a (64, 16) . b (N, 16)^T, or with Rows 1 a . b (16, N), plus sums where `add`. Thread t of the warpgroup holds of rows t / 4 % 8 + 16 * (t / 32)
 // and that + 8 the columns 8 j + 2 (t % 4) and the next: sums[4 j], [4 j + 1], and [4 j + 2], [4 j + 3].
 template <int N>
 struct Wgmma;
 template <>
 struct Wgmma<64> {
+    template <int Rows = 0>
     static __device__ __forceinline__ void multiply(float (&d)[32], u64 a, u64 b, int add) {
         asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %34, 0;\n"
                      "wgmma.mma_async.sync.aligned.m64n64k16." FFF_WGMMA_TYPES " {"
                      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, "
                      "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-                     "}, %32, %33, p, 1, 1, 0, 0;\n}"
+                     "}, %32, %33, p, 1, 1, 0, %35;\n}"
                      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]),
                        "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]),
                        "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]),
                        "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
                        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]),
                        "+f"(d[30]), "+f"(d[31])
-                     : "l"(a), "l"(b), "r"(add));
+                     : "l"(a), "l"(b), "r"(add), "n"(Rows));
     }
 };
 template <>
 struct Wgmma<128> {
+    template <int Rows = 0>
     static __device__ __forceinline__ void multiply(float (&d)[64], u64 a, u64 b, int add) {
         asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
                      "wgmma.mma_async.sync.aligned.m64n128k16." FFF_WGMMA_TYPES " {"
@@ -91,7 +102,7 @@ struct Wgmma<128> {
                      "%18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, "
                      "%34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, "
                      "%50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-                     "}, %64, %65, p, 1, 1, 0, 0;\n}"
+                     "}, %64, %65, p, 1, 1, 0, %67;\n}"
                      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]),
                        "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]),
                        "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]),
@@ -103,11 +114,12 @@ struct Wgmma<128> {
                        "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]),
                        "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]),
                        "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-                     : "l"(a), "l"(b), "r"(add));
+                     : "l"(a), "l"(b), "r"(add), "n"(Rows));
     }
 };
 template <>
 struct Wgmma<256> {
+    template <int Rows = 0>
     static __device__ __forceinline__ void multiply(float (&d)[128], u64 a, u64 b, int add) {
         asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %130, 0;\n"
                      "wgmma.mma_async.sync.aligned.m64n256k16." FFF_WGMMA_TYPES " {"
@@ -120,7 +132,7 @@ struct Wgmma<256> {
                      "%98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
                      "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, "
                      "%126, %127"
-                     "}, %128, %129, p, 1, 1, 0, 0;\n}"
+                     "}, %128, %129, p, 1, 1, 0, %131;\n}"
                      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]),
                        "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]),
                        "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]),
@@ -143,6 +155,6 @@ struct Wgmma<256> {
                        "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]),
                        "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]),
                        "+f"(d[126]), "+f"(d[127])
-                     : "l"(a), "l"(b), "r"(add));
+                     : "l"(a), "l"(b), "r"(add), "n"(Rows));
     }
 };
