@@ -120,7 +120,9 @@ def variants(name: str, shape: Shape, batch: int, dtype: str) -> list[dict[str, 
         tiles = ((256, 2), (256, 1), (128, 2), (128, 1), (64, 1))
         least = 256 if batch > 5000 else 128 if batch >= 1024 else 64
         groups = (1,) if batch < 128 else (1, 2) if batch < 5000 else (2,)
-        return [{"columns": c, "groups": g} for c, g in tiles if g in groups and c >= least and (g == 1 or batch > 128)]
+        shared = [{"columns": 128, "groups": 1, "blocks": 2}, {"columns": 64, "groups": 1, "blocks": 3}]
+        alone = [{"columns": c, "groups": g} for c, g in tiles if g in groups and c >= least and (g == 1 or batch > 128)]
+        return alone + (shared if 64 <= batch < 5000 else [])
     if name == "tensor":
         return [{}] if shape.trees == 1 or batch < 1024 else [{}, {"bottom": 6}, {"tile": 128}]
     if name == "deep":
@@ -149,12 +151,14 @@ def leaves() -> Iterator[Case]:
                     shape = Shape.leaf(768, 1, routers, width)
                     if (name == "token" and batch > 2000) or (name == "tile" and batch < 1000):
                         continue
+                    if name == "split" and batch * width > 2**18:
+                        continue
                     tunings: list[dict[str, int]] = [{}]
                     if name == "wide":
                         tunings = [
                             {"tokens": t, "chunk": c, "out": o} for t in (64, 128) for c in (64, 128) for o in (64, 128)
                         ]
-                        tunings = [u for u in tunings if batch > 500 or u["tokens"] == 64 == u["chunk"]]
+                        tunings = [{}] if batch > 2000 else [u for u in tunings if u["tokens"] == 64]
                     for tuning in tunings:
                         layout = Layout(768, 1, routers, dtype, leaf_width=width)
                         if leaf_plan.STRATEGIES[name](layout, Gpu(), batch, **tuning):
@@ -188,21 +192,17 @@ def profiled(shape: Shape, batch: int, dtype: str, name: str, tuning: dict[str, 
             call()
         torch.cuda.synchronize()
     print(f"{shape.id} b{batch} {dtype} {name} {tuning or ''}")
-    for event in trace.key_averages():
+    for event in (one for one in trace.key_averages() if one.self_device_time_total > 0):
         print(f"    {event.self_device_time_total / 5:8.1f} us a call, {event.count} x {event.key[:90]}", flush=True)
 
 
 PROFILED: list[Case] = [
-    (WIDE[2], 4096, "bf16", "deep", {}),
     (WIDE[3], 4096, "bf16", "deep", {}),
     (FAMILY[4], 16384, "bf16", "dense_form", {}),
-    (FAMILY[8], 16384, "bf16", "tensor", {}),
-    (FAMILY[4], 128, "bf16", "dense_form", {"columns": 64, "groups": 1}),
-    (FAMILY[8], 128, "bf16", "split", {}),
-    (FAMILY[8], 1, "bf16", "split", {}),
-    (Shape.leaf(768, 1, 3, 512), 16384, "bf16", "wide", {}),
+    (FAMILY[1], 1024, "bf16", "dense_form", {"columns": 128, "groups": 2}),
+    (FAMILY[9], 16384, "bf16", "tensor", {}),
+    (FAMILY[11], 16384, "bf16", "tensor", {}),
     (Shape.leaf(768, 1, 3, 512), 128, "bf16", "wide", {}),
-    (Shape.leaf(768, 1, 7, 32), 16384, "bf16", "tensor", {}),
 ]
 
 

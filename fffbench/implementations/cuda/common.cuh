@@ -177,3 +177,28 @@ __device__ __forceinline__ int subtree_row(int root, int local) {
     const int level = 31 - __clz(local + 1);
     return ((root + 1) << level) - 1 + (local + 1 - (1 << level));
 }
+
+// Lists of tokens are taken Tile tokens at a time, a list's last tile what is left: found[0] is the list that tile number
+// `tile` lies in, found[1] its first place there, found[2] the length of the list. Nothing is written past the last tile.
+// One warp.
+template <int Lists, int Tile>
+__device__ __forceinline__ void find_in_lists(const int* counts, int tile, int* found) {
+    const int lane = threadIdx.x % kWarp;
+    int before = 0;
+    for (int from = 0; from < Lists; from += kWarp) {
+        const int count = from + lane < Lists ? __ldcg(counts + from + lane) : 0, tiles = ceil_div(count, Tile);
+        int upto = tiles;
+#pragma unroll
+        for (int offset = 1; offset < kWarp; offset *= 2) {
+            const int other = __shfl_up_sync(0xffffffffu, upto, offset);
+            if (lane >= offset) upto += other;
+        }
+        const int mine = before + upto - tiles;
+        if (tile >= mine && tile < mine + tiles) {
+            found[0] = from + lane;
+            found[1] = (tile - mine) * Tile;
+            found[2] = count;
+        }
+        before += __shfl_sync(0xffffffffu, upto, kWarp - 1);
+    }
+}

@@ -22,7 +22,7 @@
 #define FFF_STAGES 4
 #endif
 #ifndef FFF_NODES
-#define FFF_NODES 0  // 1: trees go on below these levels; where each token leaves them is written to `nodes`
+#define FFF_NODES 0  // 1: one tree goes on below these levels; tokens are listed by the node below that they reach
 #endif
 
 constexpr int kLevels = FFF_LEVELS;
@@ -84,15 +84,16 @@ __device__ __forceinline__ int walk(float (&sums)[2 * kSlots], int first, bool (
 }
 
 // All trees of a token that this thread holds, or its share of one. Where a tree takes two tiles, `side` is which of them
-// this is. A layer of one tree may ask for `nodes`, the place where the token leaves it.
+// this is. Returns where the token leaves the layer's first tree if this thread knows it, else -1.
 template <int Half>
-__device__ __forceinline__ void walk_all(float (&sums)[2 * kSlots], int side, int* nodes) {
+__device__ __forceinline__ int walk_all(float (&sums)[2 * kSlots], int side) {
+    int left_at = -1;
     if constexpr (kWhole) {
 #pragma unroll
         for (int t = 0; t < kTrees; ++t) {
             bool turn[kWalked];
             const int below = walk<Half, 0>(sums, t * kNodes, turn, 0);
-            if (FFF_NODES && nodes && threadIdx.x % 4 == 0 && t == 0) *nodes = below;
+            if (threadIdx.x % 4 == 0 && t == 0) left_at = below;
         }
 #pragma unroll
         for (int s = kTrees * kNodes; s < kSlots; ++s) at<Half>(sums, s) = 0.0f;
@@ -118,9 +119,10 @@ __device__ __forceinline__ void walk_all(float (&sums)[2 * kSlots], int side, in
         }
         bool turn[kWalked];
         const int below = walk<Half, 0>(sums, 1, turn, here && part == entered ? 0 : -(1 << kWalked));
-        if (FFF_NODES && nodes && owner % 4 == 0 && part == entered) *nodes = (part << kWalked) + below;
+        if (owner % 4 == 0 && here && part == entered) left_at = (part << kWalked) + below;
         at<Half>(sums, 0) = activation(shown);
     }
+    return left_at;
 }
 
 template <int Half>
@@ -137,7 +139,7 @@ __device__ __forceinline__ void store_row(float (&sums)[2 * kSlots], scalar* row
 
 extern "C" __global__ void __launch_bounds__(128 * (kGroups + 1), 1)
 fff_dense_form(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w1, scalar* __restrict__ hidden,
-               int* __restrict__ nodes, int batch, int token_tiles, int column_tiles) {
+               int* __restrict__ lists, int* counts, int batch, int token_tiles, int column_tiles) {
     extern __shared__ unsigned char shared[];
     __shared__ u64 full[kStages], empty[kStages];
     const u32 stages = (shared_at(shared) + 1023) & ~1023u;
@@ -194,10 +196,14 @@ fff_dense_form(const __grid_constant__ TensorMap x, const __grid_constant__ Tens
             const int row = tile / column_tiles * kTile + mine * 64 + threadIdx.x % 128 / kWarp * 16 + lane / 4;
             const i64 width = i64(column_tiles) * kColumns;
             scalar* to = hidden + row * width + tile % column_tiles * kColumns;
-            walk_all<0>(sums, tile % column_tiles % 2, FFF_NODES && row < batch ? nodes + row : nullptr);
+            auto list = [&](int node, int token) {
+                if (FFF_NODES && node >= 0 && token < batch)
+                    lists[i64(node) * batch + atomicAdd(counts + node, 1)] = token;
+            };
+            list(walk_all<0>(sums, tile % column_tiles % 2), row);
             if (row < batch) store_row<0>(sums, to);
             pin(sums);  // one token after the other, or their temporaries do not fit the registers
-            walk_all<1>(sums, tile % column_tiles % 2, FFF_NODES && row + 8 < batch ? nodes + row + 8 : nullptr);
+            list(walk_all<1>(sums, tile % column_tiles % 2), row + 8);
             if (row + 8 < batch) store_row<1>(sums, to + 8 * width);
         }
     }

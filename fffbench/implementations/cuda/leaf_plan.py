@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fffbench.implementations.cuda.multi_plan import SPLIT_PIECES, team_walk, visits_sum
 from fffbench.implementations.cuda.base import LANE_FLOATS, STATIC_SHARED, WARP, Gpu, Layout, Plan, Step
 
 # As in leaf_sort.cu and leaf_tile.cu.
@@ -19,7 +20,7 @@ TILE, TILE_BLOCK, NEURONS, SLICE, COLUMNS = 32, 128, 32, 32, 64
 TILE_TOKENS_PER_LEAF = 4
 TILE_TOKENS_PER_MULTIPROCESSOR = 8
 MIN_TENSOR_D = 256  # as in plan.py
-WIDE_STAGES = 4
+LISTED_BY_TEAMS = 8  # tokens a multiprocessor
 WIDE_TOKENS = 64  # twice as many a leaf fill large tiles
 
 
@@ -93,8 +94,23 @@ def tensor(layout: Layout, gpu: Gpu, batch: int, tokens: int | None = None, chun
     return Plan("tensor", (first, second), workspace)
 
 
+def split(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
+    """Few tokens, any dtype and number of trees: a team of warps finds the leaf, then a warp takes a neuron."""
+    if -(-layout.d // (layout.vector * WARP)) > SPLIT_PIECES or layout.levels < 1:
+        return None
+    count = layout.trees * layout.leaf_width
+    arguments = ("x", "w1", "leaf", batch, layout.trees, layout.levels)
+    neurons = Step(
+        "split_leaf.cu", "fff_split_neurons", layout.macros(FFF_WARPS=8), -(-batch * count // 8), 8 * WARP,
+        ("x", "w1", "leaf", "visits", batch, layout.trees, layout.levels, layout.leaf_width), overlap=gpu.early_start,
+    )  # fmt: skip
+    steps = (team_walk(layout, gpu, batch, "fff_split_leaf", arguments), neurons, visits_sum(layout, gpu, batch, count))
+    return Plan("split", steps, {"leaf": 4 * batch * layout.trees, "visits": 8 * batch * count})
+
+
 def wide(
-    layout: Layout, gpu: Gpu, batch: int, tokens: int | None = None, chunk: int | None = None, out: int | None = None
+    layout: Layout, gpu: Gpu, batch: int, tokens: int | None = None, chunk: int | None = None, out: int | None = None,
+    stages: int | None = None,
 ) -> Plan | None:  # fmt: skip
     """As ``tensor``, each product a kernel of its own by wgmma, neurons and columns shared out over blocks."""
     if not gpu.wgmma or layout.dtype == "fp32" or not layout.aligned or layout.trees != 1 or not 1 <= layout.levels <= 7:
@@ -117,11 +133,12 @@ def wide(
         ("leaf_hidden", chunk, width // chunk, ("x", "w1", "hidden", "lists", "counts", batch), {}),
         ("leaf_output", out, -(-layout.d // out), ("hidden", "w2", "y", "lists", "counts", batch), {"FFF_OUT": out}),
     ):
-        stage = tokens * 128 + columns * 128
+        stage = (tokens + columns) * 128
+        depth = stages or (4 if many else 8)
         steps.append(
             Step(
-                f"{source}.cu", f"fff_{source}", layout.macros(**macros, **more, FFF_STAGES=WIDE_STAGES), tiles * blocks,
-                tokens * 2, arguments, WIDE_STAGES * stage + 1024, overlap=gpu.early_start, only_90=True,
+                f"{source}.cu", f"fff_{source}", layout.macros(**macros, **more, FFF_STAGES=depth), tiles * blocks,
+                tokens * 2, arguments, depth * stage + 1024, overlap=gpu.early_start, only_90=True,
             )
         )  # fmt: skip
     workspace = {"activations": batch * 16, "lists": 4 * batch * leaves, "counts": 4 * (leaves + 1)}
@@ -129,7 +146,9 @@ def wide(
 
 
 def _listed(layout: Layout, gpu: Gpu, batch: int) -> Step | None:
-    """Tokens listed by leaf: the routers are the top of a tree that ends there."""
+    """Tokens listed by leaf: the routers are the top of a tree that ends there; few tokens walk by themselves."""
+    if batch <= LISTED_BY_TEAMS * gpu.multiprocessors and layout.d <= SPLIT_PIECES * layout.vector * WARP:
+        return team_walk(layout, gpu, batch, "fff_split_list", ("x", "w1", "lists", "counts", batch, layout.levels))
     stages, tile = 4, 64
     columns = max(32, 2**layout.levels)
     shared = max(stages * (tile + columns) * 128, tile * (columns + 4) * 4)
@@ -140,7 +159,7 @@ def _listed(layout: Layout, gpu: Gpu, batch: int) -> Step | None:
     return Step("tensor_top.cu", "fff_tensor_top", macros, -(-batch // tile), tile * 2, arguments, shared)
 
 
-STRATEGIES: dict[str, Callable[..., Plan | None]] = {"token": token, "tile": tile, "tensor": tensor, "wide": wide}
+STRATEGIES: dict[str, Callable[..., Plan | None]] = {"token": token, "tile": tile, "tensor": tensor, "wide": wide, "split": split}
 
 
 def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:

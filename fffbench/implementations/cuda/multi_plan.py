@@ -34,32 +34,42 @@ def split(
     layout: Layout, gpu: Gpu, batch: int, ahead: int | None = None, team: int | None = None, warps: int | None = None,
     out: int | None = None,
 ) -> Plan | None:  # fmt: skip
-    """A few warps to a token's tree, then a sum over the visited rows.
-
-    The more walks there are, the fewer levels one reads ahead and the fewer warps it has: ``READ_AHEAD``.
-    """
+    """A few warps to a token's tree, then a sum over the visited rows."""
     if -(-layout.d // (layout.vector * WARP)) > SPLIT_PIECES:
         return None
-    walks, used = batch * layout.trees, layout.trees * layout.levels
+    used = layout.trees * layout.levels
+    arguments = ("x", "w1", "visits", batch, layout.trees, layout.levels)
+    walk = team_walk(layout, gpu, batch, "fff_split_walk", arguments, ahead, team)
+    total = visits_sum(layout, gpu, batch, used, warps, out)
+    return Plan("split", (walk, total), {"visits": 8 * batch * used})
+
+
+def team_walk(
+    layout: Layout, gpu: Gpu, batch: int, entry: str, arguments: tuple[str | int, ...], ahead: int | None = None,
+    team: int | None = None,
+) -> Step:  # fmt: skip
+    """Every walk by a team of warps of its own: the more walks, the fewer levels one reads ahead (``READ_AHEAD``)."""
+    walks = batch * layout.trees
     if ahead is None:
         fitting = (a for a, least in READ_AHEAD if walks <= least * gpu.multiprocessors)
-        ahead = min(next(fitting, 1), layout.levels)
+        ahead = max(1, min(next(fitting, 1), layout.levels))
     team = team or 2**ahead - 1
-    walks_of_block = 4 if team == 1 else 1
-    first = Step(
-        "split_walk.cu", "fff_split_walk", layout.macros(FFF_AHEAD=ahead, FFF_TEAM=team, FFF_WALKS=walks_of_block),
-        -(-walks // walks_of_block), team * walks_of_block * WARP,
-        ("x", "w1", "visits", batch, layout.trees, layout.levels),
-    )  # fmt: skip
-    # few tokens: narrow pieces of rows, so that more multiprocessors read
+    of_block = 4 if team == 1 else 1
+    macros = layout.macros(FFF_AHEAD=ahead, FFF_TEAM=team, FFF_WALKS=of_block)
+    return Step("split_walk.cu", entry, macros, -(-walks // of_block), team * of_block * WARP, arguments)
+
+
+def visits_sum(
+    layout: Layout, gpu: Gpu, batch: int, count: int, warps: int | None = None, out: int | None = None
+) -> Step:
+    """The sum over ``count`` visited rows of each token; few tokens: in narrow pieces, so that more blocks read."""
     whole = batch * -(-layout.d // (layout.vector * WARP)) >= gpu.multiprocessors
-    out = out or (layout.vector if whole else min(2 * (layout.item == 2) or 1, layout.vector))
-    warps = warps or max(1, min(8 if whole else 32, -(-used // 4)))
-    second = Step(
+    out = out or (layout.vector if whole else min(2 if layout.item == 2 else 1, layout.vector))
+    warps = warps or max(1, min(8 if whole else 32, -(-count // 4)))
+    return Step(
         "split_sum.cu", "fff_split_sum", layout.macros(FFF_OUT_VECTOR=out, FFF_WARPS=warps),
-        batch * -(-layout.d // (out * WARP)), warps * WARP, ("w2", "visits", "y", used), overlap=gpu.early_start,
+        batch * -(-layout.d // (out * WARP)), warps * WARP, ("w2", "visits", "y", count), overlap=gpu.early_start,
     )  # fmt: skip
-    return Plan("split", (first, second), {"visits": 8 * batch * used})
 
 
 def dense(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
@@ -101,11 +111,13 @@ def pad(layout: Layout) -> tuple[Packed, Packed]:
 
 
 def dense_form(
-    layout: Layout, gpu: Gpu, batch: int, columns: int | None = None, groups: int | None = None, *, nodes: bool = False
+    layout: Layout, gpu: Gpu, batch: int, columns: int | None = None, groups: int | None = None,
+    blocks: int = 1, *, nodes: bool = False
 ) -> Plan | None:  # fmt: skip
     """Both products of the dense layer, the walk in the registers of the first; 16-bit storage, at most 9 levels.
 
-    ``nodes``: these are the top levels of one tree, and where each token leaves them is wanted, too.
+    ``blocks`` share a multiprocessor. ``nodes``: these are the top levels of one tree, and lists of the tokens by where
+    they leave them are wanted, too.
     """
     if not gpu.wgmma or layout.dtype == "fp32" or not layout.aligned:
         return None
@@ -120,7 +132,7 @@ def dense_form(
         column_tiles, token_tiles = len(slots) // width, -(-batch // tile)
         stage = (tile + width) * SLICE * 2
         slices = -(-layout.d // SLICE)
-        stages = min(MAX_STAGES, slices + 1, (gpu.shared_bytes - STATIC_SHARED - 1024) // stage)
+        stages = min(MAX_STAGES, slices + 1, (gpu.shared_bytes // blocks - STATIC_SHARED - 1024) // stage)
         if stages < 2:
             continue
         walk = Step(
@@ -129,10 +141,10 @@ def dense_form(
                 FFF_LEVELS=layout.levels, FFF_COLUMNS=width, FFF_GROUPS=warpgroups, FFF_STAGES=stages,
                 FFF_NODES=int(nodes),
             ),
-            min(gpu.multiprocessors, token_tiles * column_tiles), 128 * (warpgroups + 1),
+            min(blocks * gpu.multiprocessors, token_tiles * column_tiles), 128 * (warpgroups + 1),
             (
                 Boxes("x", batch, layout.d, tile), Boxes("w1_slots", len(slots), layout.d, width), "hidden",
-                "nodes" if nodes else "hidden", batch, token_tiles, column_tiles,
+                *(("lists", "counts") if nodes else ("hidden", "hidden")), batch, token_tiles, column_tiles,
             ),
             stages * stage + 1024, only_90=True,
         )  # fmt: skip

@@ -2,7 +2,8 @@
 //
 // The fallback for every shape: any d, levels, trees and alignment. The token's x and its output stay in registers
 // (fp32), each visited row of W1 and W2 is read once, y is written once. A block holds kTokens tokens. With FFF_ABOVE the
-// walk of a layer of one tree goes on where another kernel left it, and adds to that one's y.
+// walk of a layer of one tree goes on where another kernel left it, and adds to that one's y; tokens then come in the order
+// of the subtree they enter, so that those that run at the same time read the same rows.
 #include "common.cuh"
 
 #ifndef FFF_WARPS
@@ -20,12 +21,24 @@ constexpr int kPieces = ceil_div(kD, kVector * kThreads);  // vectors that a thr
 
 extern "C" __global__ void __launch_bounds__(kBlock)
 fff_path(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
-         scalar* __restrict__ y, const int* __restrict__ nodes_above, int batch, int trees, int levels) {
+         scalar* __restrict__ y, const int* __restrict__ lists, int* counts, int batch, int trees, int levels) {
     __shared__ float partial[2][kTokens][FFF_WARPS];
     const int slot = threadIdx.x / kThreads;
     const int lane = threadIdx.x % kThreads;
-    const i64 token = i64(blockIdx.x) * kTokens + slot;
+    i64 token = i64(blockIdx.x) * kTokens + slot;
     const bool live = token < batch;  // the whole group of warps agrees; a dead one walks along for the barriers
+#if FFF_ABOVE > 0
+    __shared__ int found[kTokens][3];
+    constexpr int kLists = 1 << FFF_ABOVE;
+    for (int t = threadIdx.x / kWarp; t < kTokens; t += kBlock / kWarp)
+        find_in_lists<kLists, 1>(counts, int(blockIdx.x) * kTokens + t, found[t]);
+    __syncthreads();
+    // counts has a counter of each list and one of finished blocks: the last block clears all for the next call.
+    if (threadIdx.x == 0 && atomicAdd(&counts[kLists], 1) == int(gridDim.x) - 1)
+        for (int s = 0; s <= kLists; ++s) counts[s] = 0;
+    const int entered = live ? found[slot][0] : 0;
+    if (live) token = __ldcg(lists + i64(entered) * batch + found[slot][1]);
+#endif
 
     float in[kPieces][kVector], out[kPieces][kVector];
 #pragma unroll
@@ -48,7 +61,9 @@ fff_path(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scal
     int turn = 0;
     for (int tree = 0; tree < trees; ++tree) {
         i64 node = 0;
-        if constexpr (FFF_ABOVE > 0) node = live ? (1 << FFF_ABOVE) - 1 + nodes_above[token] : (1 << FFF_ABOVE) - 1;
+#if FFF_ABOVE > 0
+        node = (1 << FFF_ABOVE) - 1 + entered;
+#endif
         for (int level = FFF_ABOVE; level < levels; ++level) {
             const i64 row = (tree * nodes + node) * kD;
             Vector<kVector> a[kPieces], b[kPieces];

@@ -39,7 +39,7 @@ MIN_TENSOR_D = 256  # shorter outputs cancel more, and activations rounded to 16
 def path(layout: Layout, gpu: Gpu, batch: int, above: int = 0) -> Plan | None:
     """Any shape: enough warps walk one token that a lane keeps at most LANE_FLOATS of a row, 16 warps at most.
 
-    ``above``: so many levels are done, and the call goes on from ``nodes`` and y.
+    ``above``: so many levels are done, and the call goes on from ``lists`` and y.
     """
     del gpu
     warps = 1
@@ -47,13 +47,14 @@ def path(layout: Layout, gpu: Gpu, batch: int, above: int = 0) -> Plan | None:
         warps *= 2
     block = max(PATH_BLOCK, warps * WARP)
     tokens = block // (warps * WARP)
-    arguments = ("x", "w1", "w2", "y", "nodes" if above else "x", batch, layout.trees, layout.levels)
+    order = ("lists", "counts") if above else ("x", "x")  # unused pointers
+    arguments = ("x", "w1", "w2", "y", *order, batch, layout.trees, layout.levels)
     macros = layout.macros(FFF_WARPS=warps, FFF_ABOVE=above)
     return Plan("path", (Step("path.cu", "fff_path", macros, -(-batch // tokens), block, arguments),))
 
 
 def deep(layout: Layout, gpu: Gpu, batch: int, top: int = 7) -> Plan | None:
-    """One tree of many levels: the top as ``multi_plan.dense_form``, then ``path`` from where each token left it."""
+    """One tree of many levels: the top as ``multi_plan.dense_form``, then ``path`` by subtree."""
     if layout.trees != 1 or layout.levels <= top or layout.d < MIN_TENSOR_D:
         return None
     columns = 256 if top == 8 else 128
@@ -61,7 +62,8 @@ def deep(layout: Layout, gpu: Gpu, batch: int, top: int = 7) -> Plan | None:
     below = path(layout, gpu, batch, above=top)
     if above is None or below is None:
         return None
-    return replace(above, strategy="deep", steps=(*above.steps, *below.steps), workspace={"nodes": 4 * batch})
+    workspace = {"lists": 4 * batch * 2**top, "counts": 4 * (2**top + 1)}
+    return replace(above, strategy="deep", steps=(*above.steps, *below.steps), workspace=workspace)
 
 
 def latency(

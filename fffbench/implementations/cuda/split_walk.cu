@@ -2,7 +2,8 @@
 // token's tree, so that all trees are walked at once: as many trips to memory in a row as a tree has rounds of FFF_AHEAD
 // levels, whose rows the team shares out.
 //
-// visits (batch, trees * levels): row of W2 and activation, which split_sum.cu adds up.
+// visits (batch, trees * levels): row of W2 and activation, which split_sum.cu adds up. For the leaf form, whose nodes only
+// route, the entry points are fff_split_leaf, which writes the leaf, and fff_split_list, which lists the tokens by leaf.
 #include "common.cuh"
 
 #ifndef FFF_AHEAD
@@ -20,16 +21,12 @@ constexpr int kRows = (1 << FFF_AHEAD) - 1;             // read at once
 constexpr int kEach = ceil_div(kRows, FFF_TEAM);        // by one warp
 static_assert(FFF_TEAM == 1 || FFF_WALKS == 1, "a team is a block, for its barrier");
 
-extern "C" __global__ void __launch_bounds__(FFF_TEAM * FFF_WALKS * kWarp)
-fff_split_walk(const scalar* __restrict__ x, const scalar* __restrict__ w1, int2* __restrict__ visits, int batch,
-               int trees, int levels) {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;");
-#endif
+// One walk by its team. Writes its visits if they are wanted, and returns the place in the level below the last.
+template <bool Visits>
+__device__ __forceinline__ int walk(const scalar* __restrict__ x, const scalar* __restrict__ w1, int2* __restrict__ visits,
+                                    i64 walker, int trees, int levels) {
     __shared__ float logits[2][FFF_WALKS][kEach * FFF_TEAM];
     const int lane = threadIdx.x % kWarp, member = threadIdx.x / kWarp % FFF_TEAM, slot = threadIdx.x / kWarp / FFF_TEAM;
-    const i64 walker = i64(blockIdx.x) * FFF_WALKS + slot;
-    if (walker >= i64(batch) * trees) return;  // with a team the whole block
     const i64 token = walker / trees;
     const int first = int(walker % trees) * ((1 << levels) - 1);
     Vector<kVector> in[kPieces];
@@ -79,11 +76,55 @@ fff_split_walk(const scalar* __restrict__ x, const scalar* __restrict__ w1, int2
         for (int l = 0; l < FFF_AHEAD; ++l) {
             if (level + l >= levels) break;
             const float z = FFF_AHEAD > 1 ? logits[buffer][slot][local] : sums[0];
-            if (lane == 0 && member == l % FFF_TEAM)
+            if (Visits && lane == 0 && member == l % FFF_TEAM)
                 out[level + l] = make_int2(first + subtree_row(node, local), __float_as_int(gelu(z)));
             local = 2 * local + 1 + (z > 0.0f);
         }
         node = subtree_row(node, local);
         buffer ^= 1;  // a warp that is ahead writes the other one, and not again before the barrier after that
     }
+    return node - ((1 << levels) - 1);
+}
+
+__device__ __forceinline__ i64 own_walk() { return i64(blockIdx.x) * FFF_WALKS + threadIdx.x / kWarp / FFF_TEAM; }
+
+__device__ __forceinline__ bool first_of_team() { return threadIdx.x % (kWarp * FFF_TEAM) == 0; }
+
+// Walks past the last one leave: with a team that is the whole block.
+#define FFF_BEGIN_WALK                                           \
+    const i64 walker = own_walk();                               \
+    if (walker >= i64(batch) * trees) return;
+
+#if __CUDA_ARCH__ >= 900
+#define FFF_LET_NEXT_START asm volatile("griddepcontrol.launch_dependents;")
+#else
+#define FFF_LET_NEXT_START
+#endif
+
+extern "C" __global__ void __launch_bounds__(FFF_TEAM * FFF_WALKS * kWarp)
+fff_split_walk(const scalar* __restrict__ x, const scalar* __restrict__ w1, int2* __restrict__ visits, int batch,
+               int trees, int levels) {
+    FFF_LET_NEXT_START;
+    FFF_BEGIN_WALK
+    walk<true>(x, w1, visits, walker, trees, levels);
+}
+
+extern "C" __global__ void __launch_bounds__(FFF_TEAM * FFF_WALKS * kWarp)
+fff_split_leaf(const scalar* __restrict__ x, const scalar* __restrict__ w1, int* __restrict__ leaf, int batch, int trees,
+               int levels) {
+    FFF_LET_NEXT_START;
+    FFF_BEGIN_WALK
+    const int found = walk<false>(x, w1, nullptr, walker, trees, levels);
+    if (first_of_team()) leaf[walker] = found;
+}
+
+// One tree: where a token's place in its leaf's list varies from run to run.
+extern "C" __global__ void __launch_bounds__(FFF_TEAM * FFF_WALKS * kWarp)
+fff_split_list(const scalar* __restrict__ x, const scalar* __restrict__ w1, int* __restrict__ lists, int* counts, int batch,
+               int levels) {
+    FFF_LET_NEXT_START;
+    constexpr int trees = 1;
+    FFF_BEGIN_WALK
+    const int found = walk<false>(x, w1, nullptr, walker, trees, levels);
+    if (first_of_team()) lists[i64(found) * batch + atomicAdd(counts + found, 1)] = int(walker);
 }
