@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -64,51 +64,61 @@ def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuni
     known = leaf_plan.STRATEGIES if workload.shape.leaf_width else plan.STRATEGIES
     if strategy != "auto" and strategy not in known:
         raise ValueError(f"unknown strategy {strategy!r}; allowed: auto, {', '.join(known)}")
-    kept: dict[tuple[int, int, bool], Program] = {}
-    buffers: list[Buffers] = []  # made when the GPU is first needed
+    calls = _Calls(weights, workload, strategy, tuning)
+    copies = calls.planned(workload.batch, aligned=_aligned(weights)).packed if workload.batch else {}
+    return Layer(calls.forward, calls.bind, resident=tuple(calls.buffers.packed(recipe) for recipe in copies.values()))
 
-    def shared() -> Buffers:
+
+class _Calls:
+    """The calls of one layer, with what they share."""
+
+    def __init__(self, weights: Weights, workload: Workload, strategy: str, tuning: dict[str, int]) -> None:
+        self._weights, self._workload, self._strategy, self._tuning = weights, workload, strategy, tuning
+        self._kept: dict[tuple[int, int, bool], Program] = {}
+
+    @cached_property
+    def buffers(self) -> Buffers:
+        """Made when the GPU is first needed."""
         from fffbench.implementations.cuda.launch import Buffers
 
-        if not buffers:
-            buffers.append(Buffers(weights.w1, weights.w2))
-        return buffers[0]
+        return Buffers(self._weights.w1, self._weights.w2)
 
-    def planned(batch: int, *, aligned: bool) -> Plan:
+    def planned(self, batch: int, *, aligned: bool) -> Plan:
+        """The plan for ``batch`` tokens."""
         from fffbench.implementations.cuda.launch import gpu
 
-        shape = workload.shape
-        layout = Layout(shape.d, shape.trees, shape.levels, workload.dtype, aligned, shape.leaf_width)
-        return _planned(layout, gpu(weights.w1.device.index or 0), batch, strategy, tuning)
+        shape = self._workload.shape
+        layout = Layout(shape.d, shape.trees, shape.levels, self._workload.dtype, aligned, shape.leaf_width)
+        here = gpu(self._weights.w1.device.index or 0)
+        return _planned(layout, here, batch, self._strategy, self._tuning)
 
-    def program(x: torch.Tensor, y: torch.Tensor, *, aligned: bool, stream: int = 0) -> Program:
+    def _program(self, x: torch.Tensor, y: torch.Tensor, *, aligned: bool, stream: int = 0) -> Program:
         from fffbench.implementations.cuda.launch import Program
 
-        return Program(planned(x.shape[0], aligned=aligned), x, y, shared(), stream)
+        return Program(self.planned(x.shape[0], aligned=aligned), x, y, self.buffers, stream)
 
-    def forward(x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The torch-level call."""
         import torch
 
         y = torch.empty_like(x)
         if x.shape[0] == 0:
             return y
-        aligned = _aligned(weights, x, y)
+        aligned = _aligned(self._weights, x, y)
         stream = torch.cuda.current_stream(x.device).cuda_stream
         key = (x.shape[0], stream, aligned)  # a workspace serves one stream
-        made = kept.get(key)
+        made = self._kept.get(key)
         if made is None:
-            made = kept[key] = program(x, y, aligned=aligned, stream=stream)
+            made = self._kept[key] = self._program(x, y, aligned=aligned, stream=stream)
         made.point(x, y)
         made.run()
         return y
 
-    def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
+    def bind(self, x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
+        """The bare kernels over these tensors."""
         if x.shape[0] == 0:
             return lambda: None
-        return program(x, y, aligned=_aligned(weights, x, y)).run
-
-    copies = planned(workload.batch, aligned=_aligned(weights)).packed if workload.batch else {}
-    return Layer(forward, bind, resident=tuple(shared().packed(recipe) for recipe in copies.values()))
+        return self._program(x, y, aligned=_aligned(self._weights, x, y)).run
 
 
 def _planned(layout: Layout, here: Gpu, batch: int, strategy: str, tuning: dict[str, int]) -> Plan:

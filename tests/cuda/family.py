@@ -1,9 +1,10 @@
 """How fast is each strategy for several trees, wide layers and leaf blocks here, and is it right? A table, and JSON.
 
-``python tests/cuda/family.py [--part PART ...] [--json FILE]`` from the repository root, on a machine with a GPU. As in
-``tune.py`` a figure is the time of one call in a CUDA graph that holds several calls over different copies of inputs and
-weights, started after the L2 was flushed: the median of 15 replays in one process. Beside it stands the fastest dense
-layer of as many neurons, measured the same way in the same minute. Outputs are checked against float64 on random tokens.
+``python tests/cuda/family.py [--part PART ...] [--auto] [--json FILE]`` from the repository root, on a machine with a
+GPU; ``--auto`` takes what the plans choose. As in ``tune.py`` a figure is the time of one call in a
+CUDA graph that holds several calls over different copies of inputs and weights, started after the L2 was flushed: the median
+of 15 replays in one process. Beside it stands the fastest dense layer of as many neurons, measured the same way in the
+same minute. Outputs are checked against float64 on random tokens.
 """
 
 # ruff: noqa: T201 - a script that prints, run from a checkout
@@ -28,8 +29,9 @@ from tune import TOLERANCE, data, graph_time
 
 from fffbench.implementations import dense_fused, dense_padded, fff_cuda
 from fffbench.implementations.cuda import build, leaf_plan
-from fffbench.implementations.cuda.base import Gpu, Layout
-from fffbench.implementations.cuda.plan import STRATEGIES, choose
+from fffbench.implementations.cuda import plan as tree_plan
+from fffbench.implementations.cuda.base import Gpu, Layout, Plan
+from fffbench.implementations.cuda.plan import STRATEGIES
 from fffbench.implementations.registry import Weights
 from fffbench.plan.workload import Shape, Workload
 
@@ -103,7 +105,7 @@ def timed(
     return graph_time([b[0] for b in bound] * (2 if copies < 4 else 1)), found
 
 
-def variants(name: str, shape: Shape, batch: int, dtype: str) -> list[dict[str, int]]:
+def variants(name: str, shape: Shape, batch: int, dtype: str) -> list[dict[str, int]]:  # noqa: PLR0911 - one a strategy
     """What is worth trying of a strategy at a shape and batch; nothing where it takes far too long."""
     work = batch * shape.active
     if name == "path":
@@ -121,10 +123,14 @@ def variants(name: str, shape: Shape, batch: int, dtype: str) -> list[dict[str, 
         least = 256 if batch > 5000 else 128 if batch >= 1024 else 64
         groups = (1,) if batch < 128 else (1, 2) if batch < 5000 else (2,)
         shared = [{"columns": 128, "groups": 1, "blocks": 2}, {"columns": 64, "groups": 1, "blocks": 3}]
-        alone = [{"columns": c, "groups": g} for c, g in tiles if g in groups and c >= least and (g == 1 or batch > 128)]
+        alone = [
+            {"columns": c, "groups": g} for c, g in tiles if g in groups and c >= least and (g == 1 or batch > 128)
+        ]
         return alone + (shared if 64 <= batch < 5000 else [])
     if name == "tensor":
-        return [{}] if shape.trees == 1 or batch < 1024 else [{}, {"bottom": 6}, {"tile": 128}]
+        if shape.trees == 1:
+            return [{}]
+        return [{}, {"piece": batch}, {"piece": batch // 4}] if batch > 5000 else [{}] if batch > 1000 else []
     if name == "deep":
         return [] if shape.levels < 13 or batch < 1024 else [{"top": 7}, {"top": 6}]
     return [{}]
@@ -173,6 +179,7 @@ PARTS: dict[str, Callable[[], Iterator[Case]]] = {
     "fp32": lambda: cases(FAMILY, ["fp32"], (1, 128, 1024, 16384)),
     "leaf": leaves,
     "wide": lambda: cases(WIDE, ["bf16"], (1, 128, 4096)),
+    "large": lambda: cases([FAMILY[i] for i in (4, 8, 9, 10, 11)], ["bf16"], (4096, 65536)),
 }
 
 
@@ -206,6 +213,15 @@ PROFILED: list[Case] = [
 ]
 
 
+def planned(shape: Shape, batch: int, dtype: str, name: str, tuning: dict[str, int]) -> Plan:
+    """The plan of a case on an H100."""
+    layout = Layout(shape.d, shape.trees, shape.levels, dtype, leaf_width=shape.leaf_width)
+    module = leaf_plan if shape.leaf_width else tree_plan
+    return (
+        module.choose(layout, Gpu(), batch) if name == "auto" else module.forced(name, layout, Gpu(), batch, **tuning)
+    )
+
+
 def compiled(job: tuple[str, tuple[tuple[str, int], ...], str]) -> str:
     """One kernel into the cache; the message if it fails."""
     source, macros, arch = job
@@ -216,22 +232,23 @@ def compiled(job: tuple[str, tuple[tuple[str, int], ...], str]) -> str:
     return ""
 
 
-def main() -> None:
+def main() -> None:  # noqa: C901 - a script's options
     """Compile everything, then check and time."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--part", nargs="+", default=list(PARTS))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--profile", action="store_true", help="what each kernel takes, of some cases")
+    parser.add_argument("--auto", action="store_true", help="only what the plans choose")
     parser.add_argument("--only", nargs="+", help="strategies")
     parser.add_argument("--seconds", type=float, default=400)
     chosen = parser.parse_args()
     begun = time.monotonic()
-    cases = [case for part in chosen.part for case in PARTS[part]() if not chosen.only or case[3] in chosen.only]
+    listed = [case for part in chosen.part for case in PARTS[part]() if not chosen.only or case[3] in chosen.only]
+    if chosen.auto:
+        listed = [(*key, "auto", {}) for key in dict.fromkeys(case[:3] for case in listed)]
     jobs = set()
-    for shape, batch, dtype, name, tuning in cases:
-        layout = Layout(shape.d, shape.trees, shape.levels, dtype, leaf_width=shape.leaf_width)
-        plan = (leaf_plan.STRATEGIES if shape.leaf_width else STRATEGIES)[name](layout, Gpu(), batch, **tuning)
-        for step in plan.launches if plan else ():
+    for case in listed:
+        for step in planned(*case).launches:
             jobs.add((step.source, tuple(sorted(step.macros.items())), "sm_90a" if step.only_90 else "sm_90"))
     with multiprocessing.get_context("spawn").Pool(16) as pool:
         failed = {e for e in pool.imap_unordered(compiled, sorted(jobs)) if e}
@@ -241,7 +258,7 @@ def main() -> None:
         profiled(*case)
     records: list[dict[str, Any]] = []
     best: dict[tuple[Shape, int, str], float] = {}
-    for shape, batch, dtype, name, tuning in cases:
+    for shape, batch, dtype, name, tuning in listed:
         if time.monotonic() - begun > chosen.seconds:
             print("out of time", flush=True)
             break
@@ -258,13 +275,9 @@ def main() -> None:
             if "CUDA" in str(error):
                 break
             continue
-        layout = Layout(shape.d, shape.trees, shape.levels, dtype, leaf_width=shape.leaf_width)
-        auto = (leaf_plan if shape.leaf_width else sys.modules[choose.__module__]).choose(layout, Gpu(), batch).strategy
-        mark = "*" if auto == name else " "
-        print(
-            f"{best[key] / us:6.2f}{mark} {us:8.1f} / {best[key]:7.1f} {found:12} {shape.id} b{batch} {dtype} {name} {tuning or ''}",
-            flush=True,
-        )
+        what = planned(shape, batch, dtype, name, tuning).strategy if name == "auto" else f"{name} {tuning or ''}"
+        ratio, rival = best[key] / us, best[key]
+        print(f"{ratio:6.2f} {us:8.1f} / {rival:7.1f} {found:12} {shape.id} b{batch} {dtype} {what}", flush=True)
         records.append(
             {
                 "shape": shape.id,

@@ -9,7 +9,9 @@ import pytest
 
 from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, fff_cuda, fff_triton, reference
 from fffbench.implementations.cuda import leaf_plan
-from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout
+from fffbench.implementations.cuda.base import Gpu, Layout
+from fffbench.implementations.cuda.launch import gpu
+from fffbench.implementations.cuda.plan import STRATEGIES
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.routing import make
 from fffbench.plan.workload import Shape, Workload
@@ -26,17 +28,25 @@ SHAPES = [
         (768, 1, 12), (768, 1, 11), (768, 1, 8), (768, 1, 6), (768, 1, 1), (768, 1, 13), (1024, 1, 10),
         (72, 1, 7), (328, 1, 12), (264, 1, 9), (264, 1, 4), (77, 1, 5), (1, 1, 3), (64, 5, 4), (77, 3, 2),
         (3000, 1, 4), (4096, 1, 3), (12288, 1, 2), (16, 1, 16),
+        (768, 70, 1), (264, 21, 2), (768, 10, 3), (328, 9, 4), (768, 5, 5), (264, 5, 6), (768, 3, 7), (1000, 3, 8),
+        (264, 3, 9), (768, 2, 11), (328, 8, 7), (256, 1, 14),
     )
 ]  # fmt: skip
 LEAVES = [
     Shape.leaf(d, trees, levels, width)
     for d, trees, levels, width in (
         (768, 1, 7, 32), (768, 1, 0, 40), (1024, 1, 3, 31), (328, 1, 5, 33), (77, 1, 2, 5), (1, 1, 1, 1),
-        (64, 3, 4, 8), (77, 5, 2, 17), (4096, 1, 2, 300), (12288, 1, 1, 3), (16, 1, 12, 2),
+        (64, 3, 4, 8), (77, 5, 2, 17), (4096, 1, 2, 300), (12288, 1, 1, 3), (16, 1, 12, 2), (264, 1, 6, 129),
+        (768, 1, 3, 200),
     )
 ]  # fmt: skip
 BATCHES = (0, 1, 2, 63, 64, 65, 300, 1025)
 DTYPE = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def here() -> Gpu:
+    """The device these tests run on."""
+    return gpu(torch.cuda.current_device())
 
 
 def conform(prepare: Callable[[Weights, Workload], Layer], workload: Workload) -> None:
@@ -73,7 +83,7 @@ def conform(prepare: Callable[[Weights, Workload], Layer], workload: Workload) -
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.id)
 def test_a_strategy_agrees_with_float64(shape: Shape, dtype: str, strategy: str) -> None:
     aligned = shape.d * (4 if dtype == "fp32" else 2) % 16 == 0
-    if STRATEGIES[strategy](Layout(shape.d, shape.trees, shape.levels, dtype, aligned), Gpu(), 64) is None:
+    if STRATEGIES[strategy](Layout(shape.d, shape.trees, shape.levels, dtype, aligned), here(), 64) is None:
         pytest.skip(f"{strategy} does not take this shape")
     for batch in BATCHES:
         workload = Workload(shape, batch, dtype, device="cuda")
@@ -86,7 +96,7 @@ def test_a_strategy_agrees_with_float64(shape: Shape, dtype: str, strategy: str)
 def test_a_leaf_strategy_agrees_with_float64(shape: Shape, dtype: str, strategy: str) -> None:
     aligned = shape.d * (4 if dtype == "fp32" else 2) % 16 == 0
     layout = Layout(shape.d, shape.trees, shape.levels, dtype, aligned, shape.leaf_width)
-    if leaf_plan.STRATEGIES[strategy](layout, Gpu(), 64) is None:
+    if leaf_plan.STRATEGIES[strategy](layout, here(), 64) is None:
         pytest.skip(f"{strategy} does not take this shape")
     for batch in BATCHES:
         workload = Workload(shape, batch, dtype, device="cuda")
@@ -114,10 +124,39 @@ def test_the_other_kernels_agree_with_float64(module: object, shape: Shape) -> N
             conform(module.prepare, Workload(shape, batch, dtype, device="cuda"))  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("strategy", [*STRATEGIES, *leaf_plan.STRATEGIES])
-def test_a_bound_call_replays_in_a_graph(strategy: str) -> None:
-    dtype = "fp32" if strategy == "shared" else "bf16"
-    shape = Shape.leaf(768, 1, 7, 32) if strategy in leaf_plan.STRATEGIES else Shape.tree(768, 1, 12)
+@pytest.mark.parametrize("batch", [1, 65, 700])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("shape", [s for s in SHAPES if s.trees > 1], ids=lambda s: s.id)
+def test_auto_agrees_with_float64_for_several_trees(shape: Shape, dtype: str, batch: int) -> None:
+    conform(fff_cuda.prepare, Workload(shape, batch, dtype, device="cuda"))
+
+
+def test_a_batch_in_pieces_agrees_with_float64() -> None:
+    workload = Workload(Shape.tree(768, 2, 9), 1500, "bf16", device="cuda")
+    conform(lambda weights, w: fff_cuda.prepare(weights, w, "tensor", piece=640), workload)
+
+
+def test_forward_follows_other_inputs_of_the_same_shape() -> None:
+    shape = Shape.tree(768, 5, 5)
+    workload = Workload(shape, 300, "bf16", device="cuda")
+    drawn = make(workload, 300)
+    x = torch.from_numpy(drawn.x).to("cuda", torch.bfloat16)
+    weights = Weights(*(torch.from_numpy(w).to("cuda", torch.bfloat16) for w in (drawn.w1, drawn.w2)))
+    layer = fff_cuda.prepare(weights, workload, "dense_form")
+    first, other = layer.forward(x), layer.forward(x.flip(0).contiguous())
+    assert torch.equal(first.flip(0), other)
+
+
+FORMS = dict.fromkeys(STRATEGIES, "tree") | {f"leaf-{name}": "leaf" for name in leaf_plan.STRATEGIES}
+REPLAYED = {"shared": "fp32", "dense": "bf16"}
+
+
+@pytest.mark.parametrize("named", FORMS)
+def test_a_bound_call_replays_in_a_graph(named: str) -> None:
+    strategy = named.removeprefix("leaf-")
+    dtype = REPLAYED.get(named, "bf16")
+    levels = {"dense_form": 5, "masked": 5, "dense": 1}.get(named, 12)
+    shape = Shape.leaf(768, 1, 7, 32) if FORMS[named] == "leaf" else Shape.tree(768, 1 if levels > 5 else 9, levels)
     workload = Workload(shape, 700, dtype, device="cuda")
     drawn = make(workload, 700)
     x = torch.from_numpy(drawn.x).to("cuda", DTYPE[dtype])

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
 from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, dense_cuda_naive, fff_cuda, fff_triton
 from fffbench.implementations.cuda import build, compile_all, leaf_plan
-from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout, choose, forced
+from fffbench.implementations.cuda.base import Boxes, Gpu, Layout, Plan, Product, Step
+from fffbench.implementations.cuda.plan import STRATEGIES, choose, forced
 from fffbench.plan.workload import Shape, Workload
 
 H200 = Gpu(132, 232448)
-SMALL = Gpu(40, 99 * 1024, early_start=False)
+SMALL = Gpu(40, 99 * 1024, early_start=False, wgmma=False)
 COMPILER = build.missing()
+
+
+def named(step: Step) -> set[str]:
+    """The buffers a launch takes."""
+    return {a.name if isinstance(a, Boxes) else a for a in step.arguments if not isinstance(a, int)}
+
+
+def known(plan: Plan) -> set[str]:
+    """The buffers there are."""
+    return {"x", "y", "w1", "w2", *plan.workspace, *plan.matrices, *plan.packed}
 
 
 @pytest.mark.parametrize(
@@ -42,13 +54,12 @@ def test_every_shape_gets_a_plan_within_the_device(levels: int, d: int, dtype: s
     for trees in (1, 3):
         for batch in (1, 1000, 65536):
             plan = choose(Layout(d, trees, levels, dtype, aligned=d % 8 == 0), gpu, batch)
-            for step in plan.steps:
+            for step in plan.launches:
                 assert step.shared + 3 * 1024 <= gpu.shared_bytes or step.shared == 0
                 assert 1 <= step.grid < 2**31
                 assert step.block % 32 == 0
                 assert step.block <= 1024
-                named = {a for a in step.arguments if isinstance(a, str)}
-                assert named <= {"x", "y", "w1", "w2", *plan.workspace}
+                assert named(step) <= known(plan)
 
 
 @pytest.mark.parametrize(
@@ -62,13 +73,13 @@ def test_every_shape_gets_a_plan_within_the_device(levels: int, d: int, dtype: s
     ],
 )
 def test_all_weights_are_sent_for_only_where_most_will_be_touched(dtype, levels, batch, shares) -> None:
-    [step] = forced("latency", Layout(768, 1, levels, dtype), H200, batch).steps
+    [step] = forced("latency", Layout(768, 1, levels, dtype), H200, batch).launches
     assert step.arguments[-1] == shares
 
 
 @pytest.mark.parametrize(("batch", "ahead"), [(1, 4), (132, 4), (133, 2), (791, 2), (792, 1), (1253, 1), (1254, 2)])
 def test_a_block_reads_as_many_rows_at_once_as_was_fastest_for_so_many_tokens(batch, ahead) -> None:
-    [step] = forced("latency", Layout(768, 1, 12, "bf16"), H200, batch).steps
+    [step] = forced("latency", Layout(768, 1, 12, "bf16"), H200, batch).launches
     assert step.macros["FFF_AHEAD"] == ahead
 
 
@@ -76,12 +87,59 @@ def test_the_levels_of_two_kernels_add_up() -> None:
     for dtype, name in (("bf16", "tensor"), ("fp32", "shared")):
         for levels in range(2, 25):
             plan = STRATEGIES[name](Layout(768, 1, levels, dtype), H200, 100)
-            for step in plan.steps if plan else ():
+            for step in plan.launches if plan else ():
                 assert step.macros["FFF_TOP"] + step.macros["FFF_BOTTOM"] == levels
 
 
+SEVERAL = {
+    (3072, 1): {"bf16": "dense dense dense dense", "fp32": "dense dense dense dense"},
+    (1536, 2): {"bf16": "dense_form dense_form dense_form dense_form", "fp32": "split masked masked masked"},
+    (128, 5): {"bf16": "split dense_form dense_form dense_form", "fp32": "split masked masked masked"},
+    (16, 8): {"bf16": "split split dense_form dense_form", "fp32": "split split split path"},
+    (8, 9): {"bf16": "split split dense_form dense_form", "fp32": "split split split path"},
+    (4, 10): {"bf16": "split split split tensor", "fp32": "split split split path"},
+}
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
+@pytest.mark.parametrize("shape", SEVERAL, ids=str)
+def test_several_trees_take_what_was_fastest_at_batches_1_to_16384(shape, dtype) -> None:
+    layout = Layout(768, *shape, dtype)
+    chosen = [choose(layout, H200, batch).strategy for batch in (1, 128, 1024, 16384)]
+    assert chosen == SEVERAL[shape][dtype].split()
+
+
+def test_a_device_without_wgmma_masks_a_dense_product_instead() -> None:
+    plan = choose(Layout(768, 128, 5, "bf16"), SMALL, 16384)
+    assert plan.strategy == "masked"
+    assert not any(step.only_90 for step in plan.launches)
+    products = [step for step in plan.steps if isinstance(step, Product)]
+    assert [(p.a, p.b, p.out) for p in products] == [("x", "w1_padded", "hidden"), ("hidden", "w2_padded", "y")]
+    for layout in (Layout(768, 3, 9, "fp16"), Layout(1024, 1, 14, "bf16"), Layout(768, 1, 3, "bf16", leaf_width=512)):
+        for batch in (1, 128, 1024, 16384):
+            pick = leaf_plan.choose if layout.leaf_width else choose
+            assert not any(step.only_90 for step in pick(layout, SMALL, batch).launches)
+
+
+def test_short_rows_in_16_bits_keep_fp32_activations() -> None:
+    for batch in (1, 128, 1024, 16384):
+        assert choose(Layout(64, 9, 5, "bf16"), H200, batch).strategy in ("split", "path")
+
+
+@pytest.mark.parametrize("batch", [1, 8192, 16384, 40001])
+def test_pieces_of_a_batch_follow_one_another(batch) -> None:
+    plan = STRATEGIES["tensor"](Layout(768, 4, 10, "bf16"), H200, batch)
+    ranges = [step.arguments[-2:] for step in plan.launches if step.entry == "fff_tensor_top"]
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == batch
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(ranges))
+    assert len(plan.launches) == 5 * len(ranges)
+
+
 def test_a_strategy_that_cannot_run_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="allowed: auto, path, latency, tensor, shared"):
+    with pytest.raises(
+        ValueError, match="allowed: auto, path, latency, tensor, shared, split, dense_form, deep, masked, dense"
+    ):
         forced("quick", Layout(768, 1, 12, "bf16"), H200, 1)
     with pytest.raises(ValueError, match="'tensor' cannot run"):
         forced("tensor", Layout(768, 1, 12, "fp32"), H200, 1)
@@ -96,27 +154,30 @@ def test_every_leaf_shape_gets_a_plan_within_the_device(d, trees, levels, width,
     for batch in (1, 1000, 65536):
         plans = [leaf_plan.choose(layout, gpu, batch), leaf_plan.tile(layout, gpu, batch)]
         for plan in (p for p in plans if p is not None):
-            for step in plan.steps:
+            for step in plan.launches:
                 assert step.shared + 3 * 1024 <= gpu.shared_bytes or step.shared == 0
                 assert 1 <= step.grid < 2**31
                 assert step.block % 32 == 0
                 assert step.block <= 1024
-                assert {a for a in step.arguments if isinstance(a, str)} <= {"x", "y", "w1", "w2", *plan.workspace}
+                assert named(step) <= known(plan)
 
 
 def test_leaf_tokens_are_sorted_where_enough_of_them_share_a_leaf() -> None:
     layout = Layout(768, 1, 7, "bf16", leaf_width=32)
-    assert leaf_plan.choose(layout, H200, 1).strategy == "token"
-    assert leaf_plan.choose(layout, H200, 16384).strategy == "tile"
+    assert leaf_plan.choose(layout, H200, 1).strategy == "split"
+    assert leaf_plan.choose(layout, H200, 16384).strategy == "tensor"
+    assert leaf_plan.choose(Layout(768, 1, 7, "fp32", leaf_width=32), H200, 16384).strategy == "tile"
+    assert leaf_plan.choose(Layout(768, 1, 3, "bf16", leaf_width=512), H200, 16384).strategy == "wide"
+    assert leaf_plan.choose(Layout(768, 1, 3, "bf16", leaf_width=512), SMALL, 16384).strategy != "wide"
     assert leaf_plan.choose(Layout(768, 2, 7, "bf16", leaf_width=32), H200, 16384).strategy == "token"
 
 
 def test_a_leaf_strategy_that_cannot_run_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="allowed: auto, token, tile"):
+    with pytest.raises(ValueError, match="allowed: auto, token, tile, tensor, wide, split"):
         leaf_plan.forced("path", Layout(768, 1, 7, "bf16", leaf_width=32), H200, 1)
     with pytest.raises(ValueError, match="'tile' cannot run"):
         leaf_plan.forced("tile", Layout(768, 2, 7, "bf16", leaf_width=32), H200, 1)
-    with pytest.raises(ValueError, match="nothing to tune"):
+    with pytest.raises(ValueError, match="no such thing to tune: bottom"):
         leaf_plan.forced("tile", Layout(768, 1, 7, "bf16", leaf_width=32), H200, 1, bottom=3)
 
 
@@ -133,7 +194,7 @@ def test_unsupported_answers_with_a_sentence_or_none(module: object) -> None:
 @pytest.mark.parametrize("arch", compile_all.ARCHITECTURES)
 def test_the_naive_dense_kernel_compiles(arch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FFFBENCH_CACHE", str(tmp_path))
-    (step,) = dense_cuda_naive.plan(Layout(768, 1, 1, "fp32", aligned=False), 4095, 16384).steps
+    (step,) = dense_cuda_naive.plan(Layout(768, 1, 1, "fp32", aligned=False), 4095, 16384).launches
     assert (step.grid, step.block) == (16, 1024)
     assert build.cubin(step.source, step.macros, arch)
 

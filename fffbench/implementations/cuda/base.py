@@ -12,6 +12,7 @@ from fffbench.implementations.cuda.build import DTYPE_MACRO
 VECTOR_BYTES = 16
 WARP = 32
 LANE_FLOATS = 32  # values of a row that one lane keeps in registers; twice that and kernels spill
+MIN_TENSOR_D = 256  # shorter outputs cancel more, and activations rounded to 16 bits would show
 STATIC_SHARED = 3 * 1024  # what the kernels declare statically, rounded up
 
 
@@ -74,7 +75,7 @@ class Product:
 
 @dataclass(frozen=True)
 class Packed:
-    """A copy of weights ``source`` ("w1" or "w2") made once: row ``rows[i]`` of them in place i, zeros where that is -1."""
+    """A copy of ``source`` ("w1" or "w2") made once: its row ``rows[i]`` in place i, zeros where that is -1."""
 
     source: str
     rows: tuple[int, ...]

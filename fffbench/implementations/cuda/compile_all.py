@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from fffbench.implementations import cmm_cuda_naive, dense_cuda_naive
 from fffbench.implementations.cuda import leaf_plan
-from fffbench.implementations.cuda.build import BuildError, cubin, missing
 from fffbench.implementations.cuda.base import Gpu, Layout, Step
+from fffbench.implementations.cuda.build import BuildError, cubin, missing
 from fffbench.implementations.cuda.plan import STRATEGIES
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")

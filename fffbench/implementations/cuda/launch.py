@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fffbench.implementations.cuda.build import arch_name, core, cubin
 from fffbench.implementations.cuda.base import STATIC_SHARED, Boxes, Gpu, Packed, Plan, Product, Step
+from fffbench.implementations.cuda.build import arch_name, core, cubin
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,7 @@ class Launch:
 
 
 class Map:
-    """A tensor map over a matrix in 16-bit storage, as a kernel takes it: boxes of 64 columns, swizzled by 128 bytes."""
+    """A tensor map over a matrix in 16-bit storage: boxes of 64 columns, swizzled by 128 bytes."""
 
     def __init__(self, driver: Any, boxes: Boxes, tensor: torch.Tensor) -> None:
         """Make it for ``tensor``."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fffbench.implementations.cuda.base import LANE_FLOATS, MIN_TENSOR_D, STATIC_SHARED, WARP, Gpu, Layout, Plan, Step
 from fffbench.implementations.cuda.multi_plan import SPLIT_PIECES, team_walk, visits_sum
-from fffbench.implementations.cuda.base import LANE_FLOATS, STATIC_SHARED, WARP, Gpu, Layout, Plan, Step
 
 # As in leaf_sort.cu and leaf_tile.cu.
 ROUTE_BLOCK = 256
@@ -19,8 +19,13 @@ TILE, TILE_BLOCK, NEURONS, SLICE, COLUMNS = 32, 128, 32, 32, 64
 # launches of the sort cost what some thousand tokens' blocks do.
 TILE_TOKENS_PER_LEAF = 4
 TILE_TOKENS_PER_MULTIPROCESSOR = 8
-MIN_TENSOR_D = 256  # as in plan.py
-LISTED_BY_TEAMS = 8  # tokens a multiprocessor
+LISTED_BY_TEAMS = 4  # tokens a multiprocessor: 7 levels at batch 1024 take 24 us by tensor_top.cu, 30 by teams
+# Measured on an H100 at d = 768, 4096 neurons (docs/kernels-cuda.md).
+SPLIT_TOKENS = 2.0  # a multiprocessor
+SPLIT_NEURONS = {2: 20000, 4: 2**17}  # of all tokens: 128 of 128 take 18 us, 19 by `wide`; 128 of 512 67 and 16 in bf16
+TENSOR_TOKENS = 64  # fewer leave tiles empty
+FEW_LEAVES = 16  # have few tiles: narrow ones, that more blocks work
+NARROW = 64  # neurons of a leaf up to which one kernel for both products is faster than two
 WIDE_TOKENS = 64  # twice as many a leaf fill large tiles
 
 
@@ -113,7 +118,13 @@ def wide(
     stages: int | None = None,
 ) -> Plan | None:  # fmt: skip
     """As ``tensor``, each product a kernel of its own by wgmma, neurons and columns shared out over blocks."""
-    if not gpu.wgmma or layout.dtype == "fp32" or not layout.aligned or layout.trees != 1 or not 1 <= layout.levels <= 7:
+    if (
+        not gpu.wgmma
+        or layout.dtype == "fp32"
+        or not layout.aligned
+        or layout.trees != 1
+        or not 1 <= layout.levels <= 7
+    ):
         return None
     if layout.d < MIN_TENSOR_D:
         return None
@@ -121,7 +132,7 @@ def wide(
     many = batch >= 2 * WIDE_TOKENS * leaves
     tokens = tokens or (128 if many else 64)
     chunk = chunk or (128 if many and layout.leaf_width > 64 else 64)
-    out = out or (128 if many else 64)
+    out = out or (128 if many or leaves > FEW_LEAVES else 64)
     width = -(-layout.leaf_width // chunk) * chunk
     first = _listed(layout, gpu, batch)
     if first is None:
@@ -155,17 +166,37 @@ def _listed(layout: Layout, gpu: Gpu, batch: int) -> Step | None:
     if shared + STATIC_SHARED > gpu.shared_bytes:
         return None
     macros = layout.macros(FFF_TOP=layout.levels, FFF_BOTTOM=0, FFF_TREES=1, FFF_TILE=tile, FFF_STAGES=stages)
-    arguments = ("x", "w1", "activations", "lists", "counts", batch)
+    arguments = ("x", "w1", "activations", "lists", "counts", batch, 0, batch)
     return Step("tensor_top.cu", "fff_tensor_top", macros, -(-batch // tile), tile * 2, arguments, shared)
 
 
-STRATEGIES: dict[str, Callable[..., Plan | None]] = {"token": token, "tile": tile, "tensor": tensor, "wide": wide, "split": split}
+STRATEGIES: dict[str, Callable[..., Plan | None]] = {
+    "token": token,
+    "tile": tile,
+    "tensor": tensor,
+    "wide": wide,
+    "split": split,
+}
+
+
+def order(layout: Layout, gpu: Gpu, batch: int) -> tuple[str, ...]:
+    """Strategies, the one expected to be fastest first; the last takes every shape."""
+    if (
+        batch <= SPLIT_TOKENS * gpu.multiprocessors
+        and batch * layout.trees * layout.leaf_width <= SPLIT_NEURONS[layout.item]
+    ):
+        return "split", "token"
+    least = max(TILE_TOKENS_PER_LEAF * 2**layout.levels, TILE_TOKENS_PER_MULTIPROCESSOR * gpu.multiprocessors)
+    rest = ("tile", "token") if batch >= least else ("token",)
+    if layout.item == 4 or batch < TENSOR_TOKENS:
+        return rest
+    return ("wide", "tensor", *rest) if layout.leaf_width > NARROW else ("tensor", *rest)
 
 
 def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
-    """The strategy expected to be faster for this batch among those that can run it."""
-    least = max(TILE_TOKENS_PER_LEAF * 2**layout.levels, TILE_TOKENS_PER_MULTIPROCESSOR * gpu.multiprocessors)
-    plan = (tile(layout, gpu, batch) if batch >= least else None) or token(layout, gpu, batch)
+    """The strategy expected to be fastest for this batch among those that can run it."""
+    names = order(layout, gpu, batch)
+    plan = next((plan for plan in (STRATEGIES[name](layout, gpu, batch) for name in names) if plan is not None), None)
     if plan is None:  # pragma: no cover - token takes every shape
         raise AssertionError(layout)
     return plan

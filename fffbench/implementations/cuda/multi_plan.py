@@ -8,6 +8,7 @@ afterwards (``masked``, any device and dtype). Where every neuron is used, the l
 from __future__ import annotations
 
 from fffbench.implementations.cuda.base import (
+    MIN_TENSOR_D,
     STATIC_SHARED,
     WARP,
     Boxes,
@@ -25,9 +26,41 @@ READ_AHEAD = ((4, 3), (3, 6), (2, 16))  # levels, and up to how many walks a mul
 # Nodes in the slots 0 of the threads that share a tree: those above their subtrees. Of 8 threads, in two tiles, either
 # four have the root in the last, whose second copy gets no activation.
 ABOVE = {2: (0, -1), 4: (0, 1, 2, -1), 8: (1, 3, 4, 0, 2, 5, 6, 0)}
+# Where one strategy passes another, measured on an H100 at d = 768 over the twelve shapes of UltraFastBERT and batches
+# 1, 128, 1024 and 16384 (tests/cuda/family.py; docs/kernels-cuda.md has the table). Spared: neurons over neurons used.
+SPLIT_VISITS = 4.5  # 16-bit: visited rows of a call over the layer's rows, up to which `split` beats `dense_form` ...
+SPLIT_SPARED = 3.0  # ... if as many neurons are spared: 512x3 at batch 1 is level
+SPLIT_VISITS_AT_MOST = 12.0  # the same where no tree fits `dense_form`: 4x10 at 1024 29 us, as a masked product 36
+TENSOR_TOKENS = 24.0  # a multiprocessor, from which few trees' bottoms pay one by one, as for one tree
+TENSOR_TREES = 4  # 8x9 at 16384
+MASKED_SPARED = 57.0  # `path` is faster than the masked product from here on: 8x9 at 16384 is level
+# fp32: batches up to which a layer is walked if it spares so many neurons, else it is masked
+SPARED_FP32 = ((16, 1.4), (256, 6.5), (2**62, 8.3))
+SPLIT_TOKENS_FP32 = 2048  # `path` is faster at 16384, by a third
 MULTIPLE = 64  # of padded neurons, as the dense layers have it
 MAX_STAGES = 8
 MASKED_NEURONS = 2**16  # of a layer whose activations for a batch are kept whole; a wider one would take gigabytes
+
+
+def order(layout: Layout, gpu: Gpu, batch: int) -> tuple[str, ...]:
+    """Strategies for several trees, the one expected to be fastest first; the last takes every shape."""
+    neurons, used = layout.trees * (2**layout.levels - 1), layout.trees * layout.levels
+    visits, spared = batch * used, neurons / used
+    if layout.levels == 1:
+        return "dense", "split", "path"
+    if layout.item == 4:
+        least = next(ratio for tokens, ratio in SPARED_FP32 if batch <= tokens)
+        if spared < least:
+            return "masked", "split", "path"
+        return ("split", "path") if batch <= SPLIT_TOKENS_FP32 else ("path",)
+    if visits <= SPLIT_VISITS * neurons and spared >= SPLIT_SPARED:
+        return "split", "path"
+    rest = ("masked", "path") if spared < MASKED_SPARED else ("path",)
+    if batch >= TENSOR_TOKENS * gpu.multiprocessors and layout.trees <= TENSOR_TREES:
+        return "tensor", "dense_form", *rest
+    if visits <= SPLIT_VISITS_AT_MOST * neurons:
+        rest = ("split", *rest)
+    return "dense_form", *rest
 
 
 def split(
@@ -75,6 +108,8 @@ def visits_sum(
 def dense(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     """Trees of one level: every neuron is on every path, so the layer is a dense one."""
     del gpu
+    if layout.item == 2 and layout.d < MIN_TENSOR_D:
+        return None
     if layout.levels != 1 or not layout.aligned or layout.trees > MASKED_NEURONS:
         return None
     width = padded(layout.trees)
@@ -88,6 +123,8 @@ def masked(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     neurons = layout.trees * (2**layout.levels - 1)
     width = padded(neurons)
     shared = 2 * width * layout.item
+    if layout.item == 2 and layout.d < MIN_TENSOR_D:
+        return None
     if not layout.aligned or shared + STATIC_SHARED > gpu.shared_bytes or layout.levels > 16:
         return None
     packed = dict(zip(("w1_padded", "w2_padded"), pad(layout), strict=True))
@@ -119,7 +156,7 @@ def dense_form(
     ``blocks`` share a multiprocessor. ``nodes``: these are the top levels of one tree, and lists of the tokens by where
     they leave them are wanted, too.
     """
-    if not gpu.wgmma or layout.dtype == "fp32" or not layout.aligned:
+    if not gpu.wgmma or layout.dtype == "fp32" or not layout.aligned or layout.d < MIN_TENSOR_D:
         return None
     if layout.trees * (2**layout.levels - 1) > MASKED_NEURONS:
         return None
@@ -160,12 +197,17 @@ def dense_form(
 
 
 def tiles_by_size(layout: Layout, gpu: Gpu, batch: int) -> tuple[tuple[int, int], ...]:
-    """Columns of a tile and warpgroups, the best first: the largest tiles that give every multiprocessor one."""
-    neurons = layout.trees * 2**layout.levels
-    order = [(256, 2), (128, 2), (128, 1), (64, 1)]
-    fitting = [c for c in order if -(-batch // (64 * c[1])) * -(-neurons // c[0]) >= gpu.multiprocessors]
-    rest = [c for c in reversed(order) if c not in fitting]
-    return (*fitting, *rest)
+    """Columns of a tile and its warpgroups, the best first: the largest tile of which all multiprocessors get one."""
+    neurons = layout.trees * (2**layout.levels - 1)
+    sizes = ((256, 2), (128, 2), (64, 1), (128, 1), (256, 1))
+    if -(-batch // 128) * -(-neurons // 128) < gpu.multiprocessors:
+        small = -(-batch // 64) * -(-neurons // 64)
+        return sizes[2:] if small <= gpu.multiprocessors else (sizes[3], sizes[2], sizes[4])
+    # two rounds of large tiles, the second nearly empty, take longer than three of half the size
+    large = -(-batch // 128) * -(-neurons // 256)
+    return (
+        sizes if large <= gpu.multiprocessors or large > 2 * gpu.multiprocessors else (sizes[1], sizes[0], *sizes[2:])
+    )
 
 
 def slots_of(layout: Layout, columns: int) -> list[int] | None:
@@ -183,7 +225,7 @@ def slots_of(layout: Layout, columns: int) -> list[int] | None:
             return tree * nodes + slot % nodes if slot < each * nodes and tree < layout.trees else -1
     else:
         cell = slots.bit_length() - 1  # levels of a thread's subtree
-        share = 2 ** (layout.levels - cell)  # threads of a tree: 2 or 4 of a tile, or 8 of two tiles
+        share = 1 << (layout.levels - cell)  # threads of a tree: 2 or 4 of a tile, or 8 of two tiles
         if share > 8:
             return None
         threads = layout.trees * share

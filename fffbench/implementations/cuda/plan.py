@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fffbench.implementations.cuda import multi_plan
-from fffbench.implementations.cuda.base import LANE_FLOATS, STATIC_SHARED, WARP, Gpu, Layout, Plan, Step
+from fffbench.implementations.cuda.base import LANE_FLOATS, MIN_TENSOR_D, STATIC_SHARED, WARP, Gpu, Layout, Plan, Step
 
 PATH_BLOCK = 128
 MAX_TOP = 8  # activations of the first of two kernels: one 16-byte access in 16-bit storage
@@ -32,8 +32,8 @@ READ_1 = (1, 2)  # levels ahead and warps of a block
 SEND_TOKENS = 6.0
 SEND_ROWS = 4
 TOP_COLUMNS = 128  # nodes of all trees' tops in one product: what a block's registers hold
+PIECE_BYTES = 30 * 2**20  # x and y of the tokens that several trees take at once: what stays in L2 beside the weights
 MAX_TENSOR_TREES = 8  # each tree's bottom reads x and the output again
-MIN_TENSOR_D = 256  # shorter outputs cancel more, and activations rounded to 16 bits would show
 
 
 def path(layout: Layout, gpu: Gpu, batch: int, above: int = 0) -> Plan | None:
@@ -98,7 +98,7 @@ def latency(
 
 def tensor(
     layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, tile: int = 64, stages: int = 4,
-    tile_top: int = 64, stages_top: int = 4,
+    tile_top: int = 64, stages_top: int = 4, piece: int | None = None,
 ) -> Plan | None:  # fmt: skip
     """Few trees of at most 13 levels in 16-bit storage: logits of whole subtrees on tensor cores.
 
@@ -109,7 +109,7 @@ def tensor(
     if layout.d < MIN_TENSOR_D or (layout.trees > 1 and layout.levels <= 6):
         return None
     if layout.levels <= 6:
-        below, top = layout.levels, 0
+        below, top, piece = layout.levels, 0, batch
     else:
         room = (TOP_COLUMNS // layout.trees).bit_length() - 1  # levels of the top of all trees
         below = bottom or max(5, layout.levels - room)
@@ -122,29 +122,35 @@ def tensor(
     shared_top = max(stages_top * (tile_top + columns_top) * 128, tile_top * (columns_top + 4) * 4)
     if max(shared_bottom, shared_top) + STATIC_SHARED > gpu.shared_bytes:
         return None
-    tiles, tiles_top = -(-batch // tile), -(-batch // tile_top)
-    bottoms = tuple(
-        Step(
-            "tensor_bottom.cu", "fff_tensor_bottom",
-            layout.macros(**levels, FFF_TILE=tile, FFF_STAGES=stages, FFF_ADD=int(tree > 0)),
-            tiles + (2**top if top else 0), tile * 2,
-            ("x", "w1", "w2", "y", "activations", "lists", "counts", batch, tree), shared_bottom,
-            overlap=gpu.early_start and top > 0,
-        )
-        for tree in range(layout.trees)
-    )  # fmt: skip
-    if top == 0:
-        return Plan("tensor", bottoms, {"activations": 16, "lists": 16, "counts": 16})
-    first = Step(
-        "tensor_top.cu", "fff_tensor_top",
-        layout.macros(**levels, FFF_TREES=layout.trees, FFF_TILE=tile_top, FFF_STAGES=stages_top),
-        tiles_top, tile_top * 2, ("x", "w1", "activations", "lists", "counts", batch), shared_top,
-    )  # fmt: skip
     trees = layout.trees
+    pieces = 1 if trees == 1 else max(1, -(-batch * 2 * layout.d * layout.item // PIECE_BYTES))
+    piece = piece or -(-batch // pieces // tile_top) * tile_top
+    steps: list[Step] = []
+    for start in range(0, batch, piece):
+        tokens = min(piece, batch - start)
+        if top > 0:
+            steps.append(Step(
+                "tensor_top.cu", "fff_tensor_top",
+                layout.macros(**levels, FFF_TREES=trees, FFF_TILE=tile_top, FFF_STAGES=stages_top),
+                -(-tokens // tile_top), tile_top * 2,
+                ("x", "w1", "activations", "lists", "counts", batch, start, start + tokens), shared_top,
+            ))  # fmt: skip
+        steps += [
+            Step(
+                "tensor_bottom.cu", "fff_tensor_bottom",
+                layout.macros(**levels, FFF_TILE=tile, FFF_STAGES=stages, FFF_ADD=int(tree > 0)),
+                -(-tokens // tile) + (2**top if top else 0), tile * 2,
+                ("x", "w1", "w2", "y", "activations", "lists", "counts", batch, tree), shared_bottom,
+                overlap=gpu.early_start and top > 0,
+            )
+            for tree in range(trees)
+        ]  # fmt: skip
+    if top == 0:
+        return Plan("tensor", tuple(steps), {"activations": 16, "lists": 16, "counts": 16})
     workspace = {
         "activations": trees * batch * 16, "lists": 4 * trees * batch * 2**top, "counts": 4 * trees * (2**top + 1)
     }  # fmt: skip
-    return Plan("tensor", (first, *bottoms), workspace)
+    return Plan("tensor", tuple(steps), workspace)
 
 
 def shared(layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, block: int = 512) -> Plan | None:
@@ -189,16 +195,21 @@ STRATEGIES: dict[str, Callable[..., Plan | None]] = {
 
 def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
     """The strategy expected to be fastest for this batch among those that can run it."""
-    plan = None
-    tokens = batch / gpu.multiprocessors  # a multiprocessor
-    if tokens <= LATENCY_TOKENS[layout.item]:
-        plan = latency(layout, gpu, batch)
-    elif tokens >= SUBTREE_TOKENS[layout.item]:
-        plan = tensor(layout, gpu, batch) or shared(layout, gpu, batch)
-    plan = plan or path(layout, gpu, batch)
+    order = multi_plan.order(layout, gpu, batch) if layout.trees > 1 else one_tree(layout, gpu, batch)
+    plan = next((plan for plan in (STRATEGIES[name](layout, gpu, batch) for name in order) if plan is not None), None)
     if plan is None:  # pragma: no cover - path takes every shape
         raise AssertionError(layout)
     return plan
+
+
+def one_tree(layout: Layout, gpu: Gpu, batch: int) -> tuple[str, ...]:
+    """Strategies for one tree, the best first."""
+    tokens = batch / gpu.multiprocessors  # a multiprocessor
+    if tokens <= LATENCY_TOKENS[layout.item]:
+        return "latency", "path"
+    if tokens >= SUBTREE_TOKENS[layout.item]:
+        return "tensor", "shared", "deep", "path"
+    return ("path",)
 
 
 def forced(name: str, layout: Layout, gpu: Gpu, batch: int, **tuning: int) -> Plan:
