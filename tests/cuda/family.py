@@ -1,10 +1,10 @@
 """How fast is each strategy for several trees, wide layers and leaf blocks here, and is it right? A table, and JSON.
 
 ``python tests/cuda/family.py [--part PART ...] [--auto] [--json FILE]`` from the repository root, on a machine with a
-GPU; ``--auto`` takes what the plans choose. As in ``tune.py`` a figure is the time of one call in a
-CUDA graph that holds several calls over different copies of inputs and weights, started after the L2 was flushed: the median
-of 15 replays in one process. Beside it stands the fastest dense layer of as many neurons, measured the same way in the
-same minute. Outputs are checked against float64 on random tokens.
+GPU; ``--auto`` takes what the plans choose. As in ``tune.py`` a figure is the time of one call in a CUDA graph that
+holds several calls over different copies of inputs and weights, started after the L2 was flushed: the median of 15
+replays in one process. Beside it stands the fastest dense layer of as many neurons, measured the same way in the same
+minute. Outputs are checked against float64 on random tokens.
 """
 
 # ruff: noqa: T201 - a script that prints, run from a checkout
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from tune import TOLERANCE, data, graph_time
 
-from fffbench.implementations import dense_fused, dense_padded, fff_cuda
+from fffbench.implementations import cmm_leaf_grouped, dense_fused, dense_padded, fff_cuda
 from fffbench.implementations.cuda import build, leaf_plan
 from fffbench.implementations.cuda import plan as tree_plan
 from fffbench.implementations.cuda.base import Gpu, Layout, Plan
@@ -128,9 +128,7 @@ def variants(name: str, shape: Shape, batch: int, dtype: str) -> list[dict[str, 
         ]
         return alone + (shared if 64 <= batch < 5000 else [])
     if name == "tensor":
-        if shape.trees == 1:
-            return [{}]
-        return [{}, {"piece": batch}, {"piece": batch // 4}] if batch > 5000 else [{}] if batch > 1000 else []
+        return [{}] if shape.trees == 1 or batch > 1000 else []
     if name == "deep":
         return [] if shape.levels < 13 or batch < 1024 else [{"top": 7}, {"top": 6}]
     return [{}]
@@ -266,6 +264,9 @@ def main() -> None:  # noqa: C901 - a script's options
         if key not in best:
             rivals = [dense_padded, dense_fused] if dtype != "fp32" else [dense_padded]
             best[key] = min(timed(r.prepare, shape, batch, dtype, check=False)[0] for r in rivals)
+            if shape.leaf_width and dtype == "bf16":
+                us, found = timed(cmm_leaf_grouped.prepare, shape, batch, dtype, check=True)
+                print(f"       {us:8.1f}           {found:12} {shape.id} b{batch} {dtype} cmm_leaf_grouped", flush=True)
         try:
             us, found = timed(
                 lambda w, k, n=name, t=tuning: fff_cuda.prepare(w, k, n, **t), shape, batch, dtype, check=True

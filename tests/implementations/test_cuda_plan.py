@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import pytest
@@ -126,14 +125,11 @@ def test_short_rows_in_16_bits_keep_fp32_activations() -> None:
         assert choose(Layout(64, 9, 5, "bf16"), H200, batch).strategy in ("split", "path")
 
 
-@pytest.mark.parametrize("batch", [1, 8192, 16384, 40001])
-def test_pieces_of_a_batch_follow_one_another(batch) -> None:
-    plan = STRATEGIES["tensor"](Layout(768, 4, 10, "bf16"), H200, batch)
-    ranges = [step.arguments[-2:] for step in plan.launches if step.entry == "fff_tensor_top"]
-    assert ranges[0][0] == 0
-    assert ranges[-1][1] == batch
-    assert all(before[1] == after[0] for before, after in itertools.pairwise(ranges))
-    assert len(plan.launches) == 5 * len(ranges)
+def test_each_tree_adds_to_what_the_trees_before_left() -> None:
+    plan = STRATEGIES["tensor"](Layout(768, 4, 10, "bf16"), H200, 16384)
+    assert [step.entry for step in plan.launches] == ["fff_tensor_top", *["fff_tensor_bottom"] * 4]
+    assert [step.macros["FFF_ADD"] for step in plan.launches[1:]] == [0, 1, 1, 1]
+    assert [step.arguments[-1] for step in plan.launches[1:]] == [0, 1, 2, 3]
 
 
 def test_a_strategy_that_cannot_run_is_refused_by_name() -> None:

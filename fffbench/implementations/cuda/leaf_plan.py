@@ -166,7 +166,7 @@ def _listed(layout: Layout, gpu: Gpu, batch: int) -> Step | None:
     if shared + STATIC_SHARED > gpu.shared_bytes:
         return None
     macros = layout.macros(FFF_TOP=layout.levels, FFF_BOTTOM=0, FFF_TREES=1, FFF_TILE=tile, FFF_STAGES=stages)
-    arguments = ("x", "w1", "activations", "lists", "counts", batch, 0, batch)
+    arguments = ("x", "w1", "activations", "lists", "counts", batch)
     return Step("tensor_top.cu", "fff_tensor_top", macros, -(-batch // tile), tile * 2, arguments, shared)
 
 

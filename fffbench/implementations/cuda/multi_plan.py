@@ -108,8 +108,8 @@ def visits_sum(
 def dense(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     """Trees of one level: every neuron is on every path, so the layer is a dense one."""
     del gpu
-    if layout.item == 2 and layout.d < MIN_TENSOR_D:
-        return None
+    if layout.item == 2 and (layout.d < MIN_TENSOR_D or layout.trees < MULTIPLE):
+        return None  # few neurons: the tanh form of the library's GELU would show
     if layout.levels != 1 or not layout.aligned or layout.trees > MASKED_NEURONS:
         return None
     width = padded(layout.trees)

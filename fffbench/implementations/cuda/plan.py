@@ -32,7 +32,6 @@ READ_1 = (1, 2)  # levels ahead and warps of a block
 SEND_TOKENS = 6.0
 SEND_ROWS = 4
 TOP_COLUMNS = 128  # nodes of all trees' tops in one product: what a block's registers hold
-PIECE_BYTES = 30 * 2**20  # x and y of the tokens that several trees take at once: what stays in L2 beside the weights
 MAX_TENSOR_TREES = 8  # each tree's bottom reads x and the output again
 
 
@@ -98,7 +97,7 @@ def latency(
 
 def tensor(
     layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, tile: int = 64, stages: int = 4,
-    tile_top: int = 64, stages_top: int = 4, piece: int | None = None,
+    tile_top: int = 64, stages_top: int = 4,
 ) -> Plan | None:  # fmt: skip
     """Few trees of at most 13 levels in 16-bit storage: logits of whole subtrees on tensor cores.
 
@@ -109,7 +108,7 @@ def tensor(
     if layout.d < MIN_TENSOR_D or (layout.trees > 1 and layout.levels <= 6):
         return None
     if layout.levels <= 6:
-        below, top, piece = layout.levels, 0, batch
+        below, top = layout.levels, 0
     else:
         room = (TOP_COLUMNS // layout.trees).bit_length() - 1  # levels of the top of all trees
         below = bottom or max(5, layout.levels - room)
@@ -123,34 +122,27 @@ def tensor(
     if max(shared_bottom, shared_top) + STATIC_SHARED > gpu.shared_bytes:
         return None
     trees = layout.trees
-    pieces = 1 if trees == 1 else max(1, -(-batch * 2 * layout.d * layout.item // PIECE_BYTES))
-    piece = piece or -(-batch // pieces // tile_top) * tile_top
-    steps: list[Step] = []
-    for start in range(0, batch, piece):
-        tokens = min(piece, batch - start)
-        if top > 0:
-            steps.append(Step(
-                "tensor_top.cu", "fff_tensor_top",
-                layout.macros(**levels, FFF_TREES=trees, FFF_TILE=tile_top, FFF_STAGES=stages_top),
-                -(-tokens // tile_top), tile_top * 2,
-                ("x", "w1", "activations", "lists", "counts", batch, start, start + tokens), shared_top,
-            ))  # fmt: skip
-        steps += [
-            Step(
-                "tensor_bottom.cu", "fff_tensor_bottom",
-                layout.macros(**levels, FFF_TILE=tile, FFF_STAGES=stages, FFF_ADD=int(tree > 0)),
-                -(-tokens // tile) + (2**top if top else 0), tile * 2,
-                ("x", "w1", "w2", "y", "activations", "lists", "counts", batch, tree), shared_bottom,
-                overlap=gpu.early_start and top > 0,
-            )
-            for tree in range(trees)
-        ]  # fmt: skip
+    steps = [
+        Step(
+            "tensor_bottom.cu", "fff_tensor_bottom",
+            layout.macros(**levels, FFF_TILE=tile, FFF_STAGES=stages, FFF_ADD=int(tree > 0)),
+            -(-batch // tile) + (2**top if top else 0), tile * 2,
+            ("x", "w1", "w2", "y", "activations", "lists", "counts", batch, tree), shared_bottom,
+            overlap=gpu.early_start and top > 0,
+        )
+        for tree in range(trees)
+    ]  # fmt: skip
     if top == 0:
         return Plan("tensor", tuple(steps), {"activations": 16, "lists": 16, "counts": 16})
+    first = Step(
+        "tensor_top.cu", "fff_tensor_top",
+        layout.macros(**levels, FFF_TREES=trees, FFF_TILE=tile_top, FFF_STAGES=stages_top),
+        -(-batch // tile_top), tile_top * 2, ("x", "w1", "activations", "lists", "counts", batch), shared_top,
+    )  # fmt: skip
     workspace = {
         "activations": trees * batch * 16, "lists": 4 * trees * batch * 2**top, "counts": 4 * trees * (2**top + 1)
     }  # fmt: skip
-    return Plan("tensor", tuple(steps), workspace)
+    return Plan("tensor", (first, *steps), workspace)
 
 
 def shared(layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, block: int = 512) -> Plan | None:

@@ -3,8 +3,7 @@
 // The logits of all 2**FFF_TOP - 1 top nodes are one GEMM; each token then walks its levels over finished logits,
 // stores its activations (16 bytes) and joins the list of its subtree. Lists hold tokens in no fixed order; a
 // token's result does not depend on its place. Several trees stand side by side in the GEMM's columns; activations, lists
-// and counts of a tree follow those of the tree before. A call may take the tokens in pieces, `from` to `upto` at a time, so
-// that x and y stay in L2 while the trees come by.
+// and counts of a tree follow those of the tree before.
 #include "tensor.cuh"
 
 #ifndef FFF_TREES
@@ -21,14 +20,14 @@ static_assert(FFF_TOP <= kMaxTop, "activations of a token must fit one 16-byte s
 
 extern "C" __global__ void __launch_bounds__(kThreads, kTile == 64 ? 3 : 1)
 fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint4* __restrict__ activations,
-               int* __restrict__ lists, int* __restrict__ counts, int batch, int from, int upto) {
+               int* __restrict__ lists, int* __restrict__ counts, int batch) {
     extern __shared__ __align__(128) unsigned char shared[];
     __shared__ int rows[Top::kRows];
     __shared__ int members[kAll], base[kAll];
-    const int token0 = from + blockIdx.x * kTile;
+    const int token0 = blockIdx.x * kTile;
     for (int r = threadIdx.x; r < Top::kRows; r += kThreads)
         if (r < kTile) {
-            rows[r] = min(token0 + r, upto - 1);
+            rows[r] = min(token0 + r, batch - 1);
         } else {
             const int tree = min((r - kTile) / kSubtrees, FFF_TREES - 1);
             rows[r] = tree * kTreeNodes + min((r - kTile) % kSubtrees, kSubtrees - 2);
@@ -65,7 +64,7 @@ fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint
     for (int w = 0; w < kWalks; ++w) {
         const int walk = int(threadIdx.x) + w * kThreads, tree = walk / kTile, token = walk % kTile;
         subtree[w] = -1;
-        if (tree >= FFF_TREES || token0 + token >= upto) continue;
+        if (tree >= FFF_TREES || token0 + token >= batch) continue;
         const float* mine = logits + token * Top::kStride + tree * kSubtrees;
         float act[kMaxTop];
         int node = 0;
