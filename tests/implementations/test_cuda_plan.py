@@ -216,3 +216,29 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(compile_all, "missing", lambda: "needs cuda-core")
     assert compile_all.main(["--arch", "sm_90"]) == 2
     assert "needs cuda-core" in capsys.readouterr().err
+
+
+NEW = {
+    "3x9 tensor": STRATEGIES["tensor"](Layout(264, 3, 9, "bf16"), H200, 300),
+    "8x7 tensor": STRATEGIES["tensor"](Layout(328, 8, 7, "fp16"), H200, 300),
+    "9x2 dense form": STRATEGIES["dense_form"](Layout(768, 9, 2, "bf16"), H200, 300, columns=64, groups=1),
+    "3x7 dense form": STRATEGIES["dense_form"](Layout(1000, 3, 7, "fp16"), H200, 300, columns=128, groups=1),
+    "1x14 deep": STRATEGIES["deep"](Layout(256, 1, 14, "bf16"), H200, 300),
+    "5x4 split": STRATEGIES["split"](Layout(77, 5, 4, "fp32", aligned=False), H200, 300),
+    "5x4 masked": STRATEGIES["masked"](Layout(768, 5, 4, "fp32"), H200, 300),
+    "6 by 129 wide": leaf_plan.wide(Layout(264, 1, 6, "bf16", leaf_width=129), H200, 300),
+    "6 by 129 tensor": leaf_plan.tensor(Layout(264, 1, 6, "fp16", leaf_width=129), H200, 300),
+    "2 by 5 split": leaf_plan.split(Layout(77, 3, 2, "fp16", aligned=False, leaf_width=5), H200, 300),
+}
+
+
+@pytest.mark.skipif(COMPILER is not None, reason=str(COMPILER))
+@pytest.mark.parametrize("name", NEW)
+def test_kernels_compile_at_shapes_that_fill_no_tile(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FFFBENCH_CACHE", str(tmp_path))
+    plan = NEW[name]
+    assert plan is not None
+    for step in plan.launches:
+        assert build.cubin(step.source, step.macros, "sm_90a" if step.only_90 else "sm_90")

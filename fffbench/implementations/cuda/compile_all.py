@@ -19,8 +19,12 @@ from fffbench.implementations.cuda.plan import STRATEGIES
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 ONLY_90 = "sm_90"  # a step with instructions of this one alone is compiled for its target sm_90a
 # named shapes, an odd d, long rows, and the ends of the level range
-SHAPES = ((768, 1, 12), (768, 1, 1), (1024, 1, 12), (768, 16, 8), (77, 3, 5), (4096, 1, 12), (12288, 1, 13), (8, 1, 24))
-LEAF_SHAPES = ((768, 1, 7, 32), (77, 1, 2, 5), (77, 3, 2, 5), (12288, 1, 3, 70))  # and neurons of a leaf
+SHAPES = (
+    (768, 1, 12), (768, 1, 1), (1024, 1, 12), (768, 16, 8), (77, 3, 5), (4096, 1, 12), (12288, 1, 16), (8, 1, 24),
+    (768, 1536, 2), (768, 512, 3), (768, 128, 5), (264, 3, 9), (328, 8, 7),
+)  # fmt: skip
+# and neurons of a leaf
+LEAF_SHAPES = ((768, 1, 7, 32), (77, 1, 2, 5), (77, 3, 2, 5), (12288, 1, 3, 70), (768, 1, 3, 512), (264, 1, 6, 129))
 DTYPES = ("fp32", "bf16", "fp16")
 
 

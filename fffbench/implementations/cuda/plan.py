@@ -116,7 +116,7 @@ def tensor(
     if not 0 <= top <= 7 or not 1 <= below <= 6 or layout.trees << top > TOP_COLUMNS:
         return None
     levels = {"FFF_TOP": top, "FFF_BOTTOM": below}
-    columns, columns_top = max(32, 1 << below), max(32, -(-(layout.trees << top) // 16) * 16)
+    columns, columns_top = max(32, 1 << below), -(-(layout.trees << top) // 32) * 32
     shared_bottom = stages * (tile + columns) * 128 + tile * (columns + 4) * 4
     shared_top = max(stages_top * (tile_top + columns_top) * 128, tile_top * (columns_top + 4) * 4)
     if max(shared_bottom, shared_top) + STATIC_SHARED > gpu.shared_bytes:

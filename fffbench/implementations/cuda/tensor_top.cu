@@ -12,7 +12,7 @@
 
 constexpr int kSubtrees = 1 << FFF_TOP;
 constexpr int kAll = FFF_TREES * kSubtrees;
-constexpr int kColumns = kAll < 32 ? 32 : ceil_div(kAll, 16) * 16;
+constexpr int kColumns = ceil_div(kAll, 32) * 32;  // two warps share them, sixteens each
 constexpr int kTreeNodes = (1 << (FFF_TOP + FFF_BOTTOM)) - 1;
 constexpr int kWalks = ceil_div(kTile * FFF_TREES, kThreads);  // of a thread
 using Top = Logits<kColumns>;
