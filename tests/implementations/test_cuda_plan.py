@@ -108,6 +108,14 @@ def test_several_trees_take_what_was_fastest_at_batches_1_to_16384(shape, dtype)
     assert chosen == SEVERAL[shape][dtype].split()
 
 
+@pytest.mark.parametrize(("trees", "batch", "ahead"), [(8, 1, 4), (4, 128, 3), (8, 128, 2), (16, 128, 1), (2, 1024, 1)])
+def test_the_more_walks_there_are_the_fewer_levels_one_reads_ahead(trees: int, batch: int, ahead: int) -> None:
+    walk, total = forced("split", Layout(768, trees, 9, "bf16"), H200, batch).launches
+    assert (walk.macros["FFF_AHEAD"], walk.macros["FFF_TEAM"]) == (ahead, 2**ahead - 1)
+    assert walk.grid * walk.macros["FFF_WALKS"] == trees * batch
+    assert total.overlap
+
+
 def test_a_device_without_wgmma_masks_a_dense_product_instead() -> None:
     plan = choose(Layout(768, 128, 5, "bf16"), SMALL, 16384)
     assert plan.strategy == "masked"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from fffbench.implementations.cuda.base import STATIC_SHARED, Boxes, Gpu, Packed, Plan, Product, Step
@@ -149,6 +149,15 @@ def _early_starter(driver: Any, function: Any, step: Step, parameters: int) -> C
     return start
 
 
+@lru_cache(maxsize=64)
+def _rows(rows: tuple[int, ...], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which rows to take, and where none is: kept, as a layer that is prepared anew at every call asks again."""
+    import torch
+
+    index = torch.tensor(rows, device=device)
+    return index.clamp_min(0), (index < 0)[:, None]
+
+
 class Buffers:
     """What the programs of one layer share: packed copies of its weights, and matrices between a call's products."""
 
@@ -160,12 +169,10 @@ class Buffers:
 
     def packed(self, recipe: Packed) -> torch.Tensor:
         """The copy that ``recipe`` asks for."""
-        import torch
-
         if recipe not in self._packed:
             source = self.weights[recipe.source]
-            rows = torch.tensor(recipe.rows, device=source.device)
-            self._packed[recipe] = source[rows.clamp_min(0)].masked_fill_((rows < 0)[:, None], 0)
+            rows, missing = _rows(recipe.rows, source.device)
+            self._packed[recipe] = source[rows].masked_fill_(missing, 0)
         return self._packed[recipe]
 
     def matrix(self, shape: tuple[int, int], stream: int) -> torch.Tensor:

@@ -7,6 +7,8 @@ afterwards (``masked``, any device and dtype). Where every neuron is used, the l
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from fffbench.implementations.cuda.base import (
     MIN_TENSOR_D,
     STATIC_SHARED,
@@ -22,7 +24,7 @@ from fffbench.implementations.cuda.base import (
 
 SLICE = 64  # as in dense_form.cu: elements of a row in a stage
 SPLIT_PIECES = 16  # vectors of a row that a lane of split_walk.cu keeps
-READ_AHEAD = ((4, 3), (3, 6), (2, 16))  # levels, and up to how many walks a multiprocessor
+READ_AHEAD = ((4, 3), (3, 6), (2, 12))  # levels, and up to how many walks a multiprocessor
 # Nodes in the slots 0 of the threads that share a tree: those above their subtrees. Of 8 threads, in two tiles, either
 # four have the root in the last, whose second copy gets no activation.
 ABOVE = {2: (0, -1), 4: (0, 1, 2, -1), 8: (1, 3, 4, 0, 2, 5, 6, 0)}
@@ -186,7 +188,7 @@ def dense_form(
             stages * stage + 1024, only_90=True,
         )  # fmt: skip
         packed = {
-            "w1_slots": Packed("w1", tuple(slots)),
+            "w1_slots": Packed("w1", slots),
             "w2_slots": Packed("w2", tuple(slots[i] for i in stored_order(len(slots), width))),
         }
         return Plan(
@@ -210,7 +212,8 @@ def tiles_by_size(layout: Layout, gpu: Gpu, batch: int) -> tuple[tuple[int, int]
     )
 
 
-def slots_of(layout: Layout, columns: int) -> list[int] | None:
+@lru_cache(maxsize=64)
+def slots_of(layout: Layout, columns: int) -> tuple[int, ...] | None:
     """Which row of W1 lies in each column of the packed matrix, -1 none; None if a tree does not fit a tile.
 
     Thread q of a quad holds columns ``8 j + 2 q`` and the next, its slots ``2 j`` and ``2 j + 1``.
@@ -246,10 +249,11 @@ def slots_of(layout: Layout, columns: int) -> list[int] | None:
         for column in range(columns):
             slot = column // 8 * 2 + column % 2
             packed.append(content(tile * 4 + column % 8 // 2, slot))
-    return packed
+    return tuple(packed)
 
 
-def stored_order(width: int, columns: int) -> list[int]:
+@lru_cache(maxsize=64)
+def stored_order(width: int, columns: int) -> tuple[int, ...]:
     """Which column of the packed W1 each column of the activations is: 16 bytes of each thread of a quad in turn."""
     order = []
     for place in range(width):
@@ -257,4 +261,4 @@ def stored_order(width: int, columns: int) -> list[int]:
         slot = within // 32 * 8 + within % 8
         thread = within % 32 // 8
         order.append(tile * columns + slot // 2 * 8 + thread * 2 + slot % 2)
-    return order
+    return tuple(order)
