@@ -78,14 +78,15 @@ def test_the_threads_walk_agrees_with_the_trees(trees: int, levels: int, columns
     nodes = 2**levels - 1
     random = np.random.default_rng(levels)
     x, w1, w2 = (random.standard_normal((rows, D)) for rows in (TOKENS, trees * nodes, trees * nodes))
-    real = np.array(slots) >= 0
-    logits = x @ np.where(real[:, None], w1[slots], 0).T
-    order = stored_order(len(slots), columns)
+    rows = np.array(slots)
+    real = rows >= 0
+    logits = x @ np.where(real[:, None], w1[rows], 0).T
+    order = np.array(stored_order(len(slots), columns))
     tiles = range(len(slots) // columns)
     hidden = np.array([
         [v for tile in tiles for v in stored(threads(held(row, tile, columns), levels, tile % 2))] for row in logits
     ])  # fmt: skip
-    packed = np.where(real[:, None], w2[slots], 0)[order]
+    packed = np.where(real[:, None], w2[rows], 0)[order]
     expected = np.zeros((TOKENS, D))
     for token in range(TOKENS):
         for tree in range(trees):
