@@ -91,13 +91,16 @@ class Map:
         """Make it for ``tensor``."""
         self.name = boxes.name
         self.bytes = ctypes.create_string_buffer(_MAP_BYTES)
-        self._driver, self._boxes = driver, boxes
+        self._driver, self._boxes, self._at = driver, boxes, 0
         self.point(tensor)
 
     def point(self, tensor: torch.Tensor) -> None:
-        """Make it anew for another tensor of the same shape and type."""
+        """Make it anew for another tensor of the same shape and type, if that lies elsewhere."""
         import torch
 
+        if tensor.data_ptr() == self._at:
+            return
+        self._at = tensor.data_ptr()
         driver, boxes = self._driver, self._boxes
         wide, narrow = driver.cuuint64_t, driver.cuuint32_t
         types = driver.CUtensorMapDataType
@@ -106,7 +109,7 @@ class Map:
             driver.cuTensorMapEncodeTiled(
                 types.CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 if bf16 else types.CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
                 2,
-                tensor.data_ptr(),
+                self._at,
                 [wide(boxes.columns), wide(boxes.rows)],
                 [wide(boxes.columns * tensor.element_size())],
                 [narrow(_SLICE), narrow(boxes.box)],

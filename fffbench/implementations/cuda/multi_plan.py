@@ -218,7 +218,7 @@ def slots_of(layout: Layout, columns: int) -> tuple[int, ...] | None:
 
     Thread q of a quad holds columns ``8 j + 2 q`` and the next, its slots ``2 j`` and ``2 j + 1``.
     """
-    nodes, slots = 2**layout.levels - 1, columns // 4
+    nodes, slots = (1 << layout.levels) - 1, columns // 4
     if nodes <= slots:
         each = slots // nodes  # trees of a thread
         threads = -(-layout.trees // each)
