@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fffbench.implementations.cuda import build, leaf_plan, plan
-from fffbench.implementations.cuda.base import VECTOR_BYTES, Gpu, Layout, Plan
+from fffbench.implementations.cuda.base import ACTIVATIONS, VECTOR_BYTES, Gpu, Layout, Plan
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.workload import Workload
 
@@ -56,15 +56,20 @@ def unsupported(workload: Workload) -> str | None:
     return machine_reason() or compile_reason(workload.dtype, 32)
 
 
-def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuning: int) -> Layer:
+def prepare(
+    weights: Weights, workload: Workload, strategy: str = "auto", activation: str = "gelu", **tuning: int
+) -> Layer:
     """Most kernels read the weights as they are; those of several trees read copies in another order, made here.
 
-    ``strategy`` forces one of ``plan.STRATEGIES``, in the leaf form of ``leaf_plan.STRATEGIES``.
+    ``strategy`` forces one of ``plan.STRATEGIES``, in the leaf form of ``leaf_plan.STRATEGIES``. ``activation``, one of
+    ``base.ACTIVATIONS``, is compiled in.
     """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
     known = leaf_plan.STRATEGIES if workload.shape.leaf_width else plan.STRATEGIES
     if strategy != "auto" and strategy not in known:
         raise ValueError(f"unknown strategy {strategy!r}; allowed: auto, {', '.join(known)}")
-    calls = _Calls(weights, workload, strategy, tuning)
+    calls = _Calls(weights, workload, strategy, activation, tuning)
     copies = calls.planned(workload.batch, aligned=_aligned(weights)).packed if workload.batch else {}
     return Layer(calls.forward, calls.bind, resident=tuple(calls.buffers.packed(recipe) for recipe in copies.values()))
 
@@ -72,8 +77,11 @@ def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuni
 class _Calls:
     """The calls of one layer, with what they share."""
 
-    def __init__(self, weights: Weights, workload: Workload, strategy: str, tuning: dict[str, int]) -> None:
+    def __init__(
+        self, weights: Weights, workload: Workload, strategy: str, activation: str, tuning: dict[str, int]
+    ) -> None:
         self._weights, self._workload, self._strategy, self._tuning = weights, workload, strategy, tuning
+        self._activation = activation
         self._kept: dict[tuple[int, int, bool], Program] = {}
 
     @cached_property
@@ -88,7 +96,9 @@ class _Calls:
         from fffbench.implementations.cuda.launch import gpu
 
         shape = self._workload.shape
-        layout = Layout(shape.d, shape.trees, shape.levels, self._workload.dtype, aligned, shape.leaf_width)
+        layout = Layout(
+            shape.d, shape.trees, shape.levels, self._workload.dtype, aligned, shape.leaf_width, self._activation
+        )
         here = gpu(self._weights.w1.device.index or 0)
         return _planned(layout, here, batch, self._strategy, self._tuning)
 

@@ -134,6 +134,32 @@ def test_auto_agrees_with_float64_for_several_trees(shape: Shape, dtype: str, ba
     conform(fff_cuda.prepare, Workload(shape, batch, dtype, device="cuda"))
 
 
+SCALAR = {
+    "gelu_tanh": lambda z: 0.5 * z * (1 + np.tanh((2 / np.pi) ** 0.5 * (z + 0.044715 * z**3))),
+    "relu": lambda z: np.maximum(z, 0.0),
+    "silu": lambda z: z / (1 + np.exp(-z)),
+}
+
+
+@pytest.mark.parametrize("activation", SCALAR)
+@pytest.mark.parametrize("strategy", ["path", "latency", "split", "dense_form", "masked", "tensor"])
+def test_an_activation_that_is_compiled_in_is_the_one_asked_for(strategy: str, activation: str) -> None:
+    shape = Shape.tree(768, 3, 8)
+    workload = Workload(shape, 130, "bf16", device="cuda")
+    if STRATEGIES[strategy](Layout(768, 3, 8, "bf16"), here(), 130) is None:
+        pytest.skip(f"{strategy} does not run here")
+    drawn = make(workload, 130)
+    x = torch.from_numpy(drawn.x).to("cuda", torch.bfloat16)
+    weights = Weights(*(torch.from_numpy(w).to("cuda", torch.bfloat16) for w in (drawn.w1, drawn.w2)))
+    y = fff_cuda.prepare(weights, workload, strategy, activation=activation).forward(x).double().cpu().numpy()
+    exact = reference.walk(*(t.double().cpu().numpy() for t in (x, weights.w1, weights.w2)), shape)
+    rows = weights.w2.double().cpu().numpy()[exact.neurons]
+    expected = np.einsum("bk,bkd->bd", SCALAR[activation](exact.inputs), rows)
+    scale = np.linalg.norm(rows, axis=2).sum(axis=1)
+    sure = np.abs(exact.logits).min(axis=1) > NEAR_TIE
+    assert (np.linalg.norm(y - expected, axis=1)[sure] / scale[sure]).max() < TOLERANCE["bf16"]
+
+
 def test_forward_follows_other_inputs_of_the_same_shape() -> None:
     shape = Shape.tree(768, 5, 5)
     workload = Workload(shape, 300, "bf16", device="cuda")

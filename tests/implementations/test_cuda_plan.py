@@ -8,8 +8,9 @@ import pytest
 
 from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, dense_cuda_naive, fff_cuda, fff_triton
 from fffbench.implementations.cuda import build, compile_all, leaf_plan
-from fffbench.implementations.cuda.base import Boxes, Gpu, Layout, Plan, Product, Step
+from fffbench.implementations.cuda.base import ACTIVATIONS, Boxes, Gpu, Layout, Plan, Product, Step
 from fffbench.implementations.cuda.plan import STRATEGIES, choose, forced
+from fffbench.implementations.registry import Weights
 from fffbench.plan.workload import Shape, Workload
 
 H200 = Gpu(132, 232448)
@@ -250,3 +251,32 @@ def test_kernels_compile_at_shapes_that_fill_no_tile(
     assert plan is not None
     for step in plan.launches:
         assert build.cubin(step.source, step.macros, "sm_90a" if step.only_90 else "sm_90")
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_strategy_compiles_the_activation_in_or_declines(activation: str) -> None:
+    layouts = [Layout(768, 70, 1, "bf16", activation=activation), Layout(768, 70, 1, "fp32", activation=activation)]
+    layouts += [Layout(768, 3, 9, "bf16", activation=activation), Layout(768, 1, 14, "bf16", activation=activation)]
+    wanted = {} if activation == "gelu" else {"FFF_ACTIVATION": ACTIVATIONS.index(activation)}
+    for layout in layouts:
+        for batch in (1, 1000, 16384):
+            plan = choose(layout, H200, batch)
+            if plan.strategy == "dense":
+                assert activation == "gelu" or (activation, layout.dtype) == ("gelu_tanh", "bf16")
+            for step in plan.launches:
+                assert {k: v for k, v in step.macros.items() if k == "FFF_ACTIVATION"} == wanted
+
+
+@pytest.mark.skipif(COMPILER is not None, reason=str(COMPILER))
+@pytest.mark.parametrize("activation", ACTIVATIONS[1:])
+def test_other_activations_compile(activation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FFFBENCH_CACHE", str(tmp_path))
+    for name in ("split", "masked"):
+        plan = STRATEGIES[name](Layout(768, 5, 4, "fp16", activation=activation), H200, 300)
+        assert plan is not None
+        assert all(build.cubin(step.source, step.macros, "sm_90") for step in plan.launches)
+
+
+def test_an_unknown_activation_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="allowed: gelu, gelu_tanh, relu, silu"):
+        fff_cuda.prepare(Weights(None, None), Workload(Shape.tree(8, 1, 2), 1, device="cuda"), activation="tanh")  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fffbench.implementations.cuda.build import DTYPE_MACRO
 
 VECTOR_BYTES = 16
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")  # in the order of FFF_ACTIVATION in common.cuh
 WARP = 32
 LANE_FLOATS = 32  # values of a row that one lane keeps in registers; twice that and kernels spill
 MIN_TENSOR_D = 256  # shorter outputs cancel more, and activations rounded to 16 bits would show
@@ -36,6 +37,7 @@ class Layout:
     dtype: str
     aligned: bool = True  # rows start on 16-byte boundaries
     leaf_width: int = 0  # neurons of a leaf block below `levels` levels of routers; 0: the tree form
+    activation: str = "gelu"  # of ACTIVATIONS
 
     @property
     def item(self) -> int:
@@ -49,7 +51,10 @@ class Layout:
 
     def macros(self, **more: int) -> dict[str, int]:
         """The macros every kernel is compiled with, and ``more``."""
-        return {"FFF_DTYPE": DTYPE_MACRO[self.dtype], "FFF_D": self.d, "FFF_ALIGNED": int(self.aligned), **more}
+        common = {"FFF_DTYPE": DTYPE_MACRO[self.dtype], "FFF_D": self.d, "FFF_ALIGNED": int(self.aligned)}
+        if self.activation != ACTIVATIONS[0]:
+            common["FFF_ACTIVATION"] = ACTIVATIONS.index(self.activation)
+        return {**common, **more}
 
 
 @dataclass(frozen=True)

@@ -152,14 +152,29 @@ struct Vector {
     }
 };
 
-__device__ __forceinline__ float gelu(float z) { return 0.5f * z * (1.0f + erff(z * 0.70710678118654752f)); }
+// FFF_ACTIVATION: 0 GELU by erf, 1 GELU in its tanh form, 2 ReLU, 3 SiLU. The turn is by the logit, whatever is done to it.
+#ifndef FFF_ACTIVATION
+#define FFF_ACTIVATION 0
+#endif
 
-// GELU of a logit whose activation is stored in 16 bits: erf to 2.5e-5 (Abramowitz and Stegun, Handbook of Mathematical
+__device__ __forceinline__ float activate(float z) {
+#if FFF_ACTIVATION == 0
+    return 0.5f * z * (1.0f + erff(z * 0.70710678118654752f));
+#elif FFF_ACTIVATION == 1
+    return 0.5f * z * (1.0f + tanhf(z * (0.79788456080286536f + 0.035677408136300125f * z * z)));
+#elif FFF_ACTIVATION == 2
+    return fmaxf(z, 0.0f);
+#else
+    return z / (1.0f + expf(-z));
+#endif
+}
+
+// The same of a logit whose activation is stored in 16 bits; GELU: erf to 2.5e-5 (Abramowitz and Stegun, Handbook of Mathematical
 // Functions, 7.1.25) in half of erff's instructions. The tanh form by tanh.approx is off by up to 1e-3, which shows where
 // few neurons make up an output.
 __device__ __forceinline__ float activation(float z) {
-#if FFF_DTYPE == 0
-    return gelu(z);
+#if FFF_DTYPE == 0 || FFF_ACTIVATION != 0
+    return activate(z);
 #else
     float t, e;
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(t) : "f"(1.0f + 0.33267253f * fabsf(z)));  // 0.47047 / sqrt(2)

@@ -90,8 +90,8 @@ fff_leaf_tensor(const scalar* __restrict__ x, const scalar* __restrict__ w1, con
                     const int row = first + m * 16 + half * 8 + lane / 4;
                     const int neuron = chunk * kColumns + warp % 2 * (kColumns / 2) + b * 8 + lane % 4 * 2;
                     // a neuron that is not there repeats the last one, and is activated by 0
-                    const float low = neuron < kWidth ? gelu(block.sums[m][b][half * 2]) : 0.0f;
-                    const float high = neuron + 1 < kWidth ? gelu(block.sums[m][b][half * 2 + 1]) : 0.0f;
+                    const float low = neuron < kWidth ? activate(block.sums[m][b][half * 2]) : 0.0f;
+                    const float high = neuron + 1 < kWidth ? activate(block.sums[m][b][half * 2 + 1]) : 0.0f;
                     asm volatile("st.shared.b32 [%0], %1;" ::"r"(act + row * kActStride + neuron * 2), "r"(pack2(low, high))
                                  : "memory");
                 }

@@ -25,7 +25,7 @@ fff_masked(scalar* __restrict__ hidden, int width, int trees, int levels) {
         int node = 0;
         for (int level = 0; level < levels; ++level) {
             const float z = to_float(logits[first + node]);
-            out[first + node] = to_scalar(gelu(z));
+            out[first + node] = to_scalar(activate(z));
             node = 2 * node + 1 + (z > 0.0f);
         }
     }

@@ -49,7 +49,7 @@ def order(layout: Layout, gpu: Gpu, batch: int) -> tuple[str, ...]:
     neurons, used = layout.trees * (2**layout.levels - 1), layout.trees * layout.levels
     visits, spared = batch * used, neurons / used
     if layout.levels == 1:
-        return "dense", "split", "path"
+        return "dense", *(("masked",) if layout.item == 4 else ("dense_form", "masked")), "split", "path"
     if layout.item == 4:
         least = next(ratio for tokens, ratio in SPARED_FP32 if batch <= tokens)
         if spared < least:
@@ -112,6 +112,8 @@ def dense(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     del gpu
     if layout.item == 2 and (layout.d < MIN_TENSOR_D or layout.trees < MULTIPLE):
         return None  # few neurons: the tanh form of the library's GELU would show
+    if layout.activation not in ("gelu", "gelu_tanh")[: 1 if layout.item == 4 else 2]:
+        return None  # what the library fuses in 16 bits, or does in place in fp32
     if layout.levels != 1 or not layout.aligned or layout.trees > MASKED_NEURONS:
         return None
     width = padded(layout.trees)

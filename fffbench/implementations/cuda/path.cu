@@ -94,7 +94,7 @@ fff_path(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scal
                 for (int w = 0; w < FFF_WARPS; ++w) z += partial[turn][slot][w];
                 turn ^= 1;
             }
-            const float activation = gelu(z);
+            const float activation = activate(z);
 #pragma unroll
             for (int p = 0; p < kPieces; ++p) {
                 float w[kVector];

@@ -43,5 +43,5 @@ fff_split_neurons(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
         for (int i = 0; i < kVector; ++i) parts[i % 4] += a[i] * b[i];
     }
     const float z = warp_sum((parts[0] + parts[1]) + (parts[2] + parts[3]));
-    if (lane == 0) visits[visit] = make_int2(int(neuron), __float_as_int(gelu(z)));
+    if (lane == 0) visits[visit] = make_int2(int(neuron), __float_as_int(activate(z)));
 }

@@ -77,7 +77,7 @@ __device__ __forceinline__ int walk(const scalar* __restrict__ x, const scalar* 
             if (level + l >= levels) break;
             const float z = FFF_AHEAD > 1 ? logits[buffer][slot][local] : sums[0];
             if (Visits && lane == 0 && member == l % FFF_TEAM)
-                out[level + l] = make_int2(first + subtree_row(node, local), __float_as_int(gelu(z)));
+                out[level + l] = make_int2(first + subtree_row(node, local), __float_as_int(activate(z)));
             local = 2 * local + 1 + (z > 0.0f);
         }
         node = subtree_row(node, local);

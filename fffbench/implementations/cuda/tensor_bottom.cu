@@ -143,7 +143,7 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
 #pragma unroll
         for (int l = 0; l < FFF_BOTTOM; ++l) {
             const float z = mine[node];
-            act[l] = gelu(z);
+            act[l] = activate(z);
             at[l] = node;
             node = 2 * node + 1 + (z > 0.0f);
         }

@@ -73,7 +73,7 @@ fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint
             act[l] = 0.0f;
             if (l < FFF_TOP) {
                 const float z = mine[node];
-                act[l] = gelu(z);
+                act[l] = activate(z);
                 node = 2 * node + 1 + (z > 0.0f);
             }
         }
