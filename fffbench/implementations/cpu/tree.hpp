@@ -30,13 +30,26 @@ inline std::int64_t output_row(const Job& job, std::int64_t row, int level) {
     return row;
 }
 
+inline float widened(float a) { return a; }
+inline float widened(fffbench::bf16 a) {
+    return __builtin_bit_cast(float, static_cast<std::uint32_t>(a.bits) << 16);
+}
+
+// What is added to the logit of row `row` of W1.
+template <class T>
+inline float bias_of(const Job& job, std::int64_t row) {
+    return job.b1 == nullptr ? 0.0f : widened(static_cast<const T*>(job.b1)[row]);
+}
+
 // Logits to activations, `size` floats (a multiple of LOGIT_PAD) holding whole paths of job.levels each.
 template <class J>
 inline void activate(const J& job, const float* logits, float* act, int size) {
-    for (int i = 0; i < size; i += Simd::width) {
-        const auto z = Simd::load(logits + i);
-        Simd::store(act + i, planted(job, Fault::ignore_activation) ? z : gelu(z));
-    }
+    auto activation = fffbench::Activation::gelu;
+    if constexpr (requires { job.activation; }) activation = job.activation;
+    if (planted(job, Fault::ignore_activation))
+        for (int i = 0; i < size; i += Simd::width) Simd::store(act + i, Simd::load(logits + i));
+    else
+        activate_all(activation, logits, act, size);
     if (planted(job, Fault::skip_level))
         for (int k = job.levels / 2; k < size; k += job.levels) act[k] = 0;
 }
