@@ -74,24 +74,25 @@ def test_biases_and_activations_give_what_the_formula_says(form, activation, dty
         torch.testing.assert_close(y.double(), want, rtol=close, atol=close * want.abs().max().item())
 
 
+# by columns, one tree after the other, in two phases, and with the trees split over threads
+PLANS = [(1, 3, 70), (2, 3, 70), (5, 3, 7), (3, 6, 70), (7, 6, 5), (1, 9, 1100), (3, 8, 1100)]
+
+
 @pytest.mark.parametrize("strategy", ["walk", "bucket"])
 @pytest.mark.parametrize("isa", _cpu.isas())
-def test_every_kernel_of_every_instruction_set_adds_the_biases(strategy, isa):
-    for form, dtype, close in (
-        ("tree", torch.float32, 2e-5),
-        ("tree", torch.bfloat16, 2e-2),
-        ("leaf", torch.float32, 2e-5),
-    ):
-        for trees in (1, TREES):
-            x, w1, w2, b1, b2 = given = make(form, dtype, batch=(70,), d=37, levels=3, trees=trees)
-            y, name = torch.empty_like(x), {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
-            counts = (70, 37, trees, 3) if form == "tree" else (70, 37, trees, 3, 3)
-            call = (_cpu.FffCall if form == "tree" else _cpu.LeafCall)(
-                0, 0, 0, 0, *counts, 2, strategy=strategy, isa=isa, dtype=name
-            )
-            call.run_with(*(t.data_ptr() for t in (x, w1, w2, y, b1, b2)), 3)
-            want = plainly(form, *given, trees, "silu")
-            torch.testing.assert_close(y.double(), want, rtol=close, atol=close * want.abs().max().item())
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 2e-5), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize(("trees", "levels", "batch"), PLANS)
+def test_every_kernel_of_every_instruction_set_adds_the_biases(strategy, isa, dtype, close, trees, levels, batch):
+    d, name = 37, {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
+    for form, op in OPS.items():
+        x, w1, w2, b1, b2 = given = make(form, dtype, batch=(batch,), d=d, levels=levels, trees=trees)
+        counts = (batch, d, trees, levels) if form == "tree" else (batch, d, trees, levels, 3)
+        y, call = torch.empty_like(x), _cpu.FffCall if form == "tree" else _cpu.LeafCall
+        planned = call(0, 0, 0, 0, *counts, 3, strategy=strategy, isa=isa, dtype=name)
+        planned.run_with(*(t.data_ptr() for t in (x, w1, w2, y, b1, b2)), 3)
+        want = op(*(t.double() for t in given), trees, "silu")
+        off = ((y.double() - want).abs() > close * want.abs().max()).any(1)
+        assert off.sum() <= batch // 500  # a token may turn the other way where a logit is near zero
 
 
 def test_a_bias_of_the_logit_moves_the_turn():

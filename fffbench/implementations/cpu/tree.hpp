@@ -30,17 +30,6 @@ inline std::int64_t output_row(const Job& job, std::int64_t row, int level) {
     return row;
 }
 
-inline float widened(float a) { return a; }
-inline float widened(fffbench::bf16 a) {
-    return __builtin_bit_cast(float, static_cast<std::uint32_t>(a.bits) << 16);
-}
-
-// What is added to the logit of row `row` of W1.
-template <class T>
-inline float bias_of(const Job& job, std::int64_t row) {
-    return job.b1 == nullptr ? 0.0f : widened(static_cast<const T*>(job.b1)[row]);
-}
-
 // Logits to activations, `size` floats (a multiple of LOGIT_PAD) holding whole paths of job.levels each.
 template <class J>
 inline void activate(const J& job, const float* logits, float* act, int size) {
@@ -87,6 +76,12 @@ inline float to_float(bf16 value) {
     float wide;
     __builtin_memcpy(&wide, &bits, sizeof wide);
     return wide;
+}
+
+// What is added to the logit of row `row` of W1.
+template <class T>
+inline float bias_of(const Job& job, std::int64_t row) {
+    return job.b1 == nullptr ? 0.0f : to_float(static_cast<const T*>(job.b1)[row]);
 }
 
 // To nearest, ties to even; a NaN stays one.
