@@ -69,20 +69,20 @@ def prepare(
     known = leaf_plan.STRATEGIES if workload.shape.leaf_width else plan.STRATEGIES
     if strategy != "auto" and strategy not in known:
         raise ValueError(f"unknown strategy {strategy!r}; allowed: auto, {', '.join(known)}")
-    calls = _Calls(weights, workload, strategy, activation, tuning)
+    calls = Calls(weights, workload, strategy, activation, tuning)
     copies = calls.planned(workload.batch, aligned=_aligned(weights)).packed if workload.batch else {}
     return Layer(calls.forward, calls.bind, resident=tuple(calls.buffers.packed(recipe) for recipe in copies.values()))
 
 
-class _Calls:
-    """The calls of one layer, with what they share."""
+class Calls:
+    """The calls of one layer of any batch, with what they share: packed weights, and matrices between products."""
 
     def __init__(
         self, weights: Weights, workload: Workload, strategy: str, activation: str, tuning: dict[str, int]
     ) -> None:
         self._weights, self._workload, self._strategy, self._tuning = weights, workload, strategy, tuning
         self._activation = activation
-        self._kept: dict[tuple[int, int, bool], Program] = {}
+        self._kept: dict[tuple[int, int, bool, bool], Program] = {}
 
     @cached_property
     def buffers(self) -> Buffers:
@@ -91,18 +91,30 @@ class _Calls:
 
         return Buffers(self._weights.w1, self._weights.w2)
 
+    def aligned(self, *tensors: torch.Tensor) -> bool:
+        """Whether every row of these and of the weights starts on a 16-byte boundary."""
+        return _aligned(self._weights, *tensors)
+
     def planned(self, batch: int, *, aligned: bool) -> Plan:
         """The plan for ``batch`` tokens."""
         from fffbench.implementations.cuda.launch import gpu
 
         shape = self._workload.shape
         layout = Layout(
-            shape.d, shape.trees, shape.levels, self._workload.dtype, aligned, shape.leaf_width, self._activation
+            shape.d,
+            shape.trees,
+            shape.levels,
+            self._workload.dtype,
+            aligned,
+            shape.leaf_width,
+            self._activation,
+            exact_products(self._workload.dtype),
         )
         here = gpu(self._weights.w1.device.index or 0)
         return _planned(layout, here, batch, self._strategy, self._tuning)
 
-    def _program(self, x: torch.Tensor, y: torch.Tensor, *, aligned: bool, stream: int = 0) -> Program:
+    def program(self, x: torch.Tensor, y: torch.Tensor, *, aligned: bool, stream: int = 0) -> Program:
+        """The kernels over ``x`` and ``y``, of at least one token; ``aligned`` says it of them and the weights."""
         from fffbench.implementations.cuda.launch import Program
 
         return Program(self.planned(x.shape[0], aligned=aligned), x, y, self.buffers, stream)
@@ -114,21 +126,30 @@ class _Calls:
         y = torch.empty_like(x)
         if x.shape[0] == 0:
             return y
-        aligned = _aligned(self._weights, x, y)
+        aligned = self.aligned(x, y)
         stream = torch.cuda.current_stream(x.device).cuda_stream
-        key = (x.shape[0], stream, aligned)  # a workspace serves one stream
+        key = (x.shape[0], stream, aligned, exact_products(self._workload.dtype))  # a workspace serves one stream
         made = self._kept.get(key)
         if made is None:
-            made = self._kept[key] = self._program(x, y, aligned=aligned, stream=stream)
-        made.point(x, y)
-        made.run()
+            made = self._kept[key] = self.program(x, y, aligned=aligned, stream=stream)
+        made.run_on(x, y)
         return y
 
     def bind(self, x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
         """The bare kernels over these tensors."""
         if x.shape[0] == 0:
             return lambda: None
-        return self._program(x, y, aligned=_aligned(self._weights, x, y)).run
+        return self.program(x, y, aligned=self.aligned(x, y)).run
+
+
+def exact_products(dtype: str) -> bool:
+    """Whether torch's products of this type are no less exact: what of fp32 the user lets it compute in TF32."""
+    if dtype != "fp32":
+        return True
+    from torch.backends.cuda import matmul
+
+    allowed: str | None = getattr(matmul, "fp32_precision", None)
+    return allowed != "tf32" if allowed is not None else not matmul.allow_tf32
 
 
 def _planned(layout: Layout, here: Gpu, batch: int, strategy: str, tuning: dict[str, int]) -> Plan:

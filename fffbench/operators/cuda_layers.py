@@ -1,7 +1,8 @@
-"""Which prepared CUDA layer serves this call? One for each set of weights and batch, kept as long as the weights live.
+"""Which prepared CUDA kernels serve this call? Those of its weights, kept as long as the weights live.
 
-``fff_cuda`` may pack weights when it prepares; a packed copy serves as long as the weights are the same tensors at the
-same place in the same version.
+``fff_cuda`` packs weights for some batches: all batch sizes of a layer on a stream share one set of copies, which is
+filled anew, in place, after the weights were written to. What torch does not count as a write (through ``.data``, or by
+another library) is not seen: ``docs/pytorch.md`` says so. Nothing that is kept serves a captured graph.
 """
 
 from __future__ import annotations
@@ -9,34 +10,43 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from threading import Lock, local
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from fffbench.implementations.registry import Layer, Weights
+from fffbench.implementations.fff_cuda import Calls, exact_products
+from fffbench.implementations.registry import Weights
 from fffbench.implementations.registry import implementation as registered
 from fffbench.plan.workload import Shape, Workload
 
+if TYPE_CHECKING:
+    from fffbench.implementations.cuda.launch import Program
+
+T = TypeVar("T")
+
 _VECTOR_BYTES = 16  # to which the kernels' rows are aligned, or they take other loads
-_LAYERS_KEPT = 4096  # a model has some hundred layers, and a server a few batch sizes
+_LAYERS_KEPT = 4096  # a model has some hundred layers
+_PROGRAMS_KEPT = 256  # batch sizes of a layer
+_UNCOUNTED = -1  # the version of a tensor made in inference mode
 _DTYPES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 _stream: Callable[[int], int] = getattr(torch._C, "_cuda_getCurrentRawStream", lambda _: 0)  # noqa: SLF001 - the public way builds an object
 
-Run = Callable[[Tensor, Tensor], None]
 
-
-@dataclass(frozen=True)
+@dataclass
 class _Kept:
+    """The layer of one set of weights on one stream."""
+
     weights: tuple[weakref.ref[Tensor], weakref.ref[Tensor]]
     places: tuple[int, int]
-    versions: tuple[int, int] | None  # None: nothing was packed, the kernels read the weights as they are
-    run: Run
-    lock: Lock
+    versions: tuple[int, int]  # of the weights when they were packed
+    calls: Calls
+    programs: dict[tuple[int, bool, bool], Program] = field(default_factory=dict)
+    lock: Lock = field(default_factory=Lock)
 
 
 _context = local()  # devices whose context this thread has
@@ -54,33 +64,61 @@ def _workload(d: int, trees: int, levels: int, width: int, batch: int, dtype: to
 
 
 def _versions(w1: Tensor, w2: Tensor) -> tuple[int, int]:
-    """How often each was written to; -1 for tensors made in inference mode, which do not count."""
-    first, second = (-1 if w.is_inference() else w._version for w in (w1, w2))  # noqa: SLF001 - there is no other
+    """How often each was written to."""
+    first, second = (_UNCOUNTED if w.is_inference() else w._version for w in (w1, w2))  # noqa: SLF001 - there is no other
     return first, second
 
 
-def compute(x: Tensor, w1: Tensor, w2: Tensor, trees: int, levels: int, width: int) -> Tensor | None:
+def compute(
+    x: Tensor, w1: Tensor, w2: Tensor, trees: int, levels: int, width: int, activation: str = "gelu"
+) -> Tensor | None:
     """The output for ``x (batch, d)``, contiguous, or None where no CUDA kernel computes it here."""
+    workload = _workload(x.shape[1], trees, levels, width, x.shape[0], x.dtype)
+    if workload is None:
+        return None
+    if x.device not in _context.__dict__.setdefault("devices", set()):
+        _enter(x.device)
     stream = _stream(x.device.index or 0)
-    aligned = x.data_ptr() % _VECTOR_BYTES == 0
-    key = (id(w1), id(w2), trees, levels, width, x.shape[0], x.dtype, stream, aligned)
+    if torch.cuda.is_current_stream_capturing():
+        return _captured(x, w1, w2, workload, activation, stream)
+    key = (id(w1), id(w2), trees, levels, width, activation, stream)
     kept = _kept.get(key)
     if not (
         kept is not None
         and kept.weights[0]() is w1
         and kept.weights[1]() is w2
         and kept.places == (w1.data_ptr(), w2.data_ptr())
-        and (kept.versions is None or (-1 not in kept.versions and kept.versions == _versions(w1, w2)))
     ):
-        kept = _prepare(key, x, w1, w2, trees, levels, width)
-        if kept is None:
-            return None
+        kept = _layer(key, w1, w2, workload, activation)
     y = torch.empty_like(x)
-    if x.device not in _context.__dict__.setdefault("devices", set()):
-        _enter(x.device)
     with kept.lock:  # addresses are set, then launched with: not to be done by two threads at once
-        kept.run(x, y)
+        _refresh(kept, w1, w2)
+        _program(kept, x, stream).run_on(x, y)
     return y
+
+
+def _captured(x: Tensor, w1: Tensor, w2: Tensor, workload: Workload, activation: str, stream: int) -> Tensor:
+    """The call as part of the CUDA graph that is being captured, which shares nothing with other graphs and calls.
+
+    All that it needs comes from the graph's pool; weights are packed by the graph, so that a replay sees what they are
+    by then.
+    """
+    y = torch.empty_like(x)
+    calls = _calls(w1, w2, workload, activation)
+    try:
+        with torch.no_grad():
+            calls.program(x, y, aligned=calls.aligned(x, y), stream=stream).run_on(x, y)
+    except RuntimeError as error:
+        raise RuntimeError(
+            "the layer cannot be captured in a CUDA graph; call it once with as many tokens before, so that its "
+            f"kernels are compiled and loaded: {error}"
+        ) from error
+    return y
+
+
+def _calls(w1: Tensor, w2: Tensor, workload: Workload, activation: str) -> Calls:
+    with torch.no_grad():  # tensors of the layer's own over the same storage: it does not keep the caller's alive
+        return Calls(Weights(w1.detach(), w2.detach()), workload, "auto", activation, {})
 
 
 def _enter(device: torch.device) -> None:
@@ -89,59 +127,67 @@ def _enter(device: torch.device) -> None:
     _context.devices.add(device)
 
 
-def _prepare(
-    key: tuple[Any, ...], x: Tensor, w1: Tensor, w2: Tensor, trees: int, levels: int, width: int
-) -> _Kept | None:
-    workload = _workload(x.shape[1], trees, levels, width, x.shape[0], x.dtype)
-    if workload is None:
-        return None
-    stream, aligned = key[-2:]
-    # tensors of the layer's own over the same storage, so that it does not keep the caller's alive
-    weights = Weights(w1.detach(), w2.detach())
-
-    def make() -> tuple[Layer, Run]:
-        with torch.no_grad(), torch.cuda.device(x.device):
-            if stream:
-                with torch.cuda.stream(torch.cuda.ExternalStream(stream)):  # type: ignore[no-untyped-call]
-                    return _made(weights, workload, aligned=aligned)
-            return _made(weights, workload, aligned=aligned)
-
-    if torch.cuda.is_current_stream_capturing():
-        layer, run = make()
-    else:
-        # In a thread of its own: while torch.compile warms up a graph, what a thread allocates comes from the graph's
-        # pool, and a workspace that outlives the graph must not.
-        with ThreadPoolExecutor(1) as aside:
-            layer, run = aside.submit(make).result()
+def _layer(key: tuple[Any, ...], w1: Tensor, w2: Tensor, workload: Workload, activation: str) -> _Kept:
+    """A layer of these weights, of any batch."""
 
     def forget(_: object) -> None:
         _kept.pop(key, None)
 
     while len(_kept) >= _LAYERS_KEPT:
         _kept.pop(next(iter(_kept)), None)
-    versions = _versions(w1, w2) if layer.resident else None
-    places = w1.data_ptr(), w2.data_ptr()
-    kept = _kept[key] = _Kept((weakref.ref(w1, forget), weakref.ref(w2, forget)), places, versions, run, Lock())
+    kept = _kept[key] = _Kept(
+        (weakref.ref(w1, forget), weakref.ref(w2, forget)),
+        (w1.data_ptr(), w2.data_ptr()),
+        _versions(w1, w2),
+        _calls(w1, w2, workload, activation),
+    )
     return kept
 
 
-def _made(weights: Weights, workload: Workload, *, aligned: bool) -> tuple[Layer, Run]:
-    """The layer, and how it is run on an x of this alignment, by its bare call pointed at other tensors."""
-    w1, elements = weights.w1, workload.batch * workload.shape.d
-    x = torch.zeros(elements + 1, device=w1.device, dtype=w1.dtype)[0 if aligned else 1 :][:elements]
-    x = x.view(workload.batch, workload.shape.d)
-    layer = registered("fff_cuda").prepare(weights, workload)
-    program: Any = getattr(layer.bind(x, torch.empty_like(x)), "__self__", None)
-    if hasattr(program, "point"):
-        point, start = program.point, program.run
+def _refresh(kept: _Kept, w1: Tensor, w2: Tensor) -> None:
+    """Pack again where the weights were, or may have been, written to since."""
+    versions = _versions(w1, w2)
+    if versions == kept.versions and _UNCOUNTED not in versions:
+        return
+    with torch.no_grad():
+        for copy in kept.calls.buffers.copies.values():
+            copy.fill()
+    kept.versions = versions
 
-        def run(x: Tensor, y: Tensor) -> None:
-            point(x, y)
-            start()
 
-    else:
+def _program(kept: _Kept, x: Tensor, stream: int) -> Program:
+    """The kernels for this batch and alignment."""
+    aligned = x.data_ptr() % _VECTOR_BYTES == 0
+    key = (x.shape[0], aligned, exact_products(_DTYPES[x.dtype]))
+    program = kept.programs.get(key)
+    if program is not None:
+        return program
 
-        def run(x: Tensor, y: Tensor) -> None:
-            y.copy_(layer.forward(x))
+    def make() -> Program:
+        # in the place of x and y, which may lie in a graph's pool
+        rows = torch.empty(x.numel() + 1, device=x.device, dtype=x.dtype)[0 if aligned else 1 :][: x.numel()]
+        rows = rows.view(x.shape)
+        return kept.calls.program(rows, rows, aligned=kept.calls.aligned(rows), stream=stream)
 
-    return layer, run
+    while len(kept.programs) >= _PROGRAMS_KEPT:
+        kept.programs.pop(next(iter(kept.programs)))
+    program = kept.programs[key] = _aside(make, x.device, stream)
+    return program
+
+
+def _aside(make: Callable[[], T], device: torch.device, stream: int) -> T:
+    """On this stream, but in a thread of its own.
+
+    While torch.compile warms up a graph, what a thread allocates comes from the graph's pool, and a workspace that
+    outlives the graph must not.
+    """
+
+    def there() -> T:
+        with torch.no_grad(), torch.cuda.device(device):
+            if not stream:
+                return make()
+            with torch.cuda.stream(torch.cuda.ExternalStream(stream)):  # type: ignore[no-untyped-call]
+                return make()
+
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(there).result()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from fffbench.operators import cuda_layers, formula, geometry
+from fffbench.operators import cpu_layers, cuda_layers, formula, geometry
 from fffbench.operators.activations import number_of
 
 if TYPE_CHECKING:
@@ -125,13 +125,20 @@ def _ready(
     trees: int,
     activation: str,
     threads: int,
-) -> tuple[Callable[..., None], int] | None:
-    """The planned C++ call for these shapes and the activation's number; None where the kernels do not compute it."""
+) -> tuple[Callable[..., None], int, cpu_layers.DenseForm | None] | None:
+    """The planned C++ call for these shapes, the activation's number, and the dense form where that is faster.
+
+    None where the kernels do not compute it. The dense form has GELU and no b1.
+    """
     levels, width, number = _fitting(form, x, w1, w2, b1, b2, trees, activation)
     if dtype not in KERNEL_DTYPES or not built():
         return None
-    d = x[-1]
-    return _planned(math.prod(x) // d, d, trees, levels, width, threads, KERNEL_DTYPES[dtype]).run_with, number
+    d, name = x[-1], KERNEL_DTYPES[dtype]
+    batch = math.prod(x) // d
+    other = None
+    if not width and b1 is None and number == 0:
+        other = cpu_layers.dense_form(batch, d, trees, levels, threads, name)
+    return _planned(batch, d, trees, levels, width, threads, name).run_with, number, other
 
 
 def _cpu(
@@ -150,10 +157,12 @@ def _cpu(
     check(x, w1, w2, b1, b2)
     if ready is None:
         return _formula(x, w1, w2, b1, b2, trees, *_counts(form, w1.shape, w2.shape, trees), activation)
-    run, number = ready
+    run, number, dense_form = ready
     if not x.is_contiguous():
         x = x.contiguous()
     y = torch.empty_like(x)
+    if dense_form is not None and dense_form(x, w1, w2, y):
+        return y if b2 is None else y.add_(b2)
     bias1, bias2 = 0 if b1 is None else b1.data_ptr(), 0 if b2 is None else b2.data_ptr()
     run(x.data_ptr(), w1.data_ptr(), w2.data_ptr(), y.data_ptr(), bias1, bias2, number)
     return y
@@ -239,12 +248,12 @@ def _cuda(
     trees: int,
     activation: str,
 ) -> Tensor:
-    levels, width, number = _fitting(form, *_shapes(x, w1, w2, b1, b2), trees, activation)
+    levels, width, _ = _fitting(form, *_shapes(x, w1, w2, b1, b2), trees, activation)
     check(x, w1, w2, b1, b2)
-    if b1 is not None or number != 0 or (b2 is not None and width):
+    if b1 is not None or (b2 is not None and width):
         return _formula(x, w1, w2, b1, b2, trees, levels, width, activation)
     flat = x if x.ndim == 2 and x.is_contiguous() else x.reshape(-1, x.shape[-1]).contiguous()
-    y = cuda_layers.compute(flat, w1, w2, trees, levels, width) if flat.shape[0] else torch.empty_like(flat)
+    y = cuda_layers.compute(flat, w1, w2, trees, levels, width, activation) if flat.shape[0] else torch.empty_like(flat)
     if y is None:
         return _formula(x, w1, w2, b1, b2, trees, levels, width, activation)
     if b2 is not None:

@@ -38,6 +38,9 @@ class Layout:
     aligned: bool = True  # rows start on 16-byte boundaries
     leaf_width: int = 0  # neurons of a leaf block below `levels` levels of routers; 0: the tree form
     activation: str = "gelu"  # of ACTIVATIONS
+    exact_products: bool = (
+        True  # a library's products of fp32 are in fp32, not in TF32, which would turn tokens elsewhere
+    )
 
     @property
     def item(self) -> int:

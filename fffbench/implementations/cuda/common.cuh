@@ -163,7 +163,7 @@ __device__ __forceinline__ float activate(float z) {
 #elif FFF_ACTIVATION == 1
     return 0.5f * z * (1.0f + tanhf(z * (0.79788456080286536f + 0.035677408136300125f * z * z)));
 #elif FFF_ACTIVATION == 2
-    return fmaxf(z, 0.0f);
+    return z > 0.0f ? z : z * 0.0f;  // a logit that is NaN or minus infinity is shown, as by the other activations
 #else
     return z / (1.0f + expf(-z));
 #endif

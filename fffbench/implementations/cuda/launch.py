@@ -161,33 +161,53 @@ def _rows(rows: tuple[int, ...], device: torch.device) -> tuple[torch.Tensor, to
     return index.clamp_min(0), (index < 0)[:, None]
 
 
+class Copy:
+    """A packed copy of a matrix of weights."""
+
+    def __init__(self, recipe: Packed, source: torch.Tensor) -> None:
+        """Make it, filled."""
+        self._source = source
+        self._rows, self._missing = _rows(recipe.rows, source.device)
+        self.tensor = source.new_empty((len(recipe.rows), source.shape[1]))
+        self.fill()
+
+    def fill(self) -> None:
+        """Pack what the weights are now."""
+        import torch
+
+        torch.index_select(self._source, 0, self._rows, out=self.tensor)
+        self.tensor.masked_fill_(self._missing, 0)
+
+
 class Buffers:
     """What the programs of one layer share: packed copies of its weights, and matrices between a call's products."""
 
     def __init__(self, w1: torch.Tensor, w2: torch.Tensor) -> None:
         """Nothing is made before it is asked for."""
         self.weights = {"w1": w1.detach(), "w2": w2.detach()}
-        self._packed: dict[Packed, torch.Tensor] = {}
-        self._matrices: dict[tuple[tuple[int, int], int], torch.Tensor] = {}
+        self.copies: dict[Packed, Copy] = {}
+        self._scratch: dict[tuple[int, int, int], torch.Tensor] = {}
 
     def packed(self, recipe: Packed) -> torch.Tensor:
         """The copy that ``recipe`` asks for."""
-        if recipe not in self._packed:
-            source = self.weights[recipe.source]
-            rows, missing = _rows(recipe.rows, source.device)
-            self._packed[recipe] = source[rows].masked_fill_(missing, 0)
-        return self._packed[recipe]
+        if recipe not in self.copies:
+            self.copies[recipe] = Copy(recipe, self.weights[recipe.source])
+        return self.copies[recipe].tensor
 
     def matrix(self, shape: tuple[int, int], stream: int) -> torch.Tensor:
-        """A matrix of that shape; calls on one stream run one after another and share it."""
-        key = (shape, stream)
-        if key not in self._matrices:
-            self._matrices[key] = self.weights["w1"].new_empty(shape)
-        return self._matrices[key]
+        """A matrix of that shape; calls on one stream run one after another and share it.
+
+        Batches up to the next power of two share one, so that many batch sizes take at most twice the largest's memory.
+        """
+        rows, columns = shape
+        key = (1 << max(0, rows - 1).bit_length(), columns, stream)
+        if key not in self._scratch:
+            self._scratch[key] = self.weights["w1"].new_empty(key[:2])
+        return self._scratch[key][:rows]
 
 
 class Program:
-    """The launches of a plan over one layer's weights; x and y can be changed between runs."""
+    """The launches of a plan over one layer's weights, bound to an x and a y (``run``) or given others (``run_on``)."""
 
     def __init__(self, plan: Plan, x: torch.Tensor, y: torch.Tensor, buffers: Buffers, stream: int = 0) -> None:
         """Compile what is missing and allocate the workspace."""
@@ -214,6 +234,8 @@ class Program:
         self._starts = tuple(
             self._product(step) if isinstance(step, Product) else next(launches).start for step in plan.steps
         )
+        self._products = any(isinstance(step, Product) for step in plan.steps)
+        self._nothing = torch.empty(0, device=x.device)
         self._guard = torch.cuda.device_count() > 1
         self._stream_of = torch._C._cuda_getCurrentRawStream  # noqa: SLF001 - the public way builds an object a call
 
@@ -245,12 +267,21 @@ class Program:
 
         return start
 
-    def point(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """Use other tensors of the same shape and alignment from the next run on; the caller keeps them alive."""
+    def run_on(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        """Compute other tensors of the same shape and alignment; afterwards it is bound to none.
+
+        Neither is kept: memory of a CUDA graph's pool must be free when the graph is recorded.
+        """
+        tensors = self._tensors
         self._x.value, self._y.value = x.data_ptr(), y.data_ptr()
-        self._tensors["x"], self._tensors["y"] = x.detach(), y.detach()
         for one in self._maps:
-            one.point(self._tensors[one.name])
+            one.point(x if one.name == "x" else y)
+        if self._products:
+            tensors["x"], tensors["y"] = x.detach(), y.detach()
+        try:
+            self.run()
+        finally:
+            tensors["x"] = tensors["y"] = self._nothing
 
     def run(self) -> None:
         """Start everything on torch's current stream of the device."""

@@ -114,7 +114,7 @@ def dense(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
         return None  # few neurons: the tanh form of the library's GELU would show
     if layout.activation not in ("gelu", "gelu_tanh")[: 1 if layout.item == 4 else 2]:
         return None  # what the library fuses in 16 bits, or does in place in fp32
-    if layout.levels != 1 or not layout.aligned or layout.trees > MASKED_NEURONS:
+    if layout.levels != 1 or not layout.aligned or not layout.exact_products or layout.trees > MASKED_NEURONS:
         return None
     width = padded(layout.trees)
     packed = dict(zip(("w1_padded", "w2_padded"), pad(layout), strict=True))
@@ -127,7 +127,7 @@ def masked(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     neurons = layout.trees * (2**layout.levels - 1)
     width = padded(neurons)
     shared = 2 * width * layout.item
-    if layout.item == 2 and layout.d < MIN_TENSOR_D:
+    if (layout.item == 2 and layout.d < MIN_TENSOR_D) or not layout.exact_products:
         return None
     if not layout.aligned or shared + STATIC_SHARED > gpu.shared_bytes or layout.levels > 16:
         return None
