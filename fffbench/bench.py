@@ -11,12 +11,14 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fffbench.anonymity import neutral
-from fffbench.implementations.registry import implementation, implementations
+from fffbench.errors import UserError
+from fffbench.implementations.registry import broken, implementation, implementations
+from fffbench.implementations.registry import reasons as registry_reasons
 from fffbench.measure import environment, fingerprint, forecast, lock, provenance
 from fffbench.measure.outcome import NEVER, Outcome, plain
 from fffbench.measure.processes import Round
@@ -100,10 +102,14 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
         {name: item.family for name, item in implementations().items()},
         {name: item.devices for name, item in implementations().items()},
     )
+    for name in options.axes.implementations:
+        if name in broken():
+            raise UserError(broken()[name])
     wanted = cells(chosen, options.axes, names, fingerprint.usable_cores(), fingerprint.physical_cores())
     if options.only is not None:
         wanted = {cell: keep for cell, keep in wanted.items() if cell.id in options.only}
-    reasons = {cell: implementation(cell.implementation).unsupported(cell.workload) for cell in wanted}
+    answers = registry_reasons([(implementation(cell.implementation), cell.workload) for cell in wanted])
+    reasons = dict(zip(wanted, answers, strict=True))
     on_gpu = [cell for cell, reason in reasons.items() if reason is None and cell.workload.device == "cuda"]
     unnamed = fingerprint.unnamed_accelerator() if on_gpu else None
     reasons |= dict.fromkeys(on_gpu, unnamed)
@@ -156,6 +162,10 @@ def prepare(options: Options, results_dir: Path, say: Callable[[str], None]) -> 
     Nobody else can measure on this machine or into this folder from here to the end of ``measure``.
     """
     plan, skipped = _runnable(options)
+    for reason in broken().values():
+        say(f"left out: {reason}")
+    if not plan.cells:
+        raise UserError(f"nothing to measure: no cell of this plan can run here; {skipped[0][1]}")
     with contextlib.ExitStack() as locks:
         doing = options.command or f"fffbench run --preset {options.preset}"
         locks.enter_context(lock.machine(doing))
@@ -175,6 +185,7 @@ def prepare(options: Options, results_dir: Path, say: Callable[[str], None]) -> 
         others = journals.unfinished(results_dir, but=journal)
         if others is not None:
             say(others)
+        plan = replace(plan, ceilings=run.machine.ceilings)
         return Planned(run, plan, _forecast(plan, run.machine.ceilings), journal, sources, done, locks.pop_all())
 
 

@@ -37,32 +37,41 @@ def add_to(app: typer.Typer) -> None:
 
 def list_implementations(as_json: Json = False) -> None:
     """List the implementations, and why one cannot run here."""
-    from fffbench.implementations.registry import implementations
+    from fffbench.implementations import registry
     from fffbench.plan.workload import Shape, Workload
 
-    rows: list[dict[str, Any]] = []
-    for item in implementations().values():
-        reasons = [
-            item.unsupported(Workload(shape, batch, item.dtypes[0], device=device))
-            for device in item.devices
-            # some are for small batches only, some for large ones, some for leaf blocks only
-            for shape, batch in product((Shape.tree(768, 1, 12), Shape.leaf(768, 1, 7, 32)), (1, 16384))
-        ]
-        row = {
+    # some are for small batches only, some for large ones, some for leaf blocks only
+    tried = list(product((Shape.tree(768, 1, 12), Shape.leaf(768, 1, 7, 32)), (1, 16384)))
+    questions = [
+        (item, Workload(shape, batch, item.dtypes[0], device=device))
+        for item in registry.implementations().values()
+        for device in item.devices
+        for shape, batch in tried
+    ]
+    reasons: dict[str, list[str | None]] = {}
+    for (item, _), reason in zip(questions, registry.reasons(questions), strict=True):
+        reasons.setdefault(item.name, []).append(reason)
+    rows: list[dict[str, Any]] = [
+        {
             "name": item.name,
             "family": item.family,
             "device": ", ".join(item.devices),
             "dtypes": list(item.dtypes),
             "summary": item.summary,
-            "unsupported": None if None in reasons else reasons[0],
+            "unsupported": None if None in reasons[item.name] else reasons[item.name][0],
         }
-        rows.append(row)
+        for item in registry.implementations().values()
+    ]
+    rows += [
+        {"name": name, "family": None, "device": "", "dtypes": [], "summary": "", "unsupported": reason}
+        for name, reason in registry.broken().items()
+    ]
     if as_json:
         print(json.dumps(rows, indent=1))
         return
     for row in rows:
         dtypes = " ".join(map(str, row["dtypes"] or ()))
-        print(f"{row['name']:<20} {row['family']:<10} {row['device']:<10} {dtypes:<20} {row['summary']}")
+        print(f"{row['name']:<20} {row['family'] or 'broken':<10} {row['device']:<10} {dtypes:<20} {row['summary']}")
         if row["unsupported"]:
             print(f"{'':<20} not here: {row['unsupported']}")
 
@@ -74,54 +83,31 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check implementations against the float64 reference on every edge of the shapes; exit 1 if one is wrong."""
+    from fffbench import checking
     from fffbench.implementations import registry
 
     axes = options.axes(implementations=implementations, dtypes=dtypes, devices=devices)
-    names = axes.implementations or tuple(registry.implementations())
+    for name in axes.implementations:
+        if name not in registry.broken():
+            registry.implementation(name)
     rows = []
-    for name in names:
-        chosen = registry.implementation(name)
-        for device in axes.devices:
-            for dtype in axes.dtypes or chosen.dtypes:
-                rows.append(_check_one(name, dtype, device))
-                if not as_json:
-                    row = rows[-1]
-                    print(
-                        f"{name:<20} {device:<5} {dtype:<5} {row['passed']:>3} right, {row['skipped']:>3} not run"
-                        f"{'' if row['error'] is None else ', largest error ' + number(row['error'])}"
-                        f"{'' if row['failure'] is None else '  WRONG: ' + row['failure']}",
-                        flush=True,
-                    )
+    for row in checking.rows(axes.implementations, axes.dtypes, axes.devices):
+        rows.append(row)
+        if not as_json:
+            print(
+                f"{row['name']:<20} {row['device']:<5} {row['dtype']:<5} "
+                f"{row['passed']:>3} right, {row['skipped']:>3} not run"
+                f"{'' if row['error'] is None else ', largest error ' + number(row['error'])}"
+                f"{'' if row['failure'] is None else '  WRONG: ' + row['failure']}",
+                flush=True,
+            )
     if as_json:
         print(json.dumps(rows, indent=1))
     if any(row["failure"] for row in rows):
         raise typer.Exit(EXIT_WRONG)
-
-
-def _check_one(name: str, dtype: str, device: str) -> dict[str, Any]:
-    from fffbench.implementations.registry import implementation
-    from fffbench.measure.conformance import conform, workloads
-
-    passed, skipped, error, failure, reason = 0, 0, None, None, None
-    for workload in workloads(dtype, device, implementation(name).family):
-        verdict = conform(name, workload)
-        if isinstance(verdict, str):
-            skipped, reason = skipped + 1, verdict
-        elif verdict.failure is not None:
-            failure = f"{workload.id}: {verdict.failure}"
-            break
-        else:
-            passed, error = passed + 1, max(error or 0.0, verdict.error)
-    return {
-        "name": name,
-        "device": device,
-        "dtype": dtype,
-        "passed": passed,
-        "skipped": skipped,
-        "error": error,
-        "failure": failure,
-        "reason": reason if passed == 0 else None,
-    }
+    if not any(row["passed"] for row in rows):
+        reasons = dict.fromkeys(row["reason"] for row in rows if row["reason"])
+        raise UserError(f"nothing was checked: {next(iter(reasons), 'no implementation runs in these dtypes here')}")
 
 
 def run(

@@ -18,6 +18,10 @@ and a first docstring line that says what it is. Its ``unsupported`` must not
 raise; importing the module must not import torch, triton or CUDA (imports
 belong inside the functions), so that ``list`` and ``--help`` stay fast.
 
+An entry point's module is somebody else's code. It is found by its metadata, asked for its declarations and its
+reasons in a process of its own (``_plugin``), and imported only by the process that measures or checks it: never by
+one that measures its rivals. One that breaks this contract is ``broken()`` under its name and keeps nobody from others.
+
 The family ``faulty`` repeats a published benchmark with its mistakes. Its names begin with ``faulty_`` and no other's
 do, here and in every result file, so that nothing of it can serve as a baseline or get a speed-up.
 """
@@ -27,15 +31,18 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fffbench import contain
 from fffbench.errors import UserError, one_of
-from fffbench.plan.workload import FAULTY, Workload, faulty_name
+from fffbench.implementations import _plugin
+from fffbench.plan.workload import DEVICES, DTYPES, FAULTY, Cell, Workload, faulty_name
 
 if TYPE_CHECKING:
     import torch
@@ -90,113 +97,207 @@ class Variant:
 
 @dataclass(frozen=True)
 class Implementation:
-    """One registered implementation: what its module declares, with the checks that are the same for all."""
+    """One registered implementation: what its module declares, with the checks that are the same for all.
+
+    ``module`` is None for somebody else's, which ``entry_point`` names.
+    """
 
     name: str
     family: str
     devices: tuple[str, ...]
     dtypes: tuple[str, ...]
     summary: str
-    module: ModuleType
+    module: ModuleType | None = None
     variant: str = ""
     wrong: str = ""
     unsynchronised: bool = False
+    slow_to_prepare: bool = False  # ``prepare`` takes seconds
+    roofline_share: float | None = None  # of the roofline, that the module says it reaches
+    entry_point: str = ""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is somebody else's code, which no process imports but the one that measures or checks it."""
+        return self.module is None
 
     def unsupported(self, workload: Workload) -> str | None:
         """Why it cannot run ``workload`` on this machine, as a sentence, or None."""
+        return self._outside(workload) or reasons([(self, workload)])[0]
+
+    def _outside(self, workload: Workload) -> str | None:
+        """Why ``workload`` is outside what it declares."""
         if workload.device not in self.devices:
             return f"{self.name} runs on {', '.join(self.devices)}, not on {workload.device}"
         if workload.dtype not in self.dtypes:
             return f"{self.name} computes in {', '.join(self.dtypes)}, not in {workload.dtype}"
         if self.family in ("cmm", "fff") and not workload.shape.is_tree:
             return f"{self.name} needs a tree; {workload.shape.id} is a plain dense layer"
-        reason: str | None = self.module.unsupported(workload, *self._suffix)
-        return reason
+        return None
 
     def prepare(self, weights: Weights, workload: Workload) -> Layer:
-        """The untimed preparation; call only when ``unsupported`` returned None."""
+        """The untimed preparation; call only when ``unsupported`` returned None. Imports somebody else's module."""
         if self.family == "dense" and workload.shape.routers:
             weights = Weights(weights.w1[workload.shape.routers :], weights.w2)
-        layer: Layer = self.module.prepare(weights, workload, *self._suffix)
+        module = _plugin.load(self.entry_point) if self.module is None else self.module
+        layer: Layer = module.prepare(weights, workload, *self.suffix)
         return layer
 
     @property
-    def slow_to_prepare(self) -> bool:
-        """Whether ``prepare`` takes seconds."""
-        return bool(getattr(self.module, "SLOW_TO_PREPARE", False))
-
-    @property
-    def roofline_share(self) -> float | None:
-        """The share of the roofline that the module says it reaches, if it says so."""
-        share: float | None = getattr(self.module, "ROOFLINE_SHARE", None)
-        return share
-
-    @property
-    def _suffix(self) -> tuple[str, ...]:
+    def suffix(self) -> tuple[str, ...]:
+        """The last argument of a variant's functions."""
         return (self.variant,) if self.variant else ()
 
+    def declared(self) -> dict[str, Any]:
+        """What ``adopt`` takes in another process: everything but the module."""
+        return {key: value for key, value in vars(self).items() if key != "module"}
 
-def _from_module(name: str, module: ModuleType) -> dict[str, Implementation]:
-    """What ``module`` registers, by name: itself, or its variants."""
-    missing = [key for key in ("FAMILY", "DEVICES", "DTYPES", "unsupported", "prepare") if not hasattr(module, key)]
-    summary = (module.__doc__ or "").strip().split("\n")[0]
-    if missing or module.FAMILY not in FAMILIES or not summary:
-        wrong = f"lacks {', '.join(missing)}" if missing else "needs a docstring and a FAMILY of " + ", ".join(FAMILIES)
-        raise UserError(f"implementation {name!r} ({module.__name__}) {wrong}")
-    if faulty_name(name) != (module.FAMILY == FAULTY):
+
+def reasons(questions: Iterable[tuple[Implementation, Workload]]) -> list[str | None]:
+    """For each pair, why the implementation cannot run the workload here, or None; one process for each plugin."""
+    pairs = list(questions)
+    found = {pair: pair[0]._outside(pair[1]) for pair in pairs}  # noqa: SLF001
+    foreign: dict[tuple[str, str], list[tuple[Implementation, Workload]]] = {}
+    for item, workload in pairs:
+        if found[item, workload] is not None:
+            continue
+        if item.module is not None:
+            found[item, workload] = item.module.unsupported(workload, *item.suffix)
+        else:
+            foreign.setdefault((item.entry_point, item.variant), []).append((item, workload))
+
+    def ask(which: tuple[tuple[str, str], list[tuple[Implementation, Workload]]]) -> None:
+        (value, variant), asked = which
+        try:
+            answers = _plugin.ask(value, variant, [Cell(item.name, work).id for item, work in asked])["reasons"]
+        except _plugin.PluginError as error:
+            answers = [f"plugin {asked[0][0].name}: {error}"] * len(asked)
+        found.update(zip(asked, answers, strict=True))
+
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        list(pool.map(ask, foreign.items()))
+    return [found[pair] for pair in pairs]
+
+
+def _from_declaration(
+    name: str, declared: dict[str, Any], module: ModuleType | None, entry_point: str = ""
+) -> dict[str, Implementation]:
+    """What a module registers, by name: itself, or its variants."""
+    where = f"implementation {name!r} ({entry_point or getattr(module, '__name__', '')})"
+    family, summary = declared["family"], declared["summary"]
+    if family not in FAMILIES or not summary:
+        raise UserError(f"{where} needs a docstring and a FAMILY of {', '.join(FAMILIES)}")
+    for key, allowed in (("devices", DEVICES), ("dtypes", DTYPES)):
+        unknown = [value for value in declared[key] if value not in allowed]
+        if unknown or not declared[key]:
+            raise UserError(f"{where} needs {key} out of {', '.join(allowed)}, not {', '.join(unknown) or 'none'}")
+    if faulty_name(name) != (family == FAULTY):
         raise UserError(
-            f"implementation {name!r} ({module.__name__}) is of family {module.FAMILY!r}: "
-            f"names of family {FAULTY!r} begin with '{FAULTY}_', and no others do"
+            f"{where} is of family {family!r}: names of family {FAULTY!r} begin with '{FAULTY}_', and no others do"
         )
-    declared = (module.FAMILY, tuple(module.DEVICES), tuple(module.DTYPES))
-    variants: dict[str, Variant] = getattr(module, "VARIANTS", {})
+    common = {
+        "family": family,
+        "devices": tuple(declared["devices"]),
+        "dtypes": tuple(declared["dtypes"]),
+        "module": module,
+        "slow_to_prepare": declared["slow_to_prepare"],
+        "roofline_share": declared["roofline_share"],
+        "entry_point": entry_point,
+    }
+    variants = {suffix: Variant(**one) for suffix, one in declared["variants"].items()}
     if not variants:
-        return {name: Implementation(name, *declared, summary, module)}
-    if module.FAMILY != FAULTY and any(variant.wrong for variant in variants.values()):
-        raise UserError(f"implementation {name!r} ({module.__name__}) is wrong on purpose: only family {FAULTY!r} may")
+        return {name: Implementation(name=name, summary=summary, **common)}
+    if family != FAULTY and any(variant.wrong for variant in variants.values()):
+        raise UserError(f"{where} is wrong on purpose: only family {FAULTY!r} may")
+    for suffix in variants:
+        if not _NAME.fullmatch(f"{name}_{suffix}"):
+            raise UserError(f"{where} has a variant {suffix!r}; a name is lower-case letters, digits, _")
     return {
-        f"{name}_{suffix}": Implementation(
-            f"{name}_{suffix}", *declared, one.summary, module, suffix, one.wrong, one.unsynchronised
-        )
+        f"{name}_{suffix}": Implementation(name=f"{name}_{suffix}", variant=suffix, **asdict(one), **common)
         for suffix, one in variants.items()
     }
 
 
-def _loaded(point: EntryPoint) -> ModuleType:
-    """The module behind an entry point; whatever its import raises becomes one line that names it."""
-    try:
-        module = point.load()
-    except Exception as error:
-        text = " ".join(str(error).split())[:200]
-        raise UserError(f"entry point {point.value!r} of {point.name!r}: {type(error).__name__}: {text}") from error
-    if not isinstance(module, ModuleType):
-        raise UserError(f"entry point {point.value!r} of {point.name!r} must name a module")
-    return module
-
-
 @cache
-def implementations() -> dict[str, Implementation]:
-    """Every implementation by name: the modules of this package, then the registered entry points."""
+def _own() -> dict[str, Implementation]:
+    """The implementations of this package, by name."""
     package = importlib.import_module("fffbench.implementations")
     names = [info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg]
     found: dict[str, Implementation] = {}
     for name in sorted(names):
         if name not in _NOT_IMPLEMENTATIONS and not name.startswith("_"):
-            found |= _from_module(name, importlib.import_module(f"{package.__name__}.{name}"))
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name in found:
-            raise UserError(f"entry point {point.value!r} registers {point.name!r}, which exists already")
-        if not _NAME.fullmatch(point.name):
-            raise UserError(
-                f"entry point {point.value!r} registers {point.name!r}; a name is lower-case letters, digits, _"
-            )
-        found |= _from_module(point.name, _loaded(point))
+            module = importlib.import_module(f"{package.__name__}.{name}")
+            try:
+                declared = _plugin.declared(module)
+            except _plugin.PluginError as error:
+                raise UserError(f"implementation {name!r} ({module.__name__}) {error}") from error
+            found |= _from_declaration(name, declared, module)
     return found
 
 
+@cache
+def _plugins() -> tuple[dict[str, Implementation], dict[str, str]]:
+    """Other packages' implementations by name, and the broken entry points' names with the reason in a line."""
+    points = list(entry_points(group=ENTRY_POINT_GROUP))
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        answers = list(pool.map(_answer, points))
+    found: dict[str, Implementation] = {}
+    broken: dict[str, str] = {}
+    for point, answer in zip(points, answers, strict=True):
+        name, fault = contain.one_line(point.name), answer if isinstance(answer, str) else None
+        if isinstance(answer, dict):
+            try:
+                new = _from_declaration(point.name, answer, None, point.value)
+            except UserError as error:
+                broken[name] = str(error)
+                continue
+            taken = [name for name in new if name in found or name in _own()]
+            fault = f"entry point {point.value!r} registers {taken[0]!r}, which exists already" if taken else None
+        if fault is None:
+            found |= new
+        else:
+            broken[name] = fault
+    return found, broken
+
+
+def _answer(point: EntryPoint) -> dict[str, Any] | str:
+    """The declarations behind an entry point, or what is wrong with it."""
+    where = f"entry point {point.value!r} of {point.name!r}"
+    if not _NAME.fullmatch(point.name):
+        return f"entry point {point.value!r} registers {point.name!r}; a name is lower-case letters, digits, _"
+    try:
+        return _plugin.ask(point.value)
+    except _plugin.PluginError as error:
+        return f"{where}: {error}"
+
+
+_adopted: dict[str, Implementation] = {}
+
+
+def adopt(declared: Iterable[dict[str, Any]]) -> None:
+    """Take over what another process found out about plugins (``declared``), so that this one asks nobody."""
+    for one in declared:
+        lists = {key: tuple(one[key]) for key in ("devices", "dtypes")}
+        _adopted[one["name"]] = Implementation(**{**one, **lists})
+
+
+def implementations() -> dict[str, Implementation]:
+    """Every implementation by name: the modules of this package, then the entry points that keep the contract."""
+    return {**_own(), **(_adopted or _plugins()[0])}
+
+
+def broken() -> dict[str, str]:
+    """The entry points that cannot be used, by name, each with its reason in one line."""
+    return dict(_plugins()[1])
+
+
 def implementation(name: str) -> Implementation:
-    """The implementation called ``name``; ``UserError`` listing all names if there is none."""
-    found = implementations()
+    """The implementation called ``name``; ``UserError`` with its fault, or listing all names if there is none."""
+    for known in (_own(), _adopted):
+        if name in known:
+            return known[name]
+    found, faults = _plugins()
+    if name in faults:
+        raise UserError(faults[name])
     if name not in found:
-        raise one_of("implementation", name, found)
+        raise one_of("implementation", name, _own() | found)
     return found[name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fffbench.implementations.registry import Layer, implementation
-from fffbench.measure import check, device, fingerprint, inputs, occupancy
+from fffbench.measure import check, device, fingerprint, fresh, inputs, seal
 from fffbench.measure.clock import Effort, time_calls
 from fffbench.measure.eviction import evictor
 from fffbench.measure.idle import await_idle
@@ -85,9 +84,14 @@ def _expected(cell: Cell, pool: inputs.Pool, reference: Path | None) -> check.Re
 def measure_cell(
     cell: Cell, process: int, data: routing.Data | None, reference: Path | None, effort: Effort
 ) -> Outcome:
-    """Measure ``cell`` in this process and report; without ``data`` or ``reference``, made on its device."""
+    """Measure ``cell`` in this process and report; without ``data`` or ``reference``, made on its device.
+
+    For accelerators, on which the judge has no room of its own: here the check runs in the implementation's process.
+    The inputs that are timed and checked are drawn after it was prepared and bound, from the system's entropy; outputs
+    are unwritten before the timing, and checked as the timed calls left them.
+    """
     start = time.perf_counter()
-    workload = cell.workload
+    workload, names = cell.workload, seal.snapshot()
     chosen = implementation(cell.implementation)
     set_threads(workload.threads)
     if workload.device == "cuda":
@@ -99,21 +103,26 @@ def measure_cell(
     before = time.perf_counter()
     layer = chosen.prepare(pool.weights, workload)
     prepare_seconds = time.perf_counter() - before
-    calls = _calls(cell, layer, pool)
+    calls = calls_of(cell, layer, pool)
     verdict = check.expecting(check_calls(cell, pool, calls, expected), chosen.wrong)
     if verdict.failure is not None:
         return failed(cell, process, f"wrong result: {verdict.failure}", time.perf_counter() - start)
-    stirring = await_idle()
-    clocks = occupancy.read()
-    samples, notes = _time(cell, layer, pool, calls, effort)
-    active = 0.0
-    if workload.device == "cpu":
-        call_seconds = statistics.median(samples)
-        seen = occupancy.of_cell(calls, call_seconds, clocks, occupancy.read())
-        active = seen.active
-        refused = occupancy.does_not_hold(chosen.family, workload.threads, seen, call_seconds)
-        if refused is not None:
-            return failed(cell, process, refused, time.perf_counter() - start)
+    notes = await_idle()
+    fresh.refill(cell, pool, data)
+    inputs.unwrite(pool, range(len(pool.y)))
+
+    def renew() -> None:
+        fresh.refill(cell, pool, data)
+        inputs.unwrite(pool, range(len(pool.y)))
+
+    samples, said = _time(cell, layer, pool, calls, effort, renew)
+    failure = None
+    if not chosen.wrong and workload.batch:
+        failure = fresh.fault(cell, pool, calls, renew, conditional=is_conditional(cell))
+    if failure is None and chosen.foreign and (name := seal.replaced(names)) is not None:
+        failure = f"it replaced {name}"
+    if failure is not None:
+        return failed(cell, process, failure, time.perf_counter() - start)
     return Outcome(
         cell=cell.id,
         process=process,
@@ -130,15 +139,14 @@ def measure_cell(
             *device.note(workload),
             *((f"wrong on purpose: {chosen.wrong}",) if chosen.wrong else ()),
             *layer.notes,
-            *stirring,
             *notes,
+            *said,
         ),
         wall=time.perf_counter() - start,
-        threads_ran=round(active, 2),
     )
 
 
-def _calls(cell: Cell, layer: Layer, pool: inputs.Pool) -> list[Callable[[], object]]:
+def calls_of(cell: Cell, layer: Layer, pool: inputs.Pool) -> list[Callable[[], object]]:
     """The timed functions, one for each batch of the pool."""
     if cell.protocol.call == "torch":
         return [_forward_call(layer, x) for x in pool.x]
@@ -150,48 +158,80 @@ def _forward_call(layer: Layer, x: torch.Tensor) -> Callable[[], object]:
     return lambda: forward(x)
 
 
+def run_checked(
+    cell: Cell, pool: inputs.Pool, calls: Sequence[Callable[[], Any]], weights: Sequence[torch.Tensor]
+) -> tuple[list[torch.Tensor], str | None]:
+    """The outputs of the checked batches, run once as the timing will; and what else was touched, or None.
+
+    ``weights`` are copies of the pool's. One batch runs alone first, with every other output unwritten too, so that
+    a write beside its own is seen however far away it lands.
+    """
+    import torch
+
+    count, by_torch = min(len(calls), inputs.checked_batches(cell.workload, len(pool.x))), cell.protocol.call == "torch"
+    kept = [tensor.clone() for tensor in pool.x[:count]]
+    harm = None
+    if count > 1:
+        inputs.unwrite(pool, ())
+        calls[0]()
+        if cell.workload.device == "cuda":
+            torch.cuda.synchronize()
+        if inputs.written_elsewhere(pool, () if by_torch else (0,)):
+            harm = "rows beside the output were overwritten"
+    inputs.unwrite(pool, range(count))
+    outputs = []
+    for i in range(count):
+        result = calls[i]()
+        if by_torch and type(result) is not torch.Tensor:
+            return [], f"forward returned {type(result).__name__}, not a plain torch.Tensor"
+        outputs.append(result if by_torch else pool.y[i].clone())
+    if cell.workload.device == "cuda":
+        torch.cuda.synchronize()
+    if inputs.written_elsewhere(pool, range(count)):
+        harm = "the rows before or after the output were overwritten"
+    now = (*pool.x[:count], pool.weights.w1, pool.weights.w2)
+    if not all(torch.equal(a, b) for a, b in zip((*kept, *weights), now, strict=True)):
+        harm = "the inputs or the weights were overwritten"
+    return outputs, harm
+
+
 def check_calls(
     cell: Cell, pool: inputs.Pool, calls: Sequence[Callable[[], Any]], reference: check.Reference | device.Reference
 ) -> check.Verdict:
     """Run the timed functions once over the checked batches, as the timing will, and compare their outputs."""
     import torch
 
-    count = inputs.checked_batches(cell.workload, len(pool.x))
-    kept = [tensor.clone() for tensor in (*pool.x[:count], pool.weights.w1, pool.weights.w2)]
-    outputs = []
-    for i in range(count):
-        result = calls[i]()
-        outputs.append(result if cell.protocol.call == "torch" else pool.y[i])
-    if cell.workload.device == "cuda":
-        torch.cuda.synchronize()
+    weights = [pool.weights.w1.clone(), pool.weights.w2.clone()]
+    outputs, harm = run_checked(cell, pool, calls, weights)
+    if harm is not None and not outputs:
+        return check.Verdict(np.inf, 0.0, len(reference.index), 0, 0, harm, harm=True)
     if isinstance(reference, device.Reference):
         verdict = device.compare(reference, torch.cat(outputs))
     else:
         whole = torch.cat(outputs).double().cpu().numpy() if outputs else np.empty((0, cell.workload.shape.d))
         verdict = check.compare(reference, whole)
-    harm = None
-    if not all(inputs.guards_intact(y) for y in pool.y[:count]):
-        harm = "the rows before or after the output were overwritten"
-    now = (*pool.x[:count], pool.weights.w1, pool.weights.w2)
-    if not all(torch.equal(a, b) for a, b in zip(kept, now, strict=True)):
-        harm = "the inputs or the weights were overwritten"
     if harm is None:
         return verdict
     return replace(verdict, failure=harm, harm=True)
 
 
 def _time(
-    cell: Cell, layer: Layer, pool: inputs.Pool, calls: list[Callable[[], object]], effort: Effort
+    cell: Cell,
+    layer: Layer,
+    pool: inputs.Pool,
+    calls: list[Callable[[], object]],
+    effort: Effort,
+    renew: Callable[[], object],
 ) -> tuple[list[float], list[str]]:
-    """Samples of the cell's clock, and what the clock has to say about them."""
+    """Samples of the cell's clock, and what the clock has to say about them; ``renew`` as ``gpu.time_calls`` has it."""
     if cell.workload.device == "cuda":
         from fffbench.measure import gpu
 
         if implementation(cell.implementation).unsynchronised:
             return gpu.time_launches(calls, effort)
-        return gpu.time_calls(calls, cell.protocol, effort)
+        return gpu.time_calls(calls, cell.protocol, effort, renew)
     evict = None
     if cell.protocol.cache == "cold":
         resident = (pool.weights.w1, pool.weights.w2, *layer.resident)
-        evict = evictor(resident, pool.x, pool.y, fingerprint.last_level_cache())
+        evict = evictor(resident, pool.x, pool.y, fingerprint.last_level_cache(), seal.Tools().evict)
     return time_calls(calls, effort, evict), []

@@ -6,6 +6,9 @@ of the inputs and of the outputs, and times a single call. That is stricter
 than rotating over copies: rotation leaves the top of a tree in cache, since a
 token touches only a few of its rows. Code and page tables stay as warm as in a
 deep model, which runs the same kernel for every layer.
+
+Every sample contains a call that is checked: the clock stands still while a ``Stage`` gives that call new content
+and an output that was never written, at a place nobody can foresee, and the output is taken when the sample ends.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 Call = Callable[[], object]
 Evict = Callable[[int], None]
@@ -34,55 +38,128 @@ class Effort:
     seconds: float = 0.25
 
 
-def time_calls(calls: Sequence[Call], effort: Effort, evict: Evict | None) -> list[float]:
-    """Seconds per call of each sample; ``calls`` are rotated, ``evict(i)`` precedes call ``i`` when given."""
-    calls_in_turn = itertools.cycle(range(len(calls)))
-    first = _once(calls[next(calls_in_turn)])
-    if first > LONG_CALL_SECONDS:
-        return _one_by_one(calls, effort, evict, calls_in_turn, fewest=1)
-    for _ in range(WARMUP_CALLS):
-        _once(calls[next(calls_in_turn)])
-    if evict is not None:
-        return _one_by_one(calls, effort, evict, calls_in_turn, fewest=FEWEST_SAMPLES)
-    return _stretches(calls, effort)
+class Stage(Protocol):
+    """What happens around the call of a sample that is checked."""
+
+    def place(self, calls: int) -> int:
+        """Which of ``calls`` calls it is."""
+
+    def change(self, batch: int) -> None:
+        """Give the batch new content and an unwritten output."""
+
+    def keep(self, batch: int, result: object) -> None:
+        """Take what the call returned or wrote."""
 
 
-def _once(call: Call) -> float:
-    start = time.perf_counter_ns()
-    call()
-    return (time.perf_counter_ns() - start) * 1e-9
+class NoStage:
+    """Nothing is checked: for comparing clocks."""
+
+    def place(self, calls: int) -> int:
+        """The last."""
+        return calls - 1
+
+    def change(self, batch: int) -> None:
+        """Leave it as it is."""
+
+    def keep(self, batch: int, result: object) -> None:
+        """Take nothing."""
 
 
-def _one_by_one(
-    calls: Sequence[Call], effort: Effort, evict: Evict | None, turn: itertools.cycle[int], fewest: int
-) -> list[float]:
-    samples: list[float] = []
-    end = time.perf_counter() + effort.seconds
-    while len(samples) < fewest or (time.perf_counter() < end and len(samples) < MOST_SAMPLES):
-        i = next(turn)
+@dataclass
+class Timed:
+    """Seconds per call of each sample, of the single checked call in each, and of all calls together."""
+
+    samples: list[float] = field(default_factory=list)
+    checked: list[float] = field(default_factory=list)
+    total: float = 0.0
+
+
+class Clock:
+    """Times calls by ``now``, a reference that nobody can replace any more."""
+
+    def __init__(self, now: Callable[[], int] = time.perf_counter_ns) -> None:
+        """``now`` gives nanoseconds."""
+        self._now = now
+
+    def time_calls(self, calls: Sequence[Call], effort: Effort, evict: Evict | None, stage: Stage) -> Timed:
+        """Time ``calls`` in rotation; ``evict(i)`` precedes call ``i`` when given."""
+        timed = Timed()
+        turn = itertools.cycle(range(len(calls)))
+        first = self._once(calls[next(turn)])[0]
+        timed.total += first
+        if first > LONG_CALL_SECONDS:
+            return self._one_by_one(timed, calls, effort, evict, stage, turn, fewest=1)
+        for _ in range(WARMUP_CALLS):
+            timed.total += self._once(calls[next(turn)])[0]
         if evict is not None:
-            evict(i)
-        samples.append(_once(calls[i]))
-    return samples
+            return self._one_by_one(timed, calls, effort, evict, stage, turn, fewest=FEWEST_SAMPLES)
+        return self._stretches(timed, calls, effort, stage)
+
+    def _once(self, call: Call) -> tuple[float, object]:
+        now = self._now
+        start = now()
+        result = call()
+        return (now() - start) * 1e-9, result
+
+    def _one_by_one(
+        self,
+        timed: Timed,
+        calls: Sequence[Call],
+        effort: Effort,
+        evict: Evict | None,
+        stage: Stage,
+        turn: itertools.cycle[int],
+        fewest: int,
+    ) -> Timed:
+        samples, end = timed.samples, self._now() + effort.seconds * 1e9
+        while len(samples) < fewest or (self._now() < end and len(samples) < MOST_SAMPLES):
+            i = next(turn)
+            stage.change(i)
+            if evict is not None:
+                evict(i)
+            seconds, result = self._once(calls[i])
+            stage.keep(i, result)
+            del result
+            samples.append(seconds)
+            timed.checked.append(seconds)
+            timed.total += seconds
+        return timed
+
+    def _stretches(self, timed: Timed, calls: Sequence[Call], effort: Effort, stage: Stage) -> Timed:
+        """Samples of ``inner`` calls each, ``inner`` such that a stretch lasts at least ``STRETCH_SECONDS``."""
+        inner = 1
+        while (elapsed := self._stretch(calls, 0, inner, NoStage())[0]) < STRETCH_SECONDS:
+            inner = max(2 * inner, int(inner * STRETCH_SECONDS / max(elapsed, 1e-7)) + 1)
+        samples, end, offset = timed.samples, self._now() + effort.seconds * 1e9, 0
+        while len(samples) < FEWEST_SAMPLES or (self._now() < end and len(samples) < MOST_SAMPLES):
+            elapsed, checked = self._stretch(calls, offset, inner, stage)
+            samples.append(elapsed / inner)
+            timed.checked.append(checked)
+            timed.total += elapsed
+            offset = (offset + inner) % len(calls)
+        return timed
+
+    def _stretch(self, calls: Sequence[Call], offset: int, inner: int, stage: Stage) -> tuple[float, float]:
+        """Seconds of ``inner`` calls from ``offset``, and of the one among them that ``stage`` checks."""
+        now, place = self._now, stage.place(inner)
+        batch = (offset + place) % len(calls)
+        run = [calls[(offset + i) % len(calls)] for i in range(inner)]
+        before, checked, after = run[:place], run[place], run[place + 1 :]
+        start = now()
+        for call in before:
+            call()
+        paused = now()
+        stage.change(batch)
+        resumed = now()
+        result = checked()
+        single = now()
+        for call in after:
+            call()
+        end = now()
+        stage.keep(batch, result)
+        return ((paused - start) + (end - resumed)) * 1e-9, (single - resumed) * 1e-9
 
 
-def _stretches(calls: Sequence[Call], effort: Effort) -> list[float]:
-    """Samples of ``inner`` calls each, ``inner`` such that a stretch lasts at least ``STRETCH_SECONDS``."""
-    inner = 1
-    while (elapsed := _stretch(calls, 0, inner)) < STRETCH_SECONDS:
-        inner = max(2 * inner, int(inner * STRETCH_SECONDS / max(elapsed, 1e-7)) + 1)
-    samples: list[float] = []
-    end = time.perf_counter() + effort.seconds
-    offset = 0
-    while len(samples) < FEWEST_SAMPLES or (time.perf_counter() < end and len(samples) < MOST_SAMPLES):
-        samples.append(_stretch(calls, offset, inner) / inner)
-        offset = (offset + inner) % len(calls)
-    return samples
-
-
-def _stretch(calls: Sequence[Call], offset: int, inner: int) -> float:
-    run = [calls[(offset + i) % len(calls)] for i in range(inner)]
-    start = time.perf_counter_ns()
-    for call in run:
-        call()
-    return (time.perf_counter_ns() - start) * 1e-9
+def time_calls(calls: Sequence[Call], effort: Effort, evict: Evict | None) -> list[float]:
+    """Seconds per call of each sample, without a check."""
+    return Clock().time_calls(calls, effort, evict, NoStage()).samples

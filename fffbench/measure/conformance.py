@@ -3,17 +3,21 @@
 The same check as before every timing, on small workloads: batch 0, 1, odd and
 not a multiple of any block; d not a multiple of a vector; one level, twenty
 levels; several trees; leaf blocks; every token on one path; few leaves for most tokens.
+Then again on inputs that nobody could foresee, in the same places; and with spoiled weights, to see whether the output
+comes from a copy of them that is not declared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
+from fffbench import contain
 from fffbench.implementations.registry import Layer, implementation
-from fffbench.measure import cellrun, check, inputs
+from fffbench.measure import cellrun, check, fresh, inputs, measuring, seal
 from fffbench.plan import routing
 from fffbench.plan.workload import FAULTY, Cell, Protocol, Shape, Workload
 
@@ -41,6 +45,8 @@ DEEP = Shape.tree(8, 1, 20)  # a million neurons of 8 weights: for conditional f
 DENSE = (Shape.dense(1, 1), Shape.dense(5, 3), Shape.dense(100, 129), Shape.dense(768, 4095))
 # of one tree or none, as in the published benchmarks
 PUBLISHED_KIND = (Shape.dense(100, 129), Shape.dense(33, 31), Shape.tree(33, 1, 5), Shape.tree(64, 1, 7))
+MOST_ERROR = 1e300  # JSON has no infinity
+LEAST_VISIBLE = 3, 16  # batch and d from which outputs of other weights differ for certain
 CASES_KEPT = 400  # of at most 26 MB each, mostly far smaller; all cases of four dtypes
 
 
@@ -71,10 +77,29 @@ def _case(workload: Workload, conditional: bool) -> tuple[routing.Data, check.Re
     return data, cellrun.build_reference(workload, data, workload.batch, conditional=conditional)
 
 
+@lru_cache(maxsize=CASES_KEPT)
+def _again(workload: Workload, conditional: bool) -> tuple[routing.Data, check.Reference]:  # noqa: FBT001  (a cache key)
+    """The weights of ``_case`` with inputs that are drawn now."""
+    data = _case(workload, conditional)[0]
+    data = replace(data, x=fresh.draw(workload, data.law, workload.batch).numpy())
+    return data, cellrun.build_reference(workload, data, workload.batch, conditional=conditional)
+
+
+def answer(cell: Cell) -> dict[str, Any]:
+    """``conform`` as plain data: ``skipped`` with the reason, or ``error`` and ``failure``, also of what it raises."""
+    try:
+        verdict = conform(cell.implementation, cell.workload)
+    except BaseException as error:  # noqa: BLE001  (SystemExit of somebody else's code too: it is this case's)
+        return {"error": None, "failure": contain.one_line(f"{type(error).__name__}: {error}")}
+    if isinstance(verdict, str):
+        return {"skipped": verdict}
+    return {"error": min(verdict.error, MOST_ERROR), "failure": verdict.failure}
+
+
 def conform(name: str, workload: Workload) -> check.Verdict | str:
     """The verdict on ``name`` at ``workload``, through both entries; or the reason it does not run there.
 
-    The worse of the torch-level call and the bare kernel, each on poisoned, guarded outputs, the kernel twice.
+    The worse of the torch-level call and the bare kernel, each on unwritten, guarded outputs, the kernel twice.
     """
     chosen = implementation(name)
     reason = chosen.unsupported(workload)
@@ -88,18 +113,67 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
         from fffbench.measure import gpu
 
         gpu.configure(workload)
-    data, reference = _case(replace(workload, threads=1, device="cpu"), cellrun.is_conditional(cell))
+    names = seal.snapshot() if chosen.foreign else {}
+    key = replace(workload, threads=1, device="cpu"), cellrun.is_conditional(cell)
+    data, reference = _case(*key)
     pool = inputs.make_pool(cell, data)
-    return check.expecting(judge(chosen.prepare(pool.weights, workload), cell, pool, reference), chosen.wrong)
+    layer = measuring.checked_layer(chosen.prepare(pool.weights, workload))
+    verdict = judge(layer, cell, pool, reference, None if chosen.wrong else lambda: _again(*key))
+    if chosen.foreign and verdict.failure is None and (replaced := seal.replaced(names)) is not None:
+        verdict = replace(verdict, failure=f"it replaced {replaced}")
+    return check.expecting(verdict, chosen.wrong)
 
 
-def judge(layer: Layer, cell: Cell, pool: inputs.Pool, reference: check.Reference) -> check.Verdict:
-    """Judge a prepared layer: the kernel on a poisoned output, again on the used one, and the torch-level call."""
+def judge(
+    layer: Layer,
+    cell: Cell,
+    pool: inputs.Pool,
+    reference: check.Reference,
+    again: Callable[[], tuple[routing.Data, check.Reference]] | None = None,
+) -> check.Verdict:
+    """Judge a prepared layer: the kernel on an unwritten output, again on the used one, and the torch-level call.
+
+    ``again`` gives other inputs, on which it is judged once more where it is, and then with spoiled weights.
+    """
     run = layer.bind(pool.x[0], pool.y[0])
     torch_cell = replace(cell, protocol=Protocol(cell.protocol.cache, "torch"))
+
+    def by_kernel(expected: check.Reference) -> check.Verdict:
+        return cellrun.check_calls(cell, pool, [run], expected)
+
     verdicts = [
-        cellrun.check_calls(cell, pool, [run], reference),
-        cellrun.check_calls(cell, pool, [run], reference),
+        by_kernel(reference),
+        by_kernel(reference),
         cellrun.check_calls(torch_cell, pool, [lambda: layer.forward(pool.x[0])], reference),
     ]
+    if again is not None and all(verdict.failure is None for verdict in verdicts):
+        data, other = again()
+        pool.x[0].copy_(inputs.batch_of(data.x, pool.x[0]))
+        verdicts += [by_kernel(other), cellrun.check_calls(torch_cell, pool, [lambda: layer.forward(pool.x[0])], other)]
+        if all(verdict.failure is None for verdict in verdicts) and _visible(cell.workload):
+            verdicts += _from_copies(layer, pool, other, by_kernel)
     return max(verdicts, key=lambda verdict: (verdict.failure is not None, verdict.error))
+
+
+def _visible(workload: Workload) -> bool:
+    """Whether other weights certainly give other outputs."""
+    return workload.batch >= LEAST_VISIBLE[0] and workload.shape.d >= LEAST_VISIBLE[1]
+
+
+def _from_copies(
+    layer: Layer, pool: inputs.Pool, expected: check.Reference, run: Callable[[check.Reference], check.Verdict]
+) -> list[check.Verdict]:
+    """A failure for each matrix that can be changed, with all declared copies, without a change of the output."""
+    negated = replace(expected, y=-expected.y, alternatives={token: -y for token, y in expected.alternatives.items()})
+    measuring.spoil(pool.weights, layer, "w2")
+    found = []
+    if run(expected).failure is None:
+        found.append("w2")
+    measuring.spoil(pool.weights, layer, "w1")
+    if run(expected).failure is None or run(negated).failure is None:
+        found.append("w1")
+    tokens = len(expected.index)
+    return [
+        check.Verdict(0.0, 0.0, tokens, 0, 0, f"it computes from a copy of {name} that it does not declare as resident")
+        for name in found
+    ]

@@ -18,19 +18,24 @@ SWEEP_FALLBACK_BYTES = 256 * 2**20  # where the cache size is unknown: three tim
 
 
 def evictor(
-    resident: Sequence[torch.Tensor], x: Sequence[torch.Tensor], y: Sequence[torch.Tensor], llc_bytes: int | None
+    resident: Sequence[torch.Tensor],
+    x: Sequence[torch.Tensor],
+    y: Sequence[torch.Tensor],
+    llc_bytes: int | None,
+    flush: Callable[[int, int], bool],
 ) -> Callable[[int], None]:
-    """A function that evicts the resident tensors, and batch ``i`` of inputs and outputs, from the CPU's caches."""
-    from fffbench import _cpu
+    """A function that evicts the resident tensors, and batch ``i`` of inputs and outputs, from the CPU's caches.
 
+    ``flush`` is ``_cpu.evict``, taken hold of before anybody could replace it.
+    """
     always = [_span(tensor) for tensor in resident]
     batches = [(_span(a), _span(b)) for a, b in zip(x, y, strict=True)]
-    if always and not _cpu.evict(*always[0]):
+    if always and not flush(*always[0]):
         return _sweeper(llc_bytes)
 
     def evict(i: int) -> None:
         for address, size in (*always, *batches[i]):
-            _cpu.evict(address, size)
+            flush(address, size)
 
     return evict
 

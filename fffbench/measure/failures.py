@@ -12,6 +12,7 @@ import os
 import signal
 from collections.abc import Iterator
 
+from fffbench import contain
 from fffbench.measure.outcome import NEVER, NEXT_RUN, NOW
 
 # ESTALE, EIO: a network file system that went away
@@ -27,7 +28,6 @@ CRASHES = frozenset(
         *(signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS),
     }
 )
-NAMED = {signal.SIGKILL: "killed (out of memory?)", signal.SIGSEGV: "crashed (segmentation fault)"}
 LONGEST_CHAIN = 20
 
 
@@ -58,10 +58,4 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def death(code: int) -> tuple[str, str]:
     """What is said of a process that ended with ``code`` (negative: by that signal), and when its cell is retried."""
-    if code >= 0:
-        return f"ended with exit code {code}", NEVER
-    try:
-        name = signal.Signals(-code)
-    except ValueError:  # a real-time signal
-        return f"ended by signal {-code}", NOW
-    return NAMED.get(name, f"ended by {name.name}"), NEVER if name in CRASHES else NOW
+    return contain.death(code), NEVER if code >= 0 or -code in CRASHES else NOW

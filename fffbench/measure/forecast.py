@@ -12,7 +12,7 @@ from fffbench.plan.workload import Cell
 
 Ceilings = dict[str, dict[str, float]]
 
-JOB_SECONDS = 0.35  # forking, copying data in, loading the reference, leaving
+JOB_SECONDS = 0.5  # forking twice, copying data in, loading the reference, judging, leaving
 ROUND_SECONDS = 3.0  # a new worker importing torch
 # A GPU's cell on top: its share of a new context and its libraries (3 s among 24 cells), the warm-up, the float64
 # reference, capturing a graph, and in a first process NVRTC or Triton.

@@ -10,6 +10,7 @@ the weights of 768 to 4095, and how fast rows are read depends on which.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,16 +27,21 @@ HUGE_PAGE = 2 * 2**20  # bytes, on x86 and on most arm64 systems
 CHECKED_TOKENS = 64
 # Rows of sentinels around the output, to see writes before its start or past its end.
 GUARD_ROWS = 4
+END_ROWS = 64  # around the outputs of a whole pool
 SENTINEL = 12345.0  # exact in every dtype but bf16, where it becomes 12352: still no plausible output
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Weights, and ``len(x)`` batches of inputs ``(batch, d)`` with their output buffers."""
+    """Weights, and ``len(x)`` batches of inputs ``(batch, d)`` with their output buffers.
+
+    The outputs lie in ``slab (rows, d)`` one after another, guard rows of sentinels between them and around all.
+    """
 
     weights: Weights
     x: list[torch.Tensor]
     y: list[torch.Tensor]
+    slab: torch.Tensor
 
 
 def pool_batches(cell: Cell) -> int:
@@ -87,7 +93,30 @@ def pool_of(cell: Cell, x: torch.Tensor, weights: Weights) -> Pool:
     """The pool of ``cell`` over inputs and weights that lie on its device already."""
     batch = cell.workload.batch
     inputs = [x[i * batch : (i + 1) * batch] for i in range(used_batches(cell))]
-    return Pool(weights, inputs, [guarded_output(x, batch) for x in inputs])
+    slab = _room((2 * END_ROWS + len(inputs) * (batch + GUARD_ROWS), x.shape[1]), x.dtype, x.device.type)
+    first = [END_ROWS + i * (batch + GUARD_ROWS) for i in range(len(inputs))]
+    pool = Pool(weights, inputs, [slab[row : row + batch] for row in first], slab)
+    unwrite(pool, range(len(inputs)))
+    return pool
+
+
+def unwrite(pool: Pool, batches: Iterable[int]) -> None:
+    """Fill the outputs of ``batches`` with NaN and everything else of the slab with the sentinel."""
+    pool.slab.fill_(SENTINEL)
+    for i in batches:
+        pool.y[i].fill_(float("nan"))
+
+
+def written_elsewhere(pool: Pool, batches: Iterable[int]) -> bool:
+    """Whether anything but the outputs of ``batches`` was written since ``unwrite``; these are then unwritten too."""
+    for i in batches:
+        pool.y[i].fill_(SENTINEL)
+    return not bool((pool.slab == pool.slab.new_tensor(SENTINEL)).all())
+
+
+def all_guards_intact(pool: Pool) -> bool:
+    """Whether the rows between and around the outputs still hold the sentinel; the outputs are unwritten by this."""
+    return not written_elsewhere(pool, range(len(pool.y)))
 
 
 def guarded_output(x: torch.Tensor, batch: int) -> torch.Tensor:
@@ -104,6 +133,11 @@ def guards_intact(y: torch.Tensor) -> bool:
     whole = y.as_strided((rows + 2 * GUARD_ROWS, d), y.stride(), y.storage_offset() - GUARD_ROWS * d)
     sentinel = whole.new_tensor(SENTINEL)
     return bool((whole[:GUARD_ROWS] == sentinel).all() and (whole[-GUARD_ROWS:] == sentinel).all())
+
+
+def batch_of(array: routing.Array, like: torch.Tensor) -> torch.Tensor:
+    """``array`` in the dtype and on the device of ``like``."""
+    return _fresh(array, like.dtype, like.device.type)
 
 
 def _fresh(array: routing.Array, dtype: torch.dtype, device: str) -> torch.Tensor:

@@ -10,7 +10,9 @@ from fffbench.units import size
 # Copies of the float32 weights that exist at once: the drawn ones, the tensors, one packed copy, and for the
 # reference float64 versions of both matrices (2) with their rounding (1).
 WEIGHT_COPIES = 6
-TOKEN_COPIES = 6  # x drawn, x, y, the kept copy, float64 output and reference (2 each, shared pages counted once)
+# x drawn, x, y, the kept copy, the outputs of the check, fresh x twice (the judge's own and the shared one), float64
+# output and reference (2 each, shared pages counted once)
+TOKEN_COPIES = 11
 HIDDEN_COPIES = 3  # logits, activations and a mask or product of an untiled dense layer; or rows of W1 and W2 a token
 MARGIN = 0.9  # of what is available: the rest of the system needs some
 

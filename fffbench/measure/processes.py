@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from fffbench.errors import UserError
+from fffbench.implementations.registry import implementation
 from fffbench.measure import environment
 from fffbench.measure.failures import death
 from fffbench.measure.outcome import NEVER, NEXT_RUN, Outcome, failed, outcome_from_json, plain
@@ -117,6 +118,7 @@ class Round:
             "scratch": next((str(path.parent) for path in references if path is not None), None),
             "seconds": seconds,
             "until": until,
+            "plugins": _plugins(cells),
         }
         allowed = limit if callable(limit) else (lambda _: limit)
         current: Cell | None = cells[0] if cells else None
@@ -162,6 +164,7 @@ class Round:
             "cells": [cell.id],
             "references": [str(path)],
             "scratch": str(path.parent),
+            "plugins": _plugins([cell]),
         }
         for event in self._run(job, limit, until):
             if event["event"] == "late":
@@ -171,6 +174,30 @@ class Round:
                 if reason is not None:
                     return f"no reference: {reason}", retry
         return None
+
+    def conform(self, cells: Sequence[Cell], limit: float) -> Iterator[tuple[Cell, dict[str, Any]]]:
+        """One child checks the cells' workloads one after another: each answer as ``conformance.answer`` gives it.
+
+        It ends at the first that kills it or takes longer than ``limit`` seconds, with that as its failure.
+        """
+        job = {"task": "conform", "cells": [cell.id for cell in cells], "plugins": _plugins(cells)}
+        current: Cell | None = cells[0] if cells else None
+        for event in self._run(job, limit):
+            failure = None
+            if event["event"] == "cell":
+                current = parse_cell(event["cell"])
+            elif event["event"] == "verdict" and current is not None:
+                yield current, {key: value for key, value in event.items() if key != "event"}
+                current = None
+            elif event["event"] == "failure":
+                failure = event["reason"]
+            elif event["event"] == "timeout":
+                failure = f"stopped after {limit:.0f} s"
+            elif event["event"] == "ended" and current is not None:
+                failure = death(event["code"])[0]
+            if failure is not None and current is not None:
+                yield current, {"error": None, "failure": failure}
+                current = None
 
     def ceilings(self, threads: Sequence[int], *, cuda: bool, limit: float = 120.0) -> dict[str, dict[str, float]]:
         """Measure the machine's ceilings in a child."""
@@ -297,3 +324,9 @@ class _Lines:
             self._selector.unregister(descriptor)
         self._words = (self._words + chunk)[-LAST_WORDS_BYTES:]
         return bool(chunk)
+
+
+def _plugins(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """What is known of the cells' implementations that are somebody else's, so that a worker asks nobody."""
+    chosen = {cell.implementation: implementation(cell.implementation) for cell in cells}
+    return [item.declared() for item in chosen.values() if item.foreign]

@@ -24,11 +24,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fffbench.implementations.registry import implementation
-from fffbench.measure import cellrun, forecast, memory
+from fffbench.measure import bounds, cellrun, forecast, memory
 from fffbench.measure.outcome import NEVER, NEXT_RUN, NOW, Outcome, failed
 from fffbench.measure.processes import Round, WorkerDiedError
 from fffbench.plan.workload import CELLS_A_PROCESS, Cell
@@ -62,6 +62,7 @@ class Plan:
     sample_seconds: float
     budget_seconds: float | None = None
     keep: frozenset[Cell] = frozenset()  # a short budget takes processes from all others first
+    ceilings: dict[str, dict[str, float]] = field(default_factory=dict)  # the machine's: what no time may beat
 
 
 @dataclass
@@ -271,8 +272,10 @@ class Session:
         while ready and not self._ended():
             answered = 0
             for outcome in worker.measure(ready, index, references, seconds, self._limit, until):
+                cell = ready[answered]
                 answered += 1
-                yield from self._keep(outcome)
+                conditional = cellrun.is_conditional(cell)
+                yield from self._keep(bounds.possible(outcome, cell, self._plan.ceilings, conditional=conditional))
             if self._ended():
                 return
             if answered == 0:

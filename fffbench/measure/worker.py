@@ -18,12 +18,16 @@ import sys
 import time
 import traceback
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from fffbench import contain
+from fffbench.implementations.registry import adopt, implementation
+from fffbench.measure.channel import Channel, GoneError
 from fffbench.measure.clock import Effort
 from fffbench.measure.failures import retry_after
-from fffbench.measure.outcome import NEXT_RUN
+from fffbench.measure.outcome import NEXT_RUN, failed
 from fffbench.parent import end_with_parent
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Workload, parse_cell
@@ -65,6 +69,7 @@ def _bytes(data: routing.Data) -> int:
 def main() -> None:
     """Serve jobs until standard input closes."""
     end_with_parent(os.getppid())
+    contain.adopt_orphans()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     from fffbench.implementations import blaslib
@@ -81,7 +86,8 @@ def main() -> None:
     worker = os.getpid()
     for line in sys.stdin:
         job = json.loads(line)
-        if job["task"] != "ceilings":
+        adopt(job.get("plugins", ()))
+        if job["task"] in ("cells", "reference"):
             for cell in map(parse_cell, job["cells"]):
                 if not device.draws(cell.workload):
                     data.get(cell.workload, cellrun.data_tokens(cell))
@@ -91,6 +97,7 @@ def main() -> None:
             _child(events, job, data)
         _emit(events, {"event": "started", "pid": child})
         _, status = os.waitpid(child, 0)
+        contain.end_descendants()  # what somebody else's code has started to outlive it
         _emit(events, {"event": "ended", "code": os.waitstatus_to_exitcode(status)})
 
 
@@ -98,15 +105,14 @@ def _child(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
     """Do one job and leave without the interpreter's shutdown, which belongs to the parent."""
     code = 1
     try:
+        contain.adopt_orphans()
         gc.disable()
         _do(events, job, data)
         code = 0
     except MemoryError:
         _emit(events, {"event": "failure", "reason": "out of memory", "retry": NEXT_RUN})
-    except Exception as error:  # noqa: BLE001  (whatever a kernel raises is that cell's result)
-        text = " ".join(str(error).split())[:300]
-        retry = retry_after(error, job.get("scratch"))
-        _emit(events, {"event": "failure", "reason": f"{type(error).__name__}: {text}", "retry": retry})
+    except Exception as error:  # noqa: BLE001  (whatever fails here is that cell's result)
+        _emit(events, {"event": "failure", "reason": _reason(error), "retry": _retry(error, job.get("scratch"))})
         with contextlib.suppress(OSError):
             traceback.print_exc(file=sys.stderr)
     finally:
@@ -116,27 +122,135 @@ def _child(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
 
 
 def _do(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
-    from fffbench.measure import ceilings, cellrun, check, device
-
     if job["task"] == "ceilings":
+        from fffbench.measure import ceilings
+
         _emit(events, {"event": "ceilings", "values": ceilings.measure(job["threads"], cuda=job["cuda"])})
         return
-    for position, cell in enumerate(map(parse_cell, job["cells"])):
-        if job.get("until") is not None and time.monotonic() > job["until"]:
+    cells = [parse_cell(cell) for cell in job["cells"]]
+    if job["task"] == "reference":
+        from fffbench.measure import cellrun, check
+
+        [cell], [path] = cells, job["references"]
+        drawn = data.get(cell.workload, cellrun.data_tokens(cell))
+        tokens, conditional = cellrun.checked_tokens(cell), cellrun.is_conditional(cell)
+        check.save(cellrun.build_reference(cell.workload, drawn, tokens, conditional=conditional), Path(path))
+    elif job["task"] == "conform":
+        _conforming(events, cells)
+    elif any(cell.workload.device == "cuda" for cell in cells):
+        _on_device(events, job, cells, data)
+    else:
+        _judged(events, job, cells, data)
+
+
+def _late(job: dict[str, Any]) -> bool:
+    return job.get("until") is not None and time.monotonic() > job["until"]
+
+
+def _judged(events: TextIO, job: dict[str, Any], cells: list[Cell], data: DataCache) -> None:
+    """Every cell in a process of its own, judged by this one."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from fffbench.measure import cellrun, judge, measuring
+
+    for cell, reference in zip(cells, job["references"], strict=True):
+        if _late(job):
             return
-        drawn = None if device.draws(cell.workload) else data.get(cell.workload, cellrun.data_tokens(cell))
-        path = Path(job["references"][position]) if job["references"][position] else None
-        if job["task"] == "reference":
-            assert drawn is not None
-            assert path is not None
-            tokens, conditional = cellrun.checked_tokens(cell), cellrun.is_conditional(cell)
-            check.save(cellrun.build_reference(cell.workload, drawn, tokens, conditional=conditional), path)
-            continue
         _emit(events, {"event": "cell", "cell": cell.id})
-        outcome = _with_memory_errors_named(cell, job["process"], drawn, path, Effort(job["seconds"]))
-        _emit(events, {"event": "outcome", "outcome": outcome})
-        if cell.workload.device == "cuda":
-            _give_memory_back()
+        drawn = data.get(cell.workload, cellrun.data_tokens(cell))
+
+        def case_of(pid: int, cell: Cell = cell, drawn: routing.Data = drawn, path: str = reference) -> judge.Case:
+            torch.set_num_threads(1)  # here, after the fork: this process is idle while the other one is timed
+            threadpool_limits(1)
+            chosen = implementation(cell.implementation)
+            return judge.Case(cell, job["process"], chosen, drawn, Path(path), pid)
+
+        def serve(channel: Channel, cell: Cell = cell, drawn: routing.Data = drawn) -> None:
+            _contained(events, channel, job, lambda: measuring.serve(channel, cell, drawn, Effort(job["seconds"])))
+
+        _emit(events, {"event": "outcome", "outcome": judge.drive(case_of, serve).to_json()})
+
+
+def _on_device(events: TextIO, job: dict[str, Any], cells: list[Cell], data: DataCache) -> None:
+    """All cells in one process, which checks its own outputs; the channel to the scheduler stays in this one."""
+    from fffbench.measure import judge
+
+    def serve(channel: Channel) -> None:
+        _contained(events, channel, job, lambda: _measure_here(channel, job, cells, data))
+
+    for event in judge.relayed(serve):
+        _emit(events, event)
+
+
+def _conforming(events: TextIO, cells: list[Cell]) -> None:
+    """The verdict on every cell's workload, in one process that checks itself."""
+    from fffbench.measure import conformance, judge
+
+    def serve(channel: Channel) -> None:
+        def work() -> None:
+            for cell in cells:
+                channel.send({"event": "cell", "cell": cell.id})
+                channel.send({"event": "verdict", **conformance.answer(cell)})
+
+        _contained(events, channel, {}, work)
+
+    for event in judge.relayed(serve):
+        _emit(events, event)
+
+
+def _measure_here(channel: Channel, job: dict[str, Any], cells: list[Cell], data: DataCache) -> None:
+    from fffbench.measure import cellrun, device
+
+    for cell, path in zip(cells, job["references"], strict=True):
+        if _late(job):
+            return
+        channel.send({"event": "cell", "cell": cell.id})
+        drawn = None if device.draws(cell.workload) else data.get(cell.workload, cellrun.data_tokens(cell))
+        reference, effort = Path(path) if path else None, Effort(job["seconds"])
+        try:
+            outcome = cellrun.measure_cell(cell, job["process"], drawn, reference, effort)
+        except Exception as error:  # noqa: BLE001  (whatever a kernel raises is that cell's result)
+            with contextlib.suppress(OSError):
+                traceback.print_exc(file=sys.stderr)
+            outcome = failed(cell, job["process"], _reason(error), retry=_retry(error, job.get("scratch")))
+        channel.send({"event": "outcome", "outcome": outcome.to_json()})
+        _give_memory_back()
+
+
+def _contained(events: TextIO, channel: Channel, job: dict[str, Any], work: Callable[[], None]) -> None:
+    """Do ``work`` in a process that may import somebody else's code: what it holds of others is closed first."""
+    events.close()
+    contain.silence()
+    contain.prefer_as_victim()
+    try:
+        work()
+    except GoneError:
+        pass  # the judge has decided, and left
+    except BaseException as error:  # noqa: BLE001  (SystemExit and KeyboardInterrupt of a plugin too)
+        with contextlib.suppress(OSError):
+            traceback.print_exc(file=sys.stderr)
+        with contextlib.suppress(GoneError):
+            channel.send({"failure": _reason(error), "retry": _retry(error, job.get("scratch"))})
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(0)
+
+
+def _reason(error: BaseException) -> str:
+    """What was raised, in a line; torch's out-of-memory errors by their name."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError):
+        return "out of memory on the accelerator"
+    if isinstance(error, MemoryError) or "not enough memory" in str(error) or "can't allocate memory" in str(error):
+        return "out of memory"
+    return contain.one_line(f"{type(error).__name__}: {error}")
+
+
+def _retry(error: BaseException, scratch: str | None) -> str:
+    """When the cell is tried again: memory that torch lacks is there in another run, perhaps."""
+    return NEXT_RUN if _reason(error).startswith("out of memory") else retry_after(error, scratch)
 
 
 def _give_memory_back() -> None:
@@ -145,25 +259,6 @@ def _give_memory_back() -> None:
 
     gc.collect()
     torch.cuda.empty_cache()
-
-
-def _with_memory_errors_named(
-    cell: Cell, process: int, data: routing.Data | None, reference: Path | None, effort: Effort
-) -> dict[str, Any]:
-    """``measure_cell``, with torch's out-of-memory errors as the cell's failure."""
-    import torch
-
-    from fffbench.measure import cellrun
-    from fffbench.measure.outcome import failed
-
-    try:
-        return cellrun.measure_cell(cell, process, data, reference, effort).to_json()
-    except torch.OutOfMemoryError:
-        return failed(cell, process, "out of memory on the accelerator", retry=NEXT_RUN).to_json()
-    except RuntimeError as error:
-        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
-            raise
-        return failed(cell, process, "out of memory", retry=NEXT_RUN).to_json()
 
 
 def _emit(events: TextIO, event: dict[str, Any]) -> None:

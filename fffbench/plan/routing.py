@@ -36,6 +36,15 @@ class Data:
     x: Array
     w1: Array
     w2: Array
+    law: Law | None = None  # of ``zipf``
+
+
+@dataclass(frozen=True)
+class Law:
+    """What ``zipf`` wrote into the weights: inputs that carry turns ``(groups, turns)``, leaves by rank per group."""
+
+    carriers: npt.NDArray[np.int64]
+    leaf_of_rank: npt.NDArray[np.int64]
 
 
 def tokens_needed(workload: Workload) -> int:
@@ -59,11 +68,28 @@ def make(workload: Workload, tokens: int) -> Data:
     w2 = weights.standard_normal((shape.n, shape.d), dtype=np.float32)
     w2 *= np.float32(contributing**-0.5)
     x = inputs.standard_normal((tokens, shape.d), dtype=np.float32)
+    law = None
     if workload.routing == "single-path" and shape.is_tree:
-        _force_one_path(shape, weights, x, w1)
+        _force_one_path(shape, weights, w1)
     if workload.routing == "zipf" and shape.is_tree:
-        _force_leaves(shape, weights, x, w1, zipf_ranks(shape, inputs, tokens))
-    return Data(x, w1, w2)
+        law = _force_leaves(shape, weights, w1)
+    impose(workload, law, x, inputs)
+    return Data(x, w1, w2, law)
+
+
+def impose(workload: Workload, law: Law | None, x: Array, rng: np.random.Generator) -> None:
+    """Make standard normal inputs ``x (tokens, d)`` take the paths of the routing, in place; ``law`` from its weights.
+
+    Fresh inputs for the weights of ``make`` are drawn so: nothing about them follows from the workload's seed.
+    """
+    if workload.routing == "single-path" and workload.shape.is_tree:
+        x += (1 - x.mean(axis=1, keepdims=True)).astype(np.float32)  # component along u: sqrt(d) * mean = sqrt(d)
+    if law is not None:
+        shape, bit = workload.shape, np.arange(workload.shape.turns - 1, -1, -1)  # the root's turn is the highest bit
+        ranks = zipf_ranks(shape, rng, len(x))
+        for group, carriers in enumerate(law.carriers):
+            right = law.leaf_of_rank[group][ranks[:, group], None] >> bit & 1
+            x[:, carriers] = 2 * right - 1
 
 
 def zipf_probabilities(leaves: int) -> npt.NDArray[np.float64]:
@@ -87,22 +113,18 @@ def independent_trees(shape: Shape) -> int:
     return max(1, min(shape.trees, shape.d // 2 // max(1, shape.turns)))
 
 
-def _force_leaves(shape: Shape, rng: np.random.Generator, x: Array, w1: Array, ranks: npt.NDArray[np.int64]) -> None:
-    """Write into ``w1`` and ``x`` so that every token reaches the leaf of its rank in every tree, in place.
+def _force_leaves(shape: Shape, rng: np.random.Generator, w1: Array) -> Law | None:
+    """Write into ``w1``, in place, so that inputs that obey the law returned reach the leaf of their rank everywhere.
 
     Input j carries one turn (a level of a group of trees): it is +1 in tokens that turn right and -1 in the others.
     A deciding node has the weight +-1 at its level's input and what remains of the random weights elsewhere, shrunk.
     Trees of a group differ by the sign of that weight, a level each: leaf xor mask, so the law holds in each.
     """
-    turns, groups = shape.turns, ranks.shape[1]
+    turns, groups = shape.turns, independent_trees(shape)
     if turns == 0:
-        return
+        return None
     carriers = rng.permutation(shape.d)[: groups * turns].reshape(groups, turns)
-    bit = np.arange(turns - 1, -1, -1)  # the turn at the root is the leaf's highest bit
-    for group in range(groups):
-        leaf_of_rank = rng.permutation(shape.leaves)
-        right = leaf_of_rank[ranks[:, group], None] >> bit & 1
-        x[:, carriers[group]] = 2 * right - 1
+    leaf_of_rank = np.array([rng.permutation(shape.leaves) for _ in range(groups)])
     nodes_per_tree = 2**shape.levels - 1
     for tree in range(shape.trees):
         own = carriers[tree % groups]
@@ -113,16 +135,16 @@ def _force_leaves(shape: Shape, rng: np.random.Generator, x: Array, w1: Array, r
             rows *= np.float32(PATH_NOISE)
             rows[:, own] = 0
             rows[:, own[level]] = signs[level]
+    return Law(carriers, leaf_of_rank)
 
 
-def _force_one_path(shape: Shape, rng: np.random.Generator, x: Array, w1: Array) -> None:
-    """Write into ``w1`` and ``x`` so that every token follows one randomly drawn path a tree, in place.
+def _force_one_path(shape: Shape, rng: np.random.Generator, w1: Array) -> None:
+    """Write into ``w1``, in place, so that every token follows one randomly drawn path per tree; for ``impose``'s x.
 
     Along the unit vector u = 1/sqrt(d) every token gets the component sqrt(d) and every path node the
     weight +-1/sqrt(d): the logit is +-1 plus what the remaining, shrunk random weights add.
     """
     root = np.float32(shape.d**0.5)
-    x += (1 - x.mean(axis=1, keepdims=True)).astype(np.float32)  # component along u: sqrt(d) * mean = sqrt(d)
     nodes_per_tree = 2**shape.levels - 1
     for tree in range(shape.trees):
         node = 0

@@ -7,9 +7,9 @@ other code; while a run measures, the files are watched for the same reason.
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -58,19 +58,17 @@ def digest_of(item: Implementation) -> str:
 
 
 def files_of(item: Implementation) -> set[Path]:
-    """The files an implementation consists of: its module; of another package's, that package and its distribution."""
-    file = getattr(item.module, "__file__", None)
-    found = {Path(file)} if file else set()
-    top, _, inner = item.module.__name__.partition(".")
-    if top == fffbench.__name__:
-        return found
-    if inner:
-        folders = getattr(sys.modules.get(top), "__path__", [])
-        found |= {path for folder in folders for path in Path(folder).rglob("*") if path.suffix in SUFFIXES}
-    elif hasattr(item.module, "__path__"):
-        found |= {
-            path for folder in item.module.__path__ for path in Path(folder).rglob("*") if path.suffix in SUFFIXES
-        }
+    """The files an implementation consists of: its module; of another package's, that package and its distribution.
+
+    Nothing of another package is imported to find them.
+    """
+    if item.module is not None:
+        return {Path(item.module.__file__)} if item.module.__file__ else set()
+    top = item.entry_point.partition(":")[0].partition(".")[0]
+    spec = PathFinder.find_spec(top)
+    found = {Path(spec.origin)} if spec is not None and spec.origin else set()
+    folders = (spec and spec.submodule_search_locations) or ()
+    found |= {path for folder in folders for path in Path(folder).rglob("*") if path.suffix in SUFFIXES}
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.value.split(":")[0].split(".")[0] == top and point.dist is not None:
             listed = (Path(str(point.dist.locate_file(name))) for name in point.dist.files or ())
@@ -86,7 +84,7 @@ def _own_files() -> list[Path]:
         raise UserError(f"{ROOT} has no compiled kernels: {reason}") from error
 
     own = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in SUFFIXES]
-    return [*own, ROOT / "parent.py", Path(_cpu.__file__)]
+    return [*own, ROOT / "contain.py", ROOT / "parent.py", Path(_cpu.__file__)]
 
 
 def _state(path: Path) -> tuple[int, ...] | None:

@@ -8,7 +8,7 @@ from synthetic import cell_id, write_run
 from fffbench.analysis.speedup import speedups
 from fffbench.errors import UserError
 from fffbench.implementations import faulty_torch
-from fffbench.implementations.registry import Weights, _from_module, implementation, implementations
+from fffbench.implementations.registry import Weights, _from_declaration, implementation, implementations
 from fffbench.measure import check
 from fffbench.measure.conformance import conform, workloads
 from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS
@@ -45,10 +45,9 @@ def test_being_wrong_on_purpose_excuses_no_write_outside_the_output():
 
 @pytest.mark.parametrize(("name", "family"), [("faulty_new", "fff"), ("fff_new", "faulty")])
 def test_no_name_hides_the_family_faulty(name, family):
-    module = type(implementation("dense_linear").module)(name, "A layer.")
-    module.__dict__.update(FAMILY=family, DEVICES=("cpu",), DTYPES=("fp32",), unsupported=None, prepare=None)
+    declared = {"family": family, "devices": ["cpu"], "dtypes": ["fp32"], "summary": "A layer."}
     with pytest.raises(UserError, match="begin with 'faulty_'"):
-        _from_module(name, module)
+        _from_declaration(name, declared, None, "theirs")
 
 
 @pytest.mark.parametrize("family", ["fff", "dense", "cmm"])

@@ -1,0 +1,59 @@
+"""Is this time possible? A call faster than the machine's measured ceilings allow was not measured, whatever it says.
+
+The bounds are generous: a ceiling is measured in a few short runs, on shared machines under load (of 2,013 committed
+fp32 cells on CPUs one in fifty beats its arithmetic ceiling, the worst 1.7 times, and none its bandwidth when cold).
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import replace
+
+from fffbench.measure.outcome import Outcome
+from fffbench.plan.counts import compulsory_bytes, useful_operations
+from fffbench.plan.workload import Cell
+from fffbench.units import duration
+
+Ceilings = Mapping[str, Mapping[str, float]]
+
+# Times a measured ceiling that a call may reach. 16-bit products on a CPU: matrix units do up to 32 times as many as
+# the vector units that a ceiling may have been measured on.
+ARITHMETIC = {
+    "cpu": {"fp32": 4.0, "tf32": 4.0, "bf16": 64.0, "fp16": 64.0},
+    "cuda": dict.fromkeys(("fp32", "tf32", "bf16", "fp16"), 2.0),
+}
+BANDWIDTH = 2.0
+CLOCK_SECONDS = 5e-8  # two readings of the clock; an empty call from Python takes as long
+
+
+def least_seconds(cell: Cell, ceilings: Ceilings, distinct_rows: float | None, *, conditional: bool) -> float:
+    """What a call of ``cell`` takes at the least; the clock's own grain where no ceiling is known."""
+    workload = cell.workload
+    if workload.batch == 0:
+        return 0.0
+    key = "0" if workload.device == "cuda" else str(workload.threads)
+    least = CLOCK_SECONDS
+    peak = ceilings.get(f"peak_{workload.dtype}", {}).get(key, 0.0)  # of the fastest unit, where it was measured
+    rate = max(peak, *(ceilings.get(name, {}).get(key, 0.0) for name in (f"fma_{workload.dtype}", "fma_fp32")))
+    if rate > 0:
+        allowed = rate * ARITHMETIC[workload.device]["fp32" if peak else workload.dtype]
+        least = max(least, useful_operations(workload, conditional=conditional) / allowed)
+    bandwidth = max(ceilings.get(name, {}).get(key, 0.0) for name in ("dram_read", "dram_copy"))
+    if bandwidth > 0 and cell.protocol.cache == "cold":
+        rows = distinct_rows if conditional else None
+        least = max(least, compulsory_bytes(workload, rows, conditional=conditional) / (BANDWIDTH * bandwidth))
+    return least
+
+
+def possible(outcome: Outcome, cell: Cell, ceilings: Ceilings, *, conditional: bool) -> Outcome:
+    """``outcome``, or a failure in its place where its time cannot be."""
+    if outcome.failure is not None or not outcome.samples:
+        return outcome
+    least = least_seconds(cell, ceilings, outcome.distinct_rows, conditional=conditional)
+    claimed = statistics.median(outcome.samples)
+    if claimed >= least:
+        return outcome
+    allowed = f"the ceilings measured on this machine allow no less than {duration(least)}"
+    reason = f"it reports {duration(claimed)} per call; {allowed}"
+    return replace(outcome, samples=(), failure=reason)

@@ -1,0 +1,9 @@
+"""Replaces the eviction by nothing."""
+
+from honest_twin import DEVICES, DTYPES, FAMILY, prepare, unsupported  # noqa: F401
+
+import fffbench._cpu
+from fffbench.measure import eviction
+
+fffbench._cpu.evict = lambda address, size: True
+eviction.evictor = lambda *arguments: lambda i: None

@@ -1,0 +1,105 @@
+"""A kernel that only looks fast is refused by a run and by ``check``; its honest twins pass.
+
+Every module in ``cheats`` is one way to deceive the measurement, installed as a third party's package would be.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import plugins
+import pytest
+
+from fffbench.implementations import registry
+from fffbench.measure.session import Plan, Session
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+
+SHAPE, DEEP = Shape.tree(256, 1, 10), Shape.tree(64, 1, 9)
+SMALL, LARGE, MANY = Workload(SHAPE, 64), Workload(SHAPE, 1024), Workload(DEEP, 1)
+COLD, WARM, HOT, TORCH = (
+    Protocol("cold", "kernel"),
+    Protocol("warm", "kernel"),
+    Protocol("hot", "kernel"),
+    Protocol("warm", "torch"),
+)
+HONEST = ("honest_twin", "packs_and_says_so", "has_a_workspace", "slows_its_rivals")
+# what the refusal says; the protocols in which the cheat would pay
+CHEATS = {
+    "computes_in_bind": ("wrong result of a timed call", SMALL, (COLD, WARM, HOT)),
+    "caches_by_address": ("wrong result of a timed call", SMALL, (COLD, WARM, HOT, TORCH)),
+    # where it has time for few calls, spoiled weights show it
+    "caches_by_content": (("outputs are kept", "copy of w"), SMALL, (HOT, Protocol("hot", "torch"))),
+    "works_once": ("wrong result of a timed call", SMALL, (COLD, HOT)),
+    "works_at_checked_batches": ("wrong result of a timed call", MANY, (COLD, WARM)),
+    "returns_a_lazy_tensor": ("not a plain torch.Tensor", SMALL, (TORCH,)),
+    "works_after_returning": ("wrong result", LARGE, (COLD, WARM, HOT)),
+    "replaces_the_clock": ("it replaced time.perf_counter_ns", SMALL, (HOT,)),
+    "replaces_the_clocks_reference": ("by a clock outside its process", SMALL, (COLD, HOT)),
+    "replaces_samples": ("by a clock outside its process", SMALL, (COLD,)),
+    "replaces_the_check": ("wrong result", SMALL, (COLD,)),
+    "replaces_the_eviction": ("it replaced fffbench", SMALL, (COLD,)),
+    "redraws_the_inputs": ("wrong result of a timed call", SMALL, (COLD, HOT)),
+    "keeps_a_copy": ("copy of w", SMALL, (COLD,)),
+    "declares_another_copy": ("copy of w", SMALL, (COLD,)),
+    "takes_more_threads": ("threads were at work", LARGE, (COLD,)),
+    "forges_the_outcome": ("answered something else", SMALL, (COLD,)),
+    "writes_past_the_end": ("overwritten", SMALL, (COLD, WARM)),
+}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("theirs")
+    modules = sorted((Path(__file__).parent / "cheats").glob("*.py"))
+    for path in modules:
+        shutil.copy(path, folder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FFFBENCH_TEST_PIDS", str(folder / "pids"))
+        plugins.install(folder, {path.stem: path.stem for path in modules}, patched)
+        yield folder
+    registry._plugins.cache_clear()
+
+
+def cells_of(name, workload, protocols):
+    return [Cell(name, workload, protocol) for protocol in protocols]
+
+
+@pytest.fixture(scope="module")
+def outcomes(installed):
+    """Failure or None of every cell of every cheat and its twins, from one run."""
+    cells = [cell for name, (_, work, protocols) in CHEATS.items() for cell in cells_of(name, work, protocols)]
+    cells += [cell for name in HONEST for cell in cells_of(name, SMALL, (COLD, HOT, TORCH))]
+    cells += cells_of("fff_cpu", SMALL, (COLD,))
+    session = Session(Plan(tuple(cells), 1, 0.03), [], dict.fromkeys(cells, 1.0), lambda _: None, seed=1)
+    return {outcome.cell: outcome.failure for outcome in session.outcomes()}
+
+
+def test_every_cheat_is_tried():
+    assert {path.stem for path in (Path(__file__).parent / "cheats").glob("*.py")} == {*CHEATS, *HONEST}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_cheat_has_no_time_in_any_protocol_where_it_would_pay(outcomes, name):
+    said, workload, protocols = CHEATS[name]
+    for cell in cells_of(name, workload, protocols):
+        allowed = (said,) if isinstance(said, str) else said
+        assert any(text in (outcomes[cell.id] or "") for text in allowed), (cell.id, outcomes[cell.id])
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_twin_is_measured(outcomes, name):
+    mine = {cell: failure for cell, failure in outcomes.items() if cell.startswith(f"{name}@")}
+    assert len(mine) == 3
+    assert set(mine.values()) == {None}
+
+
+def test_nothing_that_a_plugin_started_outlives_its_process(outcomes, installed):
+    left = [int(line) for line in (installed / "pids").read_text().split()]
+    assert left
+    for process in left:
+        with pytest.raises(ProcessLookupError):
+            os.kill(process, 0)
+
+
+def test_a_rivals_process_never_imports_it(outcomes, installed):
+    assert outcomes[cells_of("fff_cpu", SMALL, (COLD,))[0].id] is None

@@ -1,0 +1,86 @@
+"""The judge's rules on made-up answers: what it believes, what it refuses, and with which words."""
+
+import math
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from fffbench.measure import bounds, judge, seal
+from fffbench.measure.judge import Reading, RefusedError
+from fffbench.measure.outcome import Outcome
+from fffbench.measure.staging import CONTROL
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+
+CELL = Cell("fff_cpu", Workload(Shape.tree(768, 1, 12), 16384), Protocol("cold", "kernel"))
+CEILINGS = {"fma_fp32": {"1": 1e11}, "dram_read": {"1": 1e10}, "dram_copy": {"1": 8e9}}
+
+
+def judged(cache, single, offsets):
+    """What the judge makes of single calls' times, given which of them were on known content."""
+    one = object.__new__(judge._Judge)
+    one._case = SimpleNamespace(cell=Cell("theirs", CELL.workload, Protocol(cache, "kernel")))
+    one._offsets = offsets
+    one._new_content(single)
+
+
+def test_calls_that_are_fast_on_known_content_only_are_refused():
+    offsets = [0, 0, 0, *[CONTROL, 3] * 8]
+    kept = [1e-3] * 3 + [1e-6, 1e-3] * 8
+    with pytest.raises(RefusedError, match="outputs are kept"):
+        judged("hot", kept, offsets)
+    judged("hot", [1e-3] * 19, offsets)  # alike
+    judged("hot", [1e-3] * 3 + [1e-6, 1e-3] * 7 + [1e-6, 2e-6], offsets)  # one on new content as fast: noise
+    judged("hot", kept[:11], offsets)  # too few to say
+    judged("cold", kept, offsets)  # every call is on new content
+
+
+def test_what_a_process_waited_for_a_core_is_not_counted_and_what_its_threads_ran_is():
+    before = Reading(0.0, 0.0, {"1": (0.0, 0.0), "2": (0.0, 0.0)})
+    after = Reading(1.0, 0.6, {"1": (0.3, 0.7), "2": (0.3, 0.1)}, 0.1)
+    passed = after.since(before)
+    assert passed.undisturbed == pytest.approx(0.2)
+    assert passed.at_least(1) == pytest.approx(0.6)
+    assert passed.at_least(2) == pytest.approx(0.3)
+    assert passed.parallel == pytest.approx(2.0)
+    assert Reading(1.0, 0.5, {}).parallel == 1.0
+
+
+@pytest.mark.parametrize("numbers", [[], "text", None, [math.nan], [math.inf], [-1.0], [True], ["1"], [1.0] * 1000])
+def test_samples_that_are_no_numbers_are_refused(numbers):
+    with pytest.raises(RefusedError):
+        judge._numbers(numbers, 1)
+
+
+def test_a_time_below_the_ceilings_is_refused_with_both_figures():
+    arithmetic = bounds.least_seconds(CELL, CEILINGS, 4095.0, conditional=True)
+    assert arithmetic == pytest.approx(768 * 4 * (2 * 16384 + 2 * 4095) / 2e10)
+    for share, possible in ((1.01, True), (0.99, False)):
+        outcome = Outcome(CELL.id, 0, samples=(share * arithmetic,) * 3, distinct_rows=4095.0)
+        found = bounds.possible(outcome, CELL, CEILINGS, conditional=True)
+        assert (found.failure is None) == possible
+    assert "ceilings measured on this machine allow no less" in found.failure
+    assert found.samples == ()
+
+
+def test_without_ceilings_a_time_below_the_clocks_grain_is_refused():
+    outcome = Outcome(CELL.id, 0, samples=(4e-8,) * 3)
+    assert bounds.possible(outcome, CELL, {}, conditional=True).failure is not None
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(time, "perf_counter_ns"), (judge._Judge, "_compare"), (bounds, "possible")],
+)
+def test_a_replaced_name_is_found_and_an_added_one_is_not(owner, name, monkeypatch):
+    before = seal.snapshot()
+    monkeypatch.setattr(time, "their_own", len, raising=False)
+    assert seal.replaced(before) is None
+    monkeypatch.setattr(owner, name, lambda *arguments: None)
+    assert name in seal.replaced(before) or owner.__name__ in seal.replaced(before)
+
+
+def test_replaced_code_of_a_function_is_found(monkeypatch):
+    before = seal.snapshot()
+    monkeypatch.setattr(bounds.possible, "__code__", (lambda outcome, cell, ceilings, *, conditional: outcome).__code__)
+    assert seal.replaced(before) == "fffbench.measure.bounds.possible"
