@@ -87,6 +87,55 @@ def test_weights_changed_in_place_are_the_weights_used():
     assert torch.equal(fffbench.fff(x, w1, w2, trees=3), fffbench.fff(x, w1.clone(), w2, trees=3))
 
 
+def test_a_replayed_graph_uses_weights_changed_in_place():
+    x, w1, w2 = layer(torch.bfloat16, 256, levels=3, trees=64)
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream), torch.no_grad():
+        library.tree(x, w1, w2, None, None, 64)
+    stream.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph), torch.no_grad():  # on a stream of its own, as torch's documentation has it
+        y = library.tree(x, w1, w2, None, None, 64)
+    for _ in range(2):
+        w1.neg_()
+        graph.replay()
+        torch.cuda.synchronize()
+        assert torch.equal(y, library.tree(x, w1.clone(), w2, None, None, 64))
+
+
+@pytest.mark.parametrize("activation", ["gelu_tanh", "relu", "silu"])
+@pytest.mark.parametrize("form", ["tree", "leaf"])
+def test_activations_are_computed_by_the_kernels(form, activation, monkeypatch):
+    x, w1, w2 = layer(torch.bfloat16, 128, levels=8)
+    if form == "leaf":
+        w2 = w2[:128]
+        w1 = w1[: 127 + 128]
+    op = getattr(library, form)
+    wide = op(x.double(), w1.double(), w2.double(), None, None, 1, activation)
+    monkeypatch.setattr(kernels, "_formula", None)  # plain torch is not called
+    y = op(x, w1, w2, None, None, 1, activation)
+    assert ((y.double() - wide).abs().amax(1) > 3e-2 * wide.abs().max()).sum() <= 1
+
+
+def test_logits_beyond_range_show_whatever_the_activation():
+    x, w1, w2 = layer(torch.float32, 3, levels=4)
+    x[1] = float("-inf")
+    for activation in ("gelu", "gelu_tanh", "relu", "silu"):
+        y = library.tree(x, w1.abs(), w2, None, None, 1, activation)
+        assert y.isfinite().all(1).tolist() == [True, False, True]
+
+
+def test_batches_share_packed_weights_and_tf32_changes_nothing(monkeypatch):
+    x, w1, w2 = layer(torch.float32, 256, levels=3, trees=64)
+    want = fffbench.fff(x, w1, w2, trees=64)
+    for batch in (128, 256):
+        fffbench.fff(x[:batch], w1, w2, trees=64)
+    [kept] = [kept for kept in cuda_layers._kept.values() if kept.weights[0]() is w1]
+    assert len(kept.calls.buffers.copies) == 2
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    assert ((fffbench.fff(x, w1, w2, trees=64) - want).abs().amax(1) > 1e-4 * want.abs().max()).sum() <= 1  # a near tie
+
+
 def test_the_memory_of_dropped_weights_is_free_again():
     given = layer(torch.bfloat16, 8)
     fffbench.fff(*given)
