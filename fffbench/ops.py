@@ -1,7 +1,8 @@
 """How does one use the kernels from Python? ``fff`` computes a tree FFF, ``path`` says which neurons it visits.
 
 Tensors of torch, numpy arrays, or anything with DLPack. Numpy in gives numpy out and needs no torch; everything
-else gives a torch tensor. Forward only: there is no gradient.
+else gives a torch tensor, by the operator ``fffbench::tree`` (see ``fffbench.operators.library``): with a gradient,
+under ``torch.compile`` and ``vmap``, in CUDA graphs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from fffbench.errors import UserError
-from fffbench.plan.workload import MAX_LEVELS, Shape, Workload
+from fffbench.operators import foreign, geometry
+from fffbench.operators.activations import number_of
+from fffbench.plan.workload import Shape, Workload
 
 if TYPE_CHECKING:
     import torch
@@ -27,83 +30,135 @@ T = TypeVar("T")
 
 _CALLS_KEPT = 16  # planned calls kept with their workspaces, one for each shape and thread count lately used
 _OURS = ("auto", "fff_cpu")
+_MOST = 2**31 - 1
+_MAX_THREADS = 1024
+
+# torch and fffbench.operators.library, once somebody has brought a tensor
+_th: Any = None
+_library: Any = None
 
 
-def fff(x: T, w1: T, w2: T, *, trees: int = 1, implementation: str = "auto", threads: int | None = None) -> T:
-    """Tree FFF: ``y = sum over the visited neurons k of gelu(x . w1[k]) * w2[k]``, with the exact (erf) GELU.
+def fff(
+    x: T,
+    w1: T,
+    w2: T,
+    *,
+    b1: T | None = None,
+    b2: T | None = None,
+    trees: int = 1,
+    activation: str = "gelu",
+    implementation: str = "auto",
+    threads: int | None = None,
+) -> T:
+    """Tree FFF: ``y = b2 + sum over the visited neurons k of gelu(x . w1[k] + b1[k]) * w2[k]``.
 
-    ``x`` is ``(batch, d)``, ``w1`` and ``w2`` are ``(n, d)`` with ``n = trees * (2**levels - 1)``; tree ``t`` owns
-    the rows from ``t * (2**levels - 1)`` on, breadth-first. Returns ``(batch, d)`` in the dtype of ``x``.
-    ``ValueError`` for tensors that do not fit; for an implementation other than ours, prepared at every call.
+    ``x`` is ``(..., d)``, ``w1`` and ``w2`` are ``(n, d)`` with ``n = trees * (2**levels - 1)``; tree ``t`` owns
+    the rows from ``t * (2**levels - 1)`` on, breadth-first; ``b1 (n,)`` and ``b2 (d,)``, where given, are biases. A
+    token goes right from a neuron whose logit is above zero. Returns the shape and dtype of ``x``. ``activation``:
+    ``gelu`` (exact, erf), ``gelu_tanh``, ``relu`` or ``silu``. ``implementation``: a name of family ``fff``; another
+    than ours is prepared at every call. ``ValueError`` for tensors that do not fit.
+
+    What is promised: logits are sums in fp32 (float64 for float64 tensors), in an order that depends on the batch size
+    and on the processor. So y is the same only up to rounding for another batch size, and where a logit is within
+    rounding of zero, the path may be another. Where a visited logit or a partial sum of it exceeds fp32's range, or x
+    is not finite there, y of that token is inf or NaN, never a finite wrong value; a NaN logit turns left. Values below
+    1.2e-38 may count as zero. No token's values change another token's y.
     """
-    if _all_numpy(x, w1, w2):
-        y: Any = _fff_numpy(x, w1, w2, trees, implementation, threads)
+    if isinstance(x, np.ndarray) and isinstance(w1, np.ndarray) and isinstance(w2, np.ndarray):
+        y: Any = _fff_numpy(x, w1, w2, b1, b2, trees, activation, implementation, threads)
     else:
-        y = _fff_torch(x, w1, w2, trees, implementation, threads)
+        y = _fff_torch(x, w1, w2, b1, b2, trees, activation, implementation, threads)
     result: T = y
     return result
 
 
-def path(x: T, w1: T, *, trees: int = 1, threads: int | None = None) -> T:
-    """Rows of ``w1`` that each token visits: int32 ``(batch, trees * levels)``, tree by tree from the root down."""
+def path(x: T, w1: T, *, b1: T | None = None, trees: int = 1, threads: int | None = None) -> T:
+    """Rows of ``w1`` that each token visits: int32 ``(..., trees * levels)``, tree by tree from the root down.
+
+    As in ``fff``, except that nothing is promised for a token with a logit beyond fp32's range.
+    """
     out: Any
-    if _all_numpy(x, w1):
-        levels = _check_numpy(trees, x=x, w1=w1)
-        batch, d = x.shape  # type: ignore[attr-defined]
-        out = np.empty((batch, trees * levels), np.int32)
-        places, dtype = (_place(x), _place(w1), _place(out)), "fp32"
+    if isinstance(x, np.ndarray) and isinstance(w1, np.ndarray):
+        trees = geometry.whole_number("trees", trees, 1, _MOST)
+        count = _thread_count(threads)
+        (px, pw, pb), levels = _check_numpy(trees, x=x, w1=w1, b1=b1)
+        d = px.shape[-1]
+        out = np.empty((*px.shape[:-1], trees * levels), np.int32)
+        places = (foreign.address(px), foreign.address(pw))
+        bias = 0 if pb is None else foreign.address(pb)
+        _kernels().path(*places, px.size // d, d, trees, levels, count, "auto", "fp32", foreign.address(out), bias)
     else:
-        th = _torch()
-        tx, tw = _tensor(th, "x", x), _tensor(th, "w1", w1)
-        levels = _check_torch(th, trees, tx, tw, tw)
-        if not tx.is_cpu:
-            raise ValueError(f"path runs on CPU tensors; x is on {tx.device}")
-        batch, d = tx.shape
-        out = th.empty((batch, trees * levels), dtype=th.int32)
-        places, dtype = (tx.data_ptr(), tw.data_ptr(), out.data_ptr()), _dtype_name(th, tx.dtype)
-    count = _thread_count(threads)
-    _kernels().path(places[0], places[1], batch, d, trees, levels, count, "auto", dtype, places[2])
+        th, library = _torch()
+        tx, tw = foreign.tensor(th, "x", x), foreign.tensor(th, "w1", w1)
+        tb = None if b1 is None else foreign.tensor(th, "b1", b1)
+        trees = geometry.whole_number("trees", trees, 1, _MOST)
+        out = library.tree_path(tx, tw, tb, trees, 0 if threads is None else _thread_count(threads))
     result: T = out
     return result
 
 
-def _fff_torch(x: Any, w1: Any, w2: Any, trees: int, implementation: str, threads: int | None) -> torch.Tensor:
-    th = _torch()
+def _fff_torch(
+    x: Any,
+    w1: Any,
+    w2: Any,
+    b1: Any,
+    b2: Any,
+    trees: int,
+    activation: str,
+    implementation: str,
+    threads: int | None,
+) -> torch.Tensor:
+    th, library = (_th, _library) if _library is not None else _torch()
     kind = th.Tensor
     if not (isinstance(x, kind) and isinstance(w1, kind) and isinstance(w2, kind)):
-        x, w1, w2 = _tensor(th, "x", x), _tensor(th, "w1", w1), _tensor(th, "w2", w2)
-    levels = _check_torch(th, trees, x, w1, w2)
-    if (x.requires_grad or w1.requires_grad or w2.requires_grad) and th.is_grad_enabled():
-        raise ValueError("fff has no gradient: call it under torch.no_grad(), or with detached tensors")
-    if not x.is_cpu or implementation not in _OURS:
-        return _through_registry(th, x, w1, w2, trees, levels, implementation, threads)
-    dtype = "fp32" if x.dtype is th.float32 else _dtype_name(th, x.dtype)
-    count = th.get_num_threads() if threads is None else _thread_count(threads)
-    y: torch.Tensor = th.empty_like(x)
-    call = _call(*x.shape, trees, levels, count, dtype)
-    call.run_on(x.data_ptr(), w1.data_ptr(), w2.data_ptr(), y.data_ptr())
+        x, w1, w2 = (foreign.tensor(th, name, value) for name, value in (("x", x), ("w1", w1), ("w2", w2)))
+    if b1 is not None:
+        b1 = foreign.tensor(th, "b1", b1)
+    if b2 is not None:
+        b2 = foreign.tensor(th, "b2", b2)
+    if type(trees) is not int or trees < 1:
+        trees = geometry.whole_number("trees", trees, 1, _MOST)
+    count = 0 if threads is None else _thread_count(threads)
+    if not (x.layout is w1.layout is w2.layout is th.strided and x.is_contiguous()):
+        name = next((n for n, t in (("w1", w1), ("w2", w2)) if t.layout is not th.strided), "x")
+        raise ValueError(f"{name} must be contiguous (row-major); call .contiguous() on it")
+    if implementation != "auto" and (implementation != "fff_cpu" or x.device.type != "cpu"):
+        return _through_registry(th, x, w1, w2, b1, b2, trees, activation, implementation, count)
+    try:
+        y: torch.Tensor = library.tree(x, w1, w2, b1, b2, trees, activation, count)
+    except NotImplementedError as error:  # torch's word for a device or a kind of tensor without a kernel
+        raise ValueError(f"no implementation for {x.device.type} tensors of this kind: {type(x).__name__}") from error
     return y
 
 
-def _fff_numpy(x: Any, w1: Any, w2: Any, trees: int, implementation: str, threads: int | None) -> Any:
-    levels = _check_numpy(trees, x=x, w1=w1, w2=w2)
+def _fff_numpy(
+    x: Any,
+    w1: Any,
+    w2: Any,
+    b1: Any,
+    b2: Any,
+    trees: int,
+    activation: str,
+    implementation: str,
+    threads: int | None,
+) -> Any:
+    if type(trees) is not int or trees < 1:
+        trees = geometry.whole_number("trees", trees, 1, _MOST)
+    number, count = number_of(activation), _thread_count(threads)
     if implementation not in _OURS:
         raise ValueError(f"implementation {implementation!r} takes torch tensors; numpy arrays go to fff_cpu")
-    y = np.empty(x.shape, np.float32)
-    call = _call(*x.shape, trees, levels, _thread_count(threads), "fp32")
-    call.run_on(_place(x), _place(w1), _place(w2), _place(y))
+    plain, levels = _check_numpy(trees, x=x, w1=w1, w2=w2, b1=b1, b2=b2)
+    y = np.empty(plain[0].shape, np.float32)
+    d = y.shape[-1]
+    call = _call(y.size // d, d, trees, levels, count)
+    px, p1, p2, pb1, pb2 = (0 if one is None else foreign.address(one) for one in plain)
+    call.run_with(px, p1, p2, foreign.address(y), pb1, pb2, number)
     return y
-
-
-def _place(array: Any) -> int:
-    """Address of the data; several times faster than ``array.ctypes.data``."""
-    place: int = array.__array_interface__["data"][0]
-    return place
 
 
 @lru_cache(maxsize=_CALLS_KEPT)
-def _call(batch: int, d: int, trees: int, levels: int, threads: int, dtype: str) -> FffCall:
-    call: FffCall = _kernels().FffCall(0, 0, 0, 0, batch, d, trees, levels, threads, dtype=dtype)
+def _call(batch: int, d: int, trees: int, levels: int, threads: int) -> FffCall:
+    call: FffCall = _kernels().FffCall(0, 0, 0, 0, batch, d, trees, levels, threads)
     return call
 
 
@@ -118,103 +173,33 @@ def _kernels() -> ModuleType:
 def _thread_count(threads: int | None) -> int:
     if threads is None:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise ValueError(f"threads must be a whole number from 1 to 1024, not {threads!r}")
-    return threads
+    return geometry.whole_number("threads", threads, 1, _MAX_THREADS)
 
 
-def _levels(n: int, trees: object) -> int:
-    if not isinstance(trees, int) or isinstance(trees, bool) or trees < 1:
-        raise ValueError(f"trees must be a whole number, at least 1, not {trees!r}")
-    levels = (n // trees).bit_length()
-    if n % trees or n // trees != 2**levels - 1 or not 1 <= levels <= MAX_LEVELS:
-        raise ValueError(
-            f"w1 and w2 must have trees * (2**levels - 1) rows with levels from 1 to {MAX_LEVELS}; "
-            f"{n} rows are no {trees} complete tree{'' if trees == 1 else 's'}"
-        )
-    return levels
+def _check_numpy(trees: int, **given: Any) -> tuple[list[Any], int]:
+    """Plain arrays in the order given, None where there is none, and the levels."""
+    plain: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is not None and not isinstance(value, np.ndarray):
+            raise ValueError(f"{name} must be a numpy array, as x is; it is {type(value).__name__}")
+        plain[name] = None if value is None else foreign.array(name, value)
+    x, w1 = plain["x"], plain["w1"]
+    geometry.check_tree_shapes(x.shape, w1.shape, plain.get("w2", w1).shape)
+    for name, one in plain.items():
+        if one is not None:
+            foreign.check_array(name, one)
+    if plain.get("b1") is not None:
+        geometry.check_bias("b1", plain["b1"].shape, (w1.shape[0],))
+    if plain.get("b2") is not None:
+        geometry.check_bias("b2", plain["b2"].shape, (w1.shape[1],))
+    return list(plain.values()), geometry.tree_levels(w1.shape[0], trees)
 
 
-def _check_shapes(x: tuple[int, ...], w1: tuple[int, ...], w2: tuple[int, ...]) -> None:
-    if len(x) != 2 or x[1] < 1:
-        raise ValueError(f"x must have shape (batch, d) with d at least 1; it has {tuple(x)}")
-    for name, shape in (("w1", w1), ("w2", w2)):
-        if len(shape) != 2 or shape[1] != x[1]:
-            raise ValueError(f"{name} must have shape (n, {x[1]}), as x is {tuple(x)}; it has {tuple(shape)}")
-    if w1[0] != w2[0]:
-        raise ValueError(f"w1 and w2 must have the same shape; they have {tuple(w1)} and {tuple(w2)}")
-
-
-def _check_torch(th: ModuleType, trees: int, x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> int:
-    """Levels, if all fits; one quick test for the good case, and the long way round to say what is wrong."""
-    shape, rows, strided = x.shape, w1.shape, th.strided
-    if not (
-        len(shape) == len(rows) == 2
-        and rows == w2.shape
-        and 0 < shape[1] == rows[1]
-        and x.dtype is w1.dtype is w2.dtype
-        and x.device == w1.device == w2.device
-        and x.layout is w1.layout is w2.layout is strided
-        and x.is_contiguous()
-        and w1.is_contiguous()
-        and w2.is_contiguous()
-    ):
-        _explain(th, x, w1, w2)
-    return _levels(rows[0], trees)
-
-
-def _explain(th: ModuleType, x: torch.Tensor, w1: torch.Tensor, w2: torch.Tensor) -> None:
-    _check_shapes(x.shape, w1.shape, w2.shape)
-    if not (x.dtype is w1.dtype is w2.dtype):
-        raise ValueError(f"x, w1 and w2 must have one dtype; they have {x.dtype}, {w1.dtype} and {w2.dtype}")
-    if not (x.device == w1.device == w2.device):
-        raise ValueError(f"x, w1 and w2 must be on one device; they are on {x.device}, {w1.device} and {w2.device}")
-    for name, tensor in (("x", x), ("w1", w1), ("w2", w2)):
-        if tensor.layout is not th.strided or not tensor.is_contiguous():
-            raise ValueError(f"{name} must be contiguous (row-major); call .contiguous() on it")
-
-
-def _dtype_name(th: ModuleType, dtype: torch.dtype) -> str:
-    names = {th.float32: "fp32", th.bfloat16: "bf16"}
-    if dtype not in names:
-        raise ValueError(f"x, w1 and w2 must be float32 or bfloat16 on the CPU; they are {dtype}")
-    return names[dtype]
-
-
-def _check_numpy(trees: int, **arrays: Any) -> int:
-    _check_shapes(arrays["x"].shape, arrays["w1"].shape, arrays.get("w2", arrays["w1"]).shape)
-    for name, array in arrays.items():
-        if array.dtype != np.float32:
-            raise ValueError(f"{name} must be float32; it is {array.dtype}")
-        if not array.flags.c_contiguous or not array.flags.aligned:
-            raise ValueError(f"{name} must be contiguous (row-major); pass np.ascontiguousarray of it")
-    return _levels(arrays["w1"].shape[0], trees)
-
-
-def _all_numpy(x: object, w1: object, w2: object = None) -> bool:
-    kind = np.ndarray
-    return isinstance(x, kind) and isinstance(w1, kind) and (w2 is None or isinstance(w2, kind))
-
-
-def _torch() -> ModuleType:
-    found = sys.modules.get("torch")
-    if found is None:
-        found = importlib.import_module("torch")  # only now: numpy arrays do without
-    return found
-
-
-def _tensor(th: ModuleType, name: str, value: Any) -> torch.Tensor:
-    if isinstance(value, th.Tensor):
-        tensor: torch.Tensor = value
-        return tensor
-    if not hasattr(value, "__dlpack__"):
-        kind = type(value).__name__
-        raise ValueError(f"{name} must be a torch tensor, a numpy array or support DLPack; it is {kind}")
-    try:
-        tensor = th.from_dlpack(value)
-    except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"{name} cannot be read through DLPack: {error}") from error
-    return tensor
+def _torch() -> tuple[Any, Any]:
+    global _th, _library  # noqa: PLW0603 - an import at every call costs more than the call's own checks
+    _th = importlib.import_module("torch")  # only now: numpy arrays do without
+    _library = importlib.import_module("fffbench.operators.library")
+    return _th, _library
 
 
 def _through_registry(
@@ -222,33 +207,57 @@ def _through_registry(
     x: torch.Tensor,
     w1: torch.Tensor,
     w2: torch.Tensor,
+    b1: torch.Tensor | None,
+    b2: torch.Tensor | None,
     trees: int,
-    levels: int,
+    activation: str,
     name: str,
-    threads: int | None,
+    threads: int,
 ) -> torch.Tensor:
-    """Any registered implementation, by name; on another device than the CPU ours there."""
-    from fffbench.implementations.registry import Weights
+    """Any registered implementation of family ``fff``, by name, prepared for this call."""
+    from fffbench.implementations.registry import Weights, implementations
     from fffbench.implementations.registry import implementation as registered
 
     names = {th.float32: "fp32", th.bfloat16: "bf16", th.float16: "fp16"}
-    if x.dtype not in names:
-        raise ValueError(f"x, w1 and w2 must be float32, bfloat16 or float16; they are {x.dtype}")
-    device = x.device.type
-    if name == "auto":
-        name = f"fff_{device}"
-    try:
-        workload = Workload(
-            Shape.tree(x.shape[1], trees, levels),
-            x.shape[0],
-            names[x.dtype],
-            threads=_thread_count(threads),
-            device=device,
+    geometry.check_tree_shapes(x.shape, w1.shape, w2.shape)
+    levels = geometry.tree_levels(w1.shape[0], trees)
+    if b1 is not None or b2 is not None or activation != "gelu":
+        raise ValueError(f"implementation {name!r} takes no bias and no activation but gelu; auto does")
+    if th.is_grad_enabled() and any(t.requires_grad for t in (x, w1, w2)):
+        raise ValueError(f"implementation {name!r} has no gradient; auto has one, or call it under torch.no_grad()")
+    if not (x.dtype is w1.dtype is w2.dtype) or x.dtype not in names:
+        raise ValueError(
+            f"x, w1 and w2 must have one dtype of float32, bfloat16 or float16; "
+            f"they are {x.dtype}, {w1.dtype} and {w2.dtype}"
         )
+    if any(t.device != x.device or type(t) not in (th.Tensor, th.nn.Parameter) or t.is_neg() for t in (x, w1, w2)):
+        raise ValueError(f"implementation {name!r} takes plain tensors on one device; auto takes others")
+    for what, t in (("w1", w1), ("w2", w2)):
+        if not t.is_contiguous():
+            raise ValueError(f"{what} must be contiguous (row-major); call .contiguous() on it")
+    flat = x.reshape(-1, x.shape[-1])
+    try:
         chosen = registered(name)
+        if chosen.family != "fff":
+            allowed = ", ".join(sorted(n for n, known in implementations().items() if known.family == "fff"))
+            raise ValueError(
+                f"implementation {name!r} is of family {chosen.family!r} and computes another layer or the same "
+                f"naively; allowed: auto, {allowed}"
+            )
+        workload = Workload(
+            Shape.tree(x.shape[-1], trees, levels),
+            flat.shape[0],
+            names[x.dtype],
+            threads=threads or _thread_count(None),
+            device=x.device.type,
+        )
     except UserError as error:
-        raise ValueError(f"no implementation for {device} tensors: {error}") from error
+        raise ValueError(f"no implementation for {x.device.type} tensors: {error}") from error
     reason = chosen.unsupported(workload)
     if reason is not None:
         raise ValueError(reason)
-    return chosen.prepare(Weights(w1, w2), workload).forward(x)
+    return chosen.prepare(Weights(w1, w2), workload).forward(flat).reshape(x.shape)
+
+
+if "torch" in sys.modules:  # torch.compile follows a call into fff, but not into an import
+    _torch()

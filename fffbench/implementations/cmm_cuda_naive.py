@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fffbench.implementations.cuda.plan import Layout, Plan, Step
+from fffbench.implementations.cuda.base import Layout, Plan, Step
 from fffbench.implementations.fff_cuda import compile_reason, machine_reason
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.workload import Workload
@@ -39,11 +39,11 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     layout = Layout(shape.d, shape.trees, shape.levels, workload.dtype, aligned=False)
 
     def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        from fffbench.implementations.cuda.launch import Program
+        from fffbench.implementations.cuda.launch import Buffers, Program
 
         if x.shape[0] == 0:
             return lambda: None
-        return Program(plan(layout, x.shape[0]), x, weights.w1, weights.w2, y).run
+        return Program(plan(layout, x.shape[0]), x, y, Buffers(weights.w1, weights.w2)).run
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         import torch

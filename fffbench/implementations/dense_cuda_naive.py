@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fffbench.implementations.cmm_cuda_naive import BLOCK
-from fffbench.implementations.cuda.plan import Layout, Plan, Step
+from fffbench.implementations.cuda.base import Layout, Plan, Step
 from fffbench.implementations.fff_cuda import compile_reason, machine_reason
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.workload import Workload
@@ -43,11 +43,11 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     layout = Layout(d, 1, 1, workload.dtype, aligned=False)
 
     def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        from fffbench.implementations.cuda.launch import Program
+        from fffbench.implementations.cuda.launch import Buffers, Program
 
         if x.shape[0] == 0:
             return lambda: None
-        return Program(plan(layout, n, x.shape[0]), x, weights.w1, weights.w2, y).run
+        return Program(plan(layout, n, x.shape[0]), x, y, Buffers(weights.w1, weights.w2)).run
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         import torch

@@ -34,16 +34,17 @@ def unsupported(workload: Workload) -> str | None:
     return None
 
 
-def prepare(weights: Weights, workload: Workload) -> Layer:
-    """Plan the call; the weights are used as they are, but for the dense form in fp32, which packs them."""
+def takes_dense_form(levels: int, batch: int, dtype: str) -> bool:
+    """Whether trees of so many levels are computed by a dense product for ``batch`` tokens."""
     from fffbench import _cpu
 
+    return levels <= DENSE_FORM_LEVELS[dtype] and batch > _cpu.GEMV_MAX_BATCH
+
+
+def prepare(weights: Weights, workload: Workload) -> Layer:
+    """Plan the call; the weights are used as they are, but for the dense form in fp32, which packs them."""
     shape = workload.shape
-    if (
-        not shape.leaf_width
-        and shape.levels <= DENSE_FORM_LEVELS[workload.dtype]
-        and workload.batch > _cpu.GEMV_MAX_BATCH
-    ):
+    if not shape.leaf_width and takes_dense_form(shape.levels, workload.batch, workload.dtype):
         return (_packed if workload.dtype == "fp32" else _by_product)(weights, workload)
     return _planned(weights, workload)
 
@@ -106,23 +107,38 @@ def _by_product(weights: Weights, workload: Workload) -> Layer:
     """The dense form by torch's product, which has the processor's units for bf16."""
     import torch
 
-    from fffbench import _cpu
-
-    shape, batch, threads, dtype = workload.shape, workload.batch, workload.threads, workload.dtype
-    w1, w2 = weights.w1.t(), weights.w2
-    logits = torch.empty((min(batch, TILE_TOKENS), shape.n), dtype=w2.dtype)
-    logits_at = logits.data_ptr()
+    shape, threads = workload.shape, workload.threads
+    logits = torch.empty((min(workload.batch, TILE_TOKENS), shape.n), dtype=weights.w2.dtype)
 
     def run_on(x: torch.Tensor, y: torch.Tensor) -> None:
-        for begin in range(0, batch, TILE_TOKENS):
-            tokens = min(TILE_TOKENS, batch - begin)
-            tile = logits[:tokens]
-            torch.mm(x[begin : begin + tokens], w1, out=tile)
-            _cpu.mask_trees(logits_at, tokens, shape.n, shape.trees, shape.levels, threads, dtype=dtype)
-            torch.mm(tile, w2, out=y[begin : begin + tokens])
+        by_product(x, weights.w1, weights.w2, y, logits, shape.trees, threads, workload.dtype)
 
     notes = (f"strategy dense form by torch, {threads} threads",)
-    return _layer(workload, w2.dtype, run_on, lambda x, y: lambda: run_on(x, y), notes=notes)
+    return _layer(workload, logits.dtype, run_on, lambda x, y: lambda: run_on(x, y), notes=notes)
+
+
+def by_product(
+    x: torch.Tensor,
+    w1: torch.Tensor,
+    w2: torch.Tensor,
+    y: torch.Tensor,
+    logits: torch.Tensor,
+    trees: int,
+    threads: int,
+    dtype: str,
+) -> None:
+    """``y (batch, d)`` by torch's products, as many tokens at a time as ``logits (tokens, n)`` has rows."""
+    import torch
+
+    from fffbench import _cpu
+
+    rows, n = logits.shape
+    levels = (n // trees).bit_length()
+    for begin in range(0, len(x), rows):
+        tile = logits[: min(rows, len(x) - begin)]
+        torch.mm(x[begin : begin + rows], w1.t(), out=tile)
+        _cpu.mask_trees(tile.data_ptr(), len(tile), n, trees, levels, threads, dtype=dtype)
+        torch.mm(tile, w2, out=y[begin : begin + rows])
 
 
 def _layer(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fffbench.implementations.cuda import build, leaf_plan, plan
-from fffbench.implementations.cuda.plan import VECTOR_BYTES, Gpu, Layout, Plan
+from fffbench.implementations.cuda.base import ACTIVATIONS, VECTOR_BYTES, Gpu, Layout, Plan
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.workload import Workload
 
 if TYPE_CHECKING:
     import torch
 
-    from fffbench.implementations.cuda.launch import Program
+    from fffbench.implementations.cuda.launch import Buffers, Program
 
 FAMILY = "fff"
 DEVICES = ("cuda",)
@@ -44,7 +44,7 @@ def compile_reason(dtype: str, d: int) -> str | None:
 
     fallback = plan.forced("path", Layout(d, 1, 1, dtype, aligned=False), Gpu(), 1)
     try:
-        for step in fallback.steps:
+        for step in fallback.launches:
             build.cubin(step.source, step.macros, build.arch_name(torch.cuda.get_device_capability()))
     except (build.BuildError, OSError, RuntimeError) as error:
         return f"the kernels do not compile here: {error}"
@@ -56,45 +56,100 @@ def unsupported(workload: Workload) -> str | None:
     return machine_reason() or compile_reason(workload.dtype, 32)
 
 
-def prepare(weights: Weights, workload: Workload, strategy: str = "auto", **tuning: int) -> Layer:
-    """Nothing is packed: kernels read the weights as they are.
+def prepare(
+    weights: Weights, workload: Workload, strategy: str = "auto", activation: str = "gelu", **tuning: int
+) -> Layer:
+    """Most kernels read the weights as they are; those of several trees read copies in another order, made here.
 
-    ``strategy`` forces one of ``plan.STRATEGIES``, in the leaf form of ``leaf_plan.STRATEGIES``.
+    ``strategy`` forces one of ``plan.STRATEGIES``, in the leaf form of ``leaf_plan.STRATEGIES``. ``activation``, one of
+    ``base.ACTIVATIONS``, is compiled in.
     """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
     known = leaf_plan.STRATEGIES if workload.shape.leaf_width else plan.STRATEGIES
     if strategy != "auto" and strategy not in known:
         raise ValueError(f"unknown strategy {strategy!r}; allowed: auto, {', '.join(known)}")
-    programs: dict[tuple[int, int, bool], Program] = {}
+    calls = Calls(weights, workload, strategy, activation, tuning)
+    copies = calls.planned(workload.batch, aligned=_aligned(weights)).packed if workload.batch else {}
+    return Layer(calls.forward, calls.bind, resident=tuple(calls.buffers.packed(recipe) for recipe in copies.values()))
 
-    def program(x: torch.Tensor, y: torch.Tensor, *, aligned: bool) -> Program:
-        from fffbench.implementations.cuda.launch import Program, gpu
 
-        shape = workload.shape
-        layout = Layout(shape.d, shape.trees, shape.levels, workload.dtype, aligned, shape.leaf_width)
-        chosen = _planned(layout, gpu(x.device.index or 0), x.shape[0], strategy, tuning)
-        return Program(chosen, x, weights.w1, weights.w2, y)
+class Calls:
+    """The calls of one layer of any batch, with what they share: packed weights, and matrices between products."""
 
-    def forward(x: torch.Tensor) -> torch.Tensor:
+    def __init__(
+        self, weights: Weights, workload: Workload, strategy: str, activation: str, tuning: dict[str, int]
+    ) -> None:
+        self._weights, self._workload, self._strategy, self._tuning = weights, workload, strategy, tuning
+        self._activation = activation
+        self._kept: dict[tuple[int, int, bool, bool], Program] = {}
+
+    @cached_property
+    def buffers(self) -> Buffers:
+        """Made when the GPU is first needed."""
+        from fffbench.implementations.cuda.launch import Buffers
+
+        return Buffers(self._weights.w1, self._weights.w2)
+
+    def aligned(self, *tensors: torch.Tensor) -> bool:
+        """Whether every row of these and of the weights starts on a 16-byte boundary."""
+        return _aligned(self._weights, *tensors)
+
+    def planned(self, batch: int, *, aligned: bool) -> Plan:
+        """The plan for ``batch`` tokens."""
+        from fffbench.implementations.cuda.launch import gpu
+
+        shape = self._workload.shape
+        layout = Layout(
+            shape.d,
+            shape.trees,
+            shape.levels,
+            self._workload.dtype,
+            aligned,
+            shape.leaf_width,
+            self._activation,
+            exact_products(self._workload.dtype),
+        )
+        here = gpu(self._weights.w1.device.index or 0)
+        return _planned(layout, here, batch, self._strategy, self._tuning)
+
+    def program(self, x: torch.Tensor, y: torch.Tensor, *, aligned: bool, stream: int = 0) -> Program:
+        """The kernels over ``x`` and ``y``, of at least one token; ``aligned`` says it of them and the weights."""
+        from fffbench.implementations.cuda.launch import Program
+
+        return Program(self.planned(x.shape[0], aligned=aligned), x, y, self.buffers, stream)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The torch-level call."""
         import torch
 
         y = torch.empty_like(x)
         if x.shape[0] == 0:
             return y
-        aligned = _aligned(weights, x, y)
-        key = (x.shape[0], torch.cuda.current_stream(x.device).cuda_stream, aligned)  # a workspace serves one stream
-        kept = programs.get(key)
-        if kept is None:
-            kept = programs[key] = program(x, y, aligned=aligned)
-        kept.point(x, y)
-        kept.run()
+        aligned = self.aligned(x, y)
+        stream = torch.cuda.current_stream(x.device).cuda_stream
+        key = (x.shape[0], stream, aligned, exact_products(self._workload.dtype))  # a workspace serves one stream
+        made = self._kept.get(key)
+        if made is None:
+            made = self._kept[key] = self.program(x, y, aligned=aligned, stream=stream)
+        made.run_on(x, y)
         return y
 
-    def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
+    def bind(self, x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
+        """The bare kernels over these tensors."""
         if x.shape[0] == 0:
             return lambda: None
-        return program(x, y, aligned=_aligned(weights, x, y)).run
+        return self.program(x, y, aligned=self.aligned(x, y)).run
 
-    return Layer(forward, bind)
+
+def exact_products(dtype: str) -> bool:
+    """Whether torch's products of this type are no less exact: what of fp32 the user lets it compute in TF32."""
+    if dtype != "fp32":
+        return True
+    from torch.backends.cuda import matmul
+
+    allowed: str | None = getattr(matmul, "fp32_precision", None)
+    return allowed != "tf32" if allowed is not None else not matmul.allow_tf32
 
 
 def _planned(layout: Layout, here: Gpu, batch: int, strategy: str, tuning: dict[str, int]) -> Plan:

@@ -73,16 +73,22 @@ def gelu_slope(z: Array) -> Array:
 
 
 def output_std(
-    z: Array, activation: Array, z_std: Array, w2_norm: Array, y_norm: Array, dtype: str
+    z: Array,
+    activation: Array,
+    z_std: Array,
+    w2_norm: Array,
+    y_norm: Array,
+    dtype: str,
+    slope: Array | None = None,
 ) -> tuple[Array, Array]:
     """Standard deviation of a token's error norm, and the token's scale.
 
     ``z``, ``activation`` and ``z_std`` are (tokens, k) over the k neurons that contribute, ``w2_norm`` broadcasts
     to that, ``y_norm`` is (tokens,). The scale is ``sqrt(sum (activation * |w2|)^2)``: the size of y if its terms
-    point in random directions. Both are (tokens,).
+    point in random directions. ``slope``: the activation's derivative at ``z``, if it is not GELU. Both are (tokens,).
     """
     unit = ARITHMETIC[dtype]
-    slope = gelu_slope(z)
+    slope = gelu_slope(z) if slope is None else slope
 
     def spread(per_activation: Array) -> Array:
         return np.asarray(np.sum((per_activation * w2_norm) ** 2, axis=1))

@@ -274,21 +274,101 @@ BATCH = Preset(
     ),
 )
 
+# The shapes that UltraFastBERT was published in: trees x levels of about as many neurons each, from one in which every
+# neuron is used to one that uses 12.
+TREES = (3072, 1536, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+FAMILY_SHAPES = tuple(Shape.tree(D, trees, levels) for levels, trees in enumerate(TREES, start=1))
+
+FAMILY = Preset(
+    "family",
+    "the twelve shapes of UltraFastBERT, 3072 trees of 1 level to 1 of 12; batches 1, 128, 1024, 16384",
+    (
+        Block(
+            (*dict.fromkeys((*SMALL_BATCH_DENSE, *FAST_DENSE)), "family:fff"),
+            shapes=FAMILY_SHAPES,
+            batches=(1, 128, 1024),
+            dtypes=("fp32", "bf16"),
+            threads=EVERY,
+            keep=True,
+        ),
+        Block((*FAST_DENSE, "family:fff"), FAMILY_SHAPES, (16384,), ("fp32",), threads=EVERY, keep=True),
+        Block(
+            ("dense_padded", "dense_fused", "family:fff"),
+            shapes=FAMILY_SHAPES,
+            batches=(1, 128, 1024, 16384),
+            dtypes=("fp32", "bf16"),
+            devices=("cuda",),
+            calls=("graph",),
+            keep=True,
+        ),
+        Block(
+            ("dense_padded", "dense_fused", "family:fff"),
+            shapes=FAMILY_SHAPES,
+            batches=(16384,),
+            dtypes=("fp16",),
+            devices=("cuda",),
+            calls=("graph",),
+        ),
+    ),
+    sample_seconds=0.15,
+)
+
+# Feedforward layers of named models, one tree of at least as many neurons: BERT-large 1024 -> 4096, GPT-2 XL
+# 1600 -> 6400, the width of Llama-3-8B 4096 -> 14336 (which is gated, this is not), GPT-3 12288 -> 49152.
+WIDE_SHAPES = tuple(Shape.tree(d, 1, levels) for d, levels in ((1024, 13), (1600, 13), (4096, 14), (12288, 16)))
+
+WIDE = Preset(
+    "wide",
+    "layers of BERT-large, GPT-2 XL, Llama-3-8B's width and GPT-3, one tree each; batches 1, 128, 4096",
+    (
+        Block(
+            ("dense_gemv", "dense_blas3", "dense_fused", "family:fff"),
+            shapes=WIDE_SHAPES,
+            batches=(1, 128),
+            dtypes=("fp32", "bf16"),
+            threads=EVERY,
+            keep=True,
+        ),
+        Block((*FAST_DENSE, "family:fff"), WIDE_SHAPES[:2], (4096,), ("fp32",), threads=EVERY, keep=True),
+        Block(
+            ("dense_padded", "dense_fused", "family:fff"),
+            shapes=WIDE_SHAPES,
+            batches=(1, 128, 4096),
+            dtypes=("bf16",),
+            devices=("cuda",),
+            calls=("graph",),
+            keep=True,
+        ),
+    ),
+    sample_seconds=0.15,
+)
+
+# Routers x leaf, 4096 neurons each: from leaves as narrow as the published ones to one that is an expert of a mixture.
+NARROW_LEAF = Shape.leaf(D, 1, 7, 32)
+WIDER_LEAVES = tuple(Shape.leaf(D, 1, levels, width) for levels, width in ((6, 64), (5, 128), (3, 512)))
+
 LEAF = Preset(
     "leaf",
-    "the 2023 form: 1x7 routers above leaf blocks of 32, 4096 neurons; uniform and Zipf routing",
+    "the 2023 form, 4096 neurons: 7 levels of routers above leaves of 32 to 3 above 512; uniform and Zipf routing",
     (
         Block(
             (*dict.fromkeys((*SMALL_BATCH_DENSE, *FAST_DENSE)), "cmm_leaf_gather", "family:fff"),
-            shapes=(Shape.leaf(D, 1, 7, 32),),
+            shapes=(NARROW_LEAF,),
             batches=(1, 128, 1024, 16384),
             routings=("uniform", "zipf"),
             keep=True,
         ),
-        Block(DENSE, shapes=(Shape.leaf(D, 1, 7, 32),), batches=(1, 128, 1024), threads=EVERY),
+        Block(DENSE, shapes=(NARROW_LEAF,), batches=(1, 128, 1024), threads=EVERY),
         Block(
-            ("dense_padded", "dense_fused", "cmm_leaf_gather", "family:fff"),
-            shapes=(Shape.leaf(D, 1, 7, 32),),
+            (*dict.fromkeys((*SMALL_BATCH_DENSE, *FAST_DENSE)), "family:fff"),
+            shapes=WIDER_LEAVES,
+            batches=(1, 128, 1024),
+            threads=EVERY,
+            keep=True,
+        ),
+        Block(
+            ("dense_padded", "dense_fused", "cmm_leaf_gather", "cmm_leaf_grouped", "family:fff"),
+            shapes=(NARROW_LEAF, *WIDER_LEAVES),
             batches=(1, 128, 1024, 16384),
             dtypes=("fp32", "bf16"),
             devices=("cuda",),
@@ -394,8 +474,10 @@ USERS = Preset(
 
 FULL = Preset(
     "full",
-    "headline, paper, users, width, batch and leaf together",
-    tuple(block for part in (HEADLINE, PAPER, USERS, WIDTH, BATCH, LEAF) for block in part.blocks),
+    "headline, paper, users, width, batch, family, wide and leaf together",
+    tuple(block for part in (HEADLINE, PAPER, USERS, WIDTH, BATCH, FAMILY, WIDE, LEAF) for block in part.blocks),
 )
 
-PRESETS = {preset.name: preset for preset in (QUICK, HEADLINE, PAPER, USERS, WIDTH, BATCH, LEAF, FIDELITY, FULL)}
+PRESETS = {
+    preset.name: preset for preset in (QUICK, HEADLINE, PAPER, USERS, WIDTH, BATCH, FAMILY, WIDE, LEAF, FIDELITY, FULL)
+}

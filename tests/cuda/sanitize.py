@@ -22,7 +22,15 @@ from fffbench.plan.workload import Shape, Workload
 TREES = (Shape.tree(328, 1, 9), Shape.tree(768, 1, 12))
 LEAVES = (Shape.leaf(328, 1, 3, 33), Shape.leaf(77, 1, 2, 5), Shape.leaf(768, 1, 7, 32))
 
+FEW_TREES, MANY_TREES = (Shape.tree(328, 2, 9),), (Shape.tree(328, 9, 3), Shape.tree(264, 3, 8), Shape.tree(264, 1, 9))
+
 for dtype, strategy, shapes in (
+    ("bf16", "tensor", (*FEW_TREES, *LEAVES[:1])),
+    ("bf16", "dense_form", MANY_TREES),
+    ("fp16", "deep", TREES[:1]),
+    ("bf16", "split", (*MANY_TREES, *LEAVES)),
+    ("fp32", "masked", MANY_TREES),
+    ("bf16", "wide", LEAVES[::2]),
     ("fp32", "token", LEAVES),
     ("fp32", "tile", LEAVES),
     ("bf16", "tile", LEAVES),

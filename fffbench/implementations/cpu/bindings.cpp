@@ -7,6 +7,7 @@
 #include "ceilings.hpp"
 #include "elementwise.hpp"
 #include "gemm_call.hpp"
+#include "interpreter.hpp"
 #include "leaf_call.hpp"
 
 namespace nb = nanobind;
@@ -47,6 +48,18 @@ LeafCall* make_leaf(LeafCall* at, Address x, Address w1, Address w2, Address y, 
     return new (at) LeafCall(x, w1, w2, y, shape, strategy, isa, fault);
 }
 
+template <class Call>
+void run_on(Call& call, Address x, Address w1, Address w2, Address y) {
+    call.run_on(x, w1, w2, y);
+}
+
+template <class Call>
+void run_with(Call& call, Address x, Address w1, Address w2, Address y, Address b1, Address b2, int activation) {
+    if (activation < 0 || activation > static_cast<int>(Activation::silu))
+        throw std::invalid_argument("activation must be from 0 to 3");
+    call.run_on(x, w1, w2, y, {b1, b2, static_cast<Activation>(activation)});
+}
+
 std::vector<std::string> isa_names() {
     std::vector<std::string> names;
     for (const Isa* isa : supported_isas()) names.emplace_back(isa->name);
@@ -56,8 +69,10 @@ std::vector<std::string> isa_names() {
 }  // namespace
 
 NB_MODULE(FFFBENCH_MODULE, m) {
-    using Release = nb::call_guard<nb::gil_scoped_release>;
+    using Release = nb::call_guard<WithoutInterpreter>;
     m.doc() = "The C++ kernels of fffbench: addresses in, nothing checked but counts. Use fffbench.fff instead.";
+    nb::set_leak_warnings(false);  // a daemon thread's frames hold a call when the interpreter ends
+    WithoutInterpreter::wait_at_exit(m);
     m.def("isas", isa_names, "Instruction sets that run here, best first.");
     bind_blas_loops(m);
 
@@ -82,7 +97,9 @@ NB_MODULE(FFFBENCH_MODULE, m) {
              "strategy"_a = "auto", "isa"_a = "auto", "dtype"_a = "fp32")
 #endif
         .def("run", &FffCall::run, Release(), "Compute y from x, at the addresses given to the constructor.")
-        .def("run_on", &FffCall::run_on, Release(), "x"_a, "w1"_a, "w2"_a, "y"_a, "The same with other tensors.")
+        .def("run_on", run_on<FffCall>, Release(), "x"_a, "w1"_a, "w2"_a, "y"_a, "The same with other tensors.")
+        .def("run_with", run_with<FffCall>, Release(), "x"_a, "w1"_a, "w2"_a, "y"_a, "b1"_a, "b2"_a, "activation"_a,
+             "The same with biases (0: none) and an activation, one of fffbench.activations.")
         .def_prop_ro("workspace_bytes", &FffCall::workspace_bytes)
         .def_prop_ro("strategy", &FffCall::strategy)
         .def_prop_ro("isa", &FffCall::isa)
@@ -111,7 +128,9 @@ NB_MODULE(FFFBENCH_MODULE, m) {
              "strategy"_a = "auto", "isa"_a = "auto", "dtype"_a = "fp32")
 #endif
         .def("run", &LeafCall::run, Release(), "Compute y from x, at the addresses given to the constructor.")
-        .def("run_on", &LeafCall::run_on, Release(), "x"_a, "w1"_a, "w2"_a, "y"_a, "The same with other tensors.")
+        .def("run_on", run_on<LeafCall>, Release(), "x"_a, "w1"_a, "w2"_a, "y"_a, "The same with other tensors.")
+        .def("run_with", run_with<LeafCall>, Release(), "x"_a, "w1"_a, "w2"_a, "y"_a, "b1"_a, "b2"_a, "activation"_a,
+             "The same with biases (0: none) and an activation, one of fffbench.activations.")
         .def_prop_ro("workspace_bytes", &LeafCall::workspace_bytes)
         .def_prop_ro("strategy", &LeafCall::strategy)
         .def_prop_ro("isa", &LeafCall::isa)
@@ -155,10 +174,11 @@ NB_MODULE(FFFBENCH_MODULE, m) {
 
     m.def("path",
           [](Address x, Address w1, std::int64_t batch, std::int64_t d, std::int64_t trees, int levels, int threads,
-             const std::string& isa, const std::string& dtype, Address out) {
-              visited_path(x, w1, {batch, d, trees, levels, threads, dtype_named(dtype)}, isa, out);
+             const std::string& isa, const std::string& dtype, Address out, Address b1) {
+              visited_path(x, w1, b1, {batch, d, trees, levels, threads, dtype_named(dtype)}, isa, out);
           },
           Release(), "x"_a, "w1"_a, "batch"_a, "d"_a, "trees"_a, "levels"_a, "threads"_a, "isa"_a, "dtype"_a, "out"_a,
+          "b1"_a = 0,
           "Rows of W1 visited, int32 (batch, trees * levels), written to `out`.");
     m.def("mask_trees",
 #ifdef FFFBENCH_PLANT_FAULTS

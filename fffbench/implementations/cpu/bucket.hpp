@@ -44,17 +44,19 @@ inline void group_logits(const Descent<T>& c, const T* const* w, const std::int3
 // group by group, because the long chain of adding up, comparing and appending then fills the core's reorder buffer and
 // keeps the next group's multiply-adds out. At batch 16384 that costs bf16 3 % of the call, fp32 within 1 %.
 template <int ROWS>
-inline void turn(const Job& job, const float (*out)[4], const std::int32_t* tokens, int count, int level, Ways& ways) {
+inline void turn(const Job& job, const float (*out)[4], const float* bias, const std::int32_t* tokens, int count,
+                 int level, Ways& ways) {
     const bool leads_on = level + 2 < job.levels;  // at the last level the turn leads nowhere
     std::uint64_t sizes = 0;  // four of 16 bits: in a register, for lists in memory would wait for their last store
     static_assert(CHUNK < 1 << 16);
     for (int i = 0; i < count; ++i) {
         const std::int64_t token = tokens[i];
         float* logits = job.logits + token * job.logit_stride + level;
-        unsigned way = turns_right(job, out[i][0], level);
-        logits[0] = out[i][0];
+        const float first = out[i][0] + bias[0];
+        unsigned way = turns_right(job, first, level);
+        logits[0] = first;
         if constexpr (ROWS == 3) {
-            const float second = out[i][1 + way];
+            const float second = out[i][1 + way] + bias[1 + way];
             logits[1] = second;
             way = 2 * way + (leads_on & turns_right(job, second, level + 1));
         }
@@ -83,7 +85,9 @@ template <class T, int ROWS, int FETCHED>
         case 1: group_logits<T, 1, ROWS, FETCHED>(c, w, tokens + i, last, out + i); break;
         default: break;
     }
-    turn<ROWS>(c.job, out, tokens, count, level, ways);
+    float bias[ROWS];
+    for (int r = 0; r < ROWS; ++r) bias[r] = bias_of<T>(c.job, c.base + (r == 0 ? node : 2 * node + r));
+    turn<ROWS>(c.job, out, bias, tokens, count, level, ways);
 }
 
 template <class T, int ROWS>

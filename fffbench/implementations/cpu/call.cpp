@@ -117,10 +117,11 @@ void FffCall::for_items(std::int64_t count, F work) {
     });
 }
 
-void FffCall::run_on(Address x, Address w1, Address w2, Address y) {
+void FffCall::run_on(Address x, Address w1, Address w2, Address y, const Extras& extras) {
     const std::lock_guard lock(busy_);
     Job job = job_;
     set_tensors(job, x, w1, w2, y);
+    set_extras(job, extras);
     if (job.batch == 0) return;
     job.stream = plan_.stream && y % ALIGNMENT == 0;
     if (plan_.strategy == Strategy::walk)
@@ -175,6 +176,7 @@ void FffCall::run_forest(const Job& job) {
     for_items(blocks(job) * parts, [&](std::int64_t i, std::int64_t, const Scratch& scratch) {
         const std::int64_t part = i % parts, begin = i / parts * plan_.block;
         Job mine = job;
+        if (part > 0) mine.b2 = nullptr;  // a token's sum starts from it once
         if (job.levels > FLAT_LEVELS) mine.logits += part * job.batch * job.logit_stride;
         float* sums = parts == 1 ? nullptr : partials_ + (part * job.batch + begin) * job.d;
         kernels_->forest(mine, scratch, {begin, std::min(begin + plan_.block, job.batch), job.trees * part / parts,
@@ -197,6 +199,7 @@ void FffCall::run_trees_in_turn(const Job& job) {
         for (std::int64_t tree = 0; tree < job.trees; ++tree) {
             mine.w1 = at(job.w1, tree * job.nodes * job.d * element());
             mine.w2 = at(job.w2, tree * job.nodes * job.d * element());
+            if (job.b1 != nullptr) mine.b1 = at(job.b1, tree * job.nodes * element());
             mine.add = tree > 0;
             run_two_phases(mine);
         }
@@ -260,11 +263,12 @@ void FffCall::sort_by_subtree(const Job& job) {
     });
 }
 
-void visited_path(Address x, Address w1, const FffShape& shape, const std::string& isa, Address out) {
+void visited_path(Address x, Address w1, Address b1, const FffShape& shape, const std::string& isa, Address out) {
     check_shape(shape);
     const Kernels& kernels = kernels_for(isa_named(isa), shape.dtype);
     Job job = job_of(shape);
     set_tensors(job, x, w1, w1, out);
+    job.b1 = reinterpret_cast<const void*>(b1);
     job.path = reinterpret_cast<std::int32_t*>(out);
     const std::int64_t items = std::min<std::int64_t>(shape.threads, shape.batch);
     for_each_item(shape.threads, items, [&](std::int64_t i) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dispatch.hpp"
+#include "forklock.hpp"
 #include "plan.hpp"
 #include "workspace.hpp"
 
@@ -19,12 +20,25 @@ struct FffShape {
     Dtype dtype;
 };
 
+// What a call may have beside its four tensors, of the same type; 0: none. See Job.
+struct Extras {
+    Address b1 = 0, b2 = 0;
+    Activation activation = Activation::gelu;
+};
+
+inline void set_extras(Job& job, const Extras& extras) {
+    job.b1 = reinterpret_cast<const void*>(extras.b1);
+    job.b2 = reinterpret_cast<const void*>(extras.b2);
+    job.activation = extras.activation;
+}
+
 class FffCall {
 public:
     FffCall(Address x, Address w1, Address w2, Address y, const FffShape& shape, const std::string& strategy,
             const std::string& isa, Fault fault = Fault::none);
     void run() { run_on(x_, w1_, w2_, y_); }
-    void run_on(Address x, Address w1, Address w2, Address y);  // the same shape, other tensors
+    // the same shape, other tensors
+    void run_on(Address x, Address w1, Address w2, Address y, const Extras& extras = {});
 
     std::size_t workspace_bytes() const { return workspace_.bytes(); }
     const char* strategy() const { return strategy_name(plan_.strategy, plan_.sparing); }
@@ -56,7 +70,7 @@ private:
     std::int32_t* places_ = nullptr;  // [blocks][subtrees] a block's tokens; then where the first of them belongs
     std::int64_t* starts_ = nullptr;  // [subtrees] where each begins in the order
     float* partials_ = nullptr;  // fp32 output rows of parts of the trees, or sums over trees that bf16 cannot hold
-    std::mutex busy_;  // one workspace, one run at a time
+    ForkLock busy_;  // one workspace, one run at a time
 };
 
 class GemvCall {
@@ -77,10 +91,10 @@ private:
     const Kernels* kernels_;
     Workspace workspace_;
     float* partials_ = nullptr;
-    std::mutex busy_;
+    ForkLock busy_;
 };
 
 // The rows of W1 that every token visits, int32 (batch, trees * levels).
-void visited_path(Address x, Address w1, const FffShape& shape, const std::string& isa, Address out);
+void visited_path(Address x, Address w1, Address b1, const FffShape& shape, const std::string& isa, Address out);
 
 }  // namespace fffbench

@@ -37,6 +37,7 @@ inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32
         rows[k] = static_cast<const T*>(job.w2) + output_row(job, c.base + leaf, k) * job.d;
     const int stride = job.logit_stride;
     alignas(64) float act[OUTPUT_TOKENS * 2 * LOGIT_PAD];
+    const T* start = c.add ? nullptr : static_cast<const T*>(job.b2);
     T* y[OUTPUT_TOKENS];
     float* sums[OUTPUT_TOKENS];
     for (int i = 0; i < count;) {
@@ -54,9 +55,9 @@ inline void leaf_output(const Descent<T>& c, std::int64_t leaf, const std::int32
         for (int f = 0; f < fetched; ++f) far[f] = next_errand(c, rows[0]);
         const T* const* fetch = job.sparing ? nullptr : far;
         if (c.sums != nullptr)
-            output<T, float>(sums, rows, act, stride, n, job.levels, job.d, c.add, false, fetch);
+            output<T, float>(sums, rows, act, stride, n, job.levels, job.d, c.add, false, fetch, start);
         else
-            output<T, T>(y, rows, act, stride, n, job.levels, job.d, c.add, job.stream, fetch);
+            output<T, T>(y, rows, act, stride, n, job.levels, job.d, c.add, job.stream, fetch, start);
     }
 }
 

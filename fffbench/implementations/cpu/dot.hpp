@@ -92,13 +92,18 @@ constexpr int OUTPUT_FAR = 4;
 // Meanwhile the same columns of the `far` rows, if there are any, are fetched into the second-level cache.
 template <class T, class Y, int TOKENS, int COLUMNS, Store STORE>
 inline void output_block(Y* const* y, const T* const* rows, const float* act, int stride, int count, std::int64_t i,
-                         bool add, const T* const* far) {
+                         bool add, const T* const* far, const T* start) {
     constexpr int LINES = OUTPUT_FAR * ((COLUMNS * Simd::width * static_cast<int>(sizeof(T)) + LINE - 1) / LINE);
     const int pace = (LINES + count - 1) / count;
     int line = 0;
     Simd::V sum[TOKENS][COLUMNS];
     UNROLL for (int t = 0; t < TOKENS; ++t)
         UNROLL for (int c = 0; c < COLUMNS; ++c) sum[t][c] = add ? Simd::load(y[t] + i + c * Simd::width) : Simd::zero();
+    if (start != nullptr)
+        UNROLL for (int c = 0; c < COLUMNS; ++c) {
+            const auto from = Simd::load(start + i + c * Simd::width);
+            UNROLL for (int t = 0; t < TOKENS; ++t) sum[t][c] = Simd::add(sum[t][c], from);
+        }
     for (int k = 0; k < count; ++k) {
         Simd::V row[COLUMNS];
         UNROLL for (int c = 0; c < COLUMNS; ++c) row[c] = Simd::pin(Simd::load(rows[k] + i + c * Simd::width));
@@ -121,51 +126,54 @@ inline void output_block(Y* const* y, const T* const* rows, const float* act, in
 }
 
 template <class T, class Y>
-inline void output_tail(Y* y, const T* const* rows, const float* act, int count, std::int64_t i, int tail, bool add) {
+inline void output_tail(Y* y, const T* const* rows, const float* act, int count, std::int64_t i, int tail, bool add,
+                        const T* start) {
     auto sum = add ? Simd::load(y + i, tail) : Simd::zero();
+    if (start != nullptr) sum = Simd::add(sum, Simd::load(start + i, tail));
     for (int k = 0; k < count; ++k) sum = Simd::fma(Simd::set1(act[k]), Simd::load(rows[k] + i, tail), sum);
     Simd::store(y + i, sum, tail);
 }
 
 template <class T, class Y, int COLUMNS, Store STORE>
 inline void output_columns(Y* const* y, const T* const* rows, const float* act, int stride, int tokens, int count,
-                           std::int64_t i, bool add, const T* const* far) {
+                           std::int64_t i, bool add, const T* const* far, const T* start) {
     int t = 0;
     for (; t + 4 <= tokens; t += 4)
         output_block<T, Y, 4, COLUMNS, STORE>(y + t, rows, act + t * stride, stride, count, i, add,
-                                              far == nullptr ? nullptr : far + t);
+                                              far == nullptr ? nullptr : far + t, start);
     const float* act_t = act + t * stride;
     switch (tokens - t) {
-        case 3: output_block<T, Y, 3, COLUMNS, STORE>(y + t, rows, act_t, stride, count, i, add, far); break;
-        case 2: output_block<T, Y, 2, COLUMNS, STORE>(y + t, rows, act_t, stride, count, i, add, far); break;
-        case 1: output_block<T, Y, 1, COLUMNS, STORE>(y + t, rows, act_t, stride, count, i, add, far); break;
+        case 3: output_block<T, Y, 3, COLUMNS, STORE>(y + t, rows, act_t, stride, count, i, add, far, start); break;
+        case 2: output_block<T, Y, 2, COLUMNS, STORE>(y + t, rows, act_t, stride, count, i, add, far, start); break;
+        case 1: output_block<T, Y, 1, COLUMNS, STORE>(y + t, rows, act_t, stride, count, i, add, far, start); break;
         default: break;
     }
 }
 
 // y[t] (+)= sum over k of act[t][k] * rows[k], for tokens that share all rows. `stream` needs rows of y that are
 // whole, aligned cache lines (so there is no tail). `far`: null, or OUTPUT_FAR rows to fetch for every four tokens.
+// `start`: null, or a row added once to every token.
 template <class T, class Y>
 inline void output(Y* const* y, const T* const* rows, const float* act, int stride, int tokens, int count,
-                   std::int64_t d, bool add, bool stream, const T* const* far = nullptr) {
+                   std::int64_t d, bool add, bool stream, const T* const* far = nullptr, const T* start = nullptr) {
     // accumulators of 4 tokens and the row fit the registers: 24 + 6 of 32, or 12 + 3 of 16
     constexpr int COLUMNS = Simd::width == 16 ? 6 : 3;
     constexpr int W = Simd::width;
     std::int64_t i = 0;
     if (stream) {
         for (; i + COLUMNS * W <= d; i += COLUMNS * W)
-            output_columns<T, Y, COLUMNS, Store::stream>(y, rows, act, stride, tokens, count, i, add, far);
+            output_columns<T, Y, COLUMNS, Store::stream>(y, rows, act, stride, tokens, count, i, add, far, start);
         for (; i + W <= d; i += W)
-            output_columns<T, Y, 1, Store::stream>(y, rows, act, stride, tokens, count, i, add, far);
+            output_columns<T, Y, 1, Store::stream>(y, rows, act, stride, tokens, count, i, add, far, start);
         return;
     }
     for (; i + COLUMNS * W <= d; i += COLUMNS * W)
-        output_columns<T, Y, COLUMNS, Store::plain>(y, rows, act, stride, tokens, count, i, add, far);
+        output_columns<T, Y, COLUMNS, Store::plain>(y, rows, act, stride, tokens, count, i, add, far, start);
     for (; i + W <= d; i += W)
-        output_columns<T, Y, 1, Store::plain>(y, rows, act, stride, tokens, count, i, add, far);
+        output_columns<T, Y, 1, Store::plain>(y, rows, act, stride, tokens, count, i, add, far, start);
     if (i < d)
         for (int t = 0; t < tokens; ++t)
-            output_tail(y[t], rows, act + t * stride, count, i, static_cast<int>(d - i), add);
+            output_tail(y[t], rows, act + t * stride, count, i, static_cast<int>(d - i), add, start);
 }
 
 // y = the sum of `parts` fp32 rows that lie `stride` floats apart, always in the same order.

@@ -38,6 +38,7 @@ inline void flat_block(float* sum, int sum_stride, const T* w2, std::int64_t d, 
 template <class T, class Y>
 inline void flat_output(const Job& job, Y* y, const T* w2, const float* act, const std::int32_t* rows, int stride,
                         int trees, bool add) {
+    const T* start = add ? nullptr : static_cast<const T*>(job.b2);
     constexpr int WIDTH = FLAT_COLUMNS * Simd::width;
     const std::int64_t d = job.d;
     const std::int64_t at_once = FLAT_BYTES / (WIDTH * static_cast<std::int64_t>(sizeof(T)) * job.nodes);
@@ -49,7 +50,9 @@ inline void flat_output(const Job& job, Y* y, const T* w2, const float* act, con
             const int tokens = static_cast<int>(begin + FLAT_TOKENS < job.batch ? FLAT_TOKENS : job.batch - begin);
             for (int t = 0; t < tokens; ++t)
                 for (int c = 0; c < WIDTH; c += Simd::width)
-                    Simd::store(sums[t] + c, add ? Simd::load(y + (begin + t) * d + i + c) : Simd::zero());
+                    Simd::store(sums[t] + c, add                ? Simd::load(y + (begin + t) * d + i + c)
+                                             : start != nullptr ? Simd::load(start + i + c)
+                                                                : Simd::zero());
             for (int tree = 0; tree < trees; tree += together) {
                 const int count = (trees - tree < together ? trees - tree : together) * job.levels;
                 const std::int64_t at = begin * stride + tree * job.levels;
@@ -74,7 +77,7 @@ inline void flat_output(const Job& job, Y* y, const T* w2, const float* act, con
         for (std::int64_t c = i; c < d; c += Simd::width) {
             const int n = d - c < Simd::width ? static_cast<int>(d - c) : Simd::width;
             Y* to = y + token * d + c;
-            auto sum = add ? Simd::load(to, n) : Simd::zero();
+            auto sum = add ? Simd::load(to, n) : start != nullptr ? Simd::load(start + c, n) : Simd::zero();
             for (int k = 0; k < count; ++k) sum = Simd::fma(Simd::set1(a[k]), Simd::load(w2 + r[k] * d + c, n), sum);
             Simd::store(to, sum, n);
         }

@@ -27,7 +27,7 @@ private:
     Workspace workspace_;
     std::int64_t stride_;
     float* scratch_ = nullptr;  // [threads][stride]
-    std::mutex busy_;
+    ForkLock busy_;
 };
 
 // In place: activations of the logits [tokens][stride] of all nodes of `trees` trees that are on a token's path, 0 elsewhere.

@@ -28,6 +28,17 @@ inline const T* block2(const LeafJob& job, std::int64_t tree, std::int64_t leaf)
     return static_cast<const T*>(job.w2) + (tree * (job.nodes + 1) + leaf) * job.width * job.d;
 }
 
+// Row of W1 where the leaf's block begins.
+inline std::int64_t block_row(const LeafJob& job, std::int64_t tree, std::int64_t leaf) {
+    return job.trees * job.nodes + (tree * (job.nodes + 1) + leaf) * job.width;
+}
+// What a token's sum starts from when it reaches the leaf; null where nothing does.
+template <class T>
+inline const T* leaf_start(const LeafJob& job, std::int64_t tree, std::int64_t leaf) {
+    if (job.b2 == nullptr) return nullptr;
+    return static_cast<const T*>(job.b2) + (tree * (job.nodes + 1) + leaf) * job.d;
+}
+
 // N tokens go down one tree side by side: N chains of dependent loads are under way at once.
 template <class T, int N>
 inline void find_leaves(const LeafJob& job, std::int64_t tree, const T* const* x, std::int64_t* leaf) {
@@ -43,6 +54,7 @@ inline void find_leaves(const LeafJob& job, std::int64_t tree, const T* const* x
         }
         dots_each<T, N, (N == 1 ? 4 : 1)>(x, row, job.d, logit);
         for (int l = 0; l < N; ++l) {
+            logit[l] += bias_of<T>(job, base + node[l]);
             node[l] = 2 * node[l] + 1 + turns_right(job, logit[l], level);
             if (FETCHES_ROW<N> && level + 1 < job.levels) fetch_row(w1 + (base + node[l]) * job.d, job.d);
         }
@@ -86,28 +98,31 @@ struct LeafErrands {
 };
 
 template <class T, int TOKENS, int ROWS>
-inline void tile_group(const LeafJob& job, const T* const* x, const T* block, float* act, LeafErrands<T>& errands) {
+inline void tile_group(const LeafJob& job, const T* const* x, const T* block, std::int64_t first, float* act,
+                       LeafErrands<T>& errands) {
     const T* w[ROWS];
     for (int r = 0; r < ROWS; ++r) w[r] = block + r * job.d;
     const T* far[FAR];
     for (int f = 0; f < FAR; ++f) far[f] = errands.next(x[0]);
     float out[TOKENS][ROWS];
     dots<T, TOKENS, ROWS>(x, w, job.d, out, far);
-    for (int t = 0; t < TOKENS; ++t)
-        for (int r = 0; r < ROWS; ++r) act[t * job.act_stride + r] = out[t][r];
+    for (int r = 0; r < ROWS; ++r) {
+        const float bias = bias_of<T>(job, first + r);
+        for (int t = 0; t < TOKENS; ++t) act[t * job.act_stride + r] = out[t][r] + bias;
+    }
 }
 
 template <class T, int ROWS>
-inline void tile_rows(const LeafJob& job, const T* const* x, int count, const T* block, float* act,
-                      LeafErrands<T>& errands) {
+inline void tile_rows(const LeafJob& job, const T* const* x, int count, const T* block, std::int64_t first,
+                      float* act, LeafErrands<T>& errands) {
     int t = 0;
     for (; t + GROUP <= count; t += GROUP)
-        tile_group<T, GROUP, ROWS>(job, x + t, block, act + t * job.act_stride, errands);
+        tile_group<T, GROUP, ROWS>(job, x + t, block, first, act + t * job.act_stride, errands);
     act += t * job.act_stride;
     switch (count - t) {
-        case 3: tile_group<T, 3, ROWS>(job, x + t, block, act, errands); break;
-        case 2: tile_group<T, 2, ROWS>(job, x + t, block, act, errands); break;
-        case 1: tile_group<T, 1, ROWS>(job, x + t, block, act, errands); break;
+        case 3: tile_group<T, 3, ROWS>(job, x + t, block, first, act, errands); break;
+        case 2: tile_group<T, 2, ROWS>(job, x + t, block, first, act, errands); break;
+        case 1: tile_group<T, 1, ROWS>(job, x + t, block, first, act, errands); break;
         default: break;
     }
 }
@@ -115,7 +130,7 @@ inline void tile_rows(const LeafJob& job, const T* const* x, int count, const T*
 // Logits to activations for `tokens` tokens; `count` of the places of each are neurons.
 inline void leaf_activate(const LeafJob& job, float* act, int tokens, std::int64_t count) {
     const std::int64_t size = tokens * job.act_stride;
-    if (!planted(job, Fault::ignore_activation)) gelu_all(act, static_cast<int>(size));
+    if (!planted(job, Fault::ignore_activation)) activate_all(job.activation, act, act, static_cast<int>(size));
     if (planted(job, Fault::skip_level))
         for (std::int64_t k = count / 2; k < size; k += job.act_stride) act[k] = 0;
 }
@@ -148,18 +163,20 @@ void leaf_tile(const LeafJob& job, const LeafScratch& scratch, const LeafTile& t
     }
     LeafErrands<T> errands(job, tile, next);
     const T* block = block1<T>(job, tile.tree, tile.leaf);
+    const std::int64_t first = block_row(job, tile.tree, tile.leaf);
     std::int64_t r = 0;
     for (; r + LEAF_ROWS <= job.width; r += LEAF_ROWS)
-        tile_rows<T, LEAF_ROWS>(job, x, count, block + r * job.d, scratch.act + r, errands);
-    for (; r < job.width; ++r) tile_rows<T, 1>(job, x, count, block + r * job.d, scratch.act + r, errands);
+        tile_rows<T, LEAF_ROWS>(job, x, count, block + r * job.d, first + r, scratch.act + r, errands);
+    for (; r < job.width; ++r) tile_rows<T, 1>(job, x, count, block + r * job.d, first + r, scratch.act + r, errands);
     leaf_activate(job, scratch.act, count, job.width);
     const T* const* rows = rows_of(job, scratch, block2<T>(job, tile.tree, tile.leaf), job.width);
     const int stride = static_cast<int>(job.act_stride), width = static_cast<int>(job.width);
     const bool add = tile.tree > 0;
+    const T* start = leaf_start<T>(job, tile.tree, tile.leaf);
     if (job.sums != nullptr)
-        output<T, float>(sums, rows, scratch.act, stride, count, width, job.d, add, false);
+        output<T, float>(sums, rows, scratch.act, stride, count, width, job.d, add, false, nullptr, start);
     else
-        output<T, T>(y, rows, scratch.act, stride, count, width, job.d, add, job.stream);
+        output<T, T>(y, rows, scratch.act, stride, count, width, job.d, add, job.stream, nullptr, start);
     overrun<T>(job);
     if (job.stream) Simd::stream_end();
 }
@@ -173,16 +190,18 @@ inline void token_part(const LeafJob& job, const LeafScratch& scratch, const Lea
         std::int64_t leaf;
         find_leaves<T, 1>(job, tree, &x, &leaf);
         const T* w1 = block1<T>(job, tree, leaf) + first * job.d;
+        const std::int64_t row = block_row(job, tree, leaf) + first;
         const T* w2 = block2<T>(job, tree, leaf) + first * job.d;
         for (std::int64_t k = 0; k < count; ++k) {
             const T* w = w1 + k * job.d;
             if (k + LEAF_AHEAD < count) fetch_row(w + LEAF_AHEAD * job.d, job.d);
             fetch_row(w2 + k * job.d, job.d);
             dots_each<T, 1, 4>(&x, &w, job.d, scratch.act + k);
+            scratch.act[k] += bias_of<T>(job, row + k);
         }
         leaf_activate(job, scratch.act, 1, count);
         output<T, Y>(&y, rows_of(job, scratch, w2, count), scratch.act, 0, 1, static_cast<int>(count), job.d,
-                     n > part.begin, false);
+                     n > part.begin, false, nullptr, first == 0 ? leaf_start<T>(job, tree, leaf) : nullptr);
     }
 }
 

@@ -116,7 +116,7 @@ void LeafCall::for_items(std::int64_t count, F work) {
     });
 }
 
-void LeafCall::run_on(Address x, Address w1, Address w2, Address y) {
+void LeafCall::run_on(Address x, Address w1, Address w2, Address y, const Extras& extras) {
     const std::lock_guard lock(busy_);
     if (job_.batch == 0) return;
     if (x == 0 || w1 == 0 || w2 == 0 || y == 0) throw std::invalid_argument("x, w1, w2 and y must not be null");
@@ -125,6 +125,7 @@ void LeafCall::run_on(Address x, Address w1, Address w2, Address y) {
     job.w1 = reinterpret_cast<const void*>(w1);
     job.w2 = reinterpret_cast<const void*>(w2);
     job.y = reinterpret_cast<void*>(y);
+    set_extras(job, extras);
     job.stream = job.stream && y % ALIGNMENT == 0;
     if (strategy_ == Strategy::walk)
         run_walk(job);

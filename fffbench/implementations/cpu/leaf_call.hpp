@@ -18,7 +18,8 @@ public:
     LeafCall(Address x, Address w1, Address w2, Address y, const LeafShape& shape, const std::string& strategy,
              const std::string& isa, Fault fault = Fault::none);
     void run() { run_on(x_, w1_, w2_, y_); }
-    void run_on(Address x, Address w1, Address w2, Address y);  // the same shape, other tensors
+    // the same shape, other tensors
+    void run_on(Address x, Address w1, Address w2, Address y, const Extras& extras = {});
 
     std::size_t workspace_bytes() const { return workspace_.bytes(); }
     const char* strategy() const { return strategy_name(strategy_); }
@@ -46,7 +47,7 @@ private:
     std::int64_t* counts_ = nullptr;
     std::int32_t* order_ = nullptr;
     float* partials_ = nullptr;
-    std::mutex busy_;  // one workspace, one run at a time
+    ForkLock busy_;  // one workspace, one run at a time
 };
 
 }  // namespace fffbench

@@ -96,20 +96,29 @@ struct Pool {
 
 std::atomic<Pool*> current{nullptr};
 
-// The threads of the parent do not exist in a forked child: forget them, whatever state they were in.
-void forget_pool() { current.store(nullptr); }
+std::atomic<unsigned> generation{0};
+
+// The threads of the parent do not exist in a forked child: forget them, whatever state they were in, and open the
+// locks that they held.
+void forget_parent() {
+    generation.fetch_add(1);
+    current.store(nullptr);
+}
+
+// when the library is loaded, so that no lock is older
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, forget_parent);
 
 Pool& pool() {
     Pool* found = current.load(std::memory_order_acquire);
     if (found != nullptr) return *found;
-    static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
-    static_cast<void>(registered);
     auto fresh = std::make_unique<Pool>();  // never freed: its threads live as long as the process
     if (current.compare_exchange_strong(found, fresh.get())) return *fresh.release();
     return *found;
 }
 
 }  // namespace
+
+unsigned fork_generation() { return generation.load(std::memory_order_relaxed); }
 
 void reserve_threads(int threads) {
     if (threads <= 1) return;

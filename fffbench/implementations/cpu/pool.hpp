@@ -10,6 +10,9 @@ using Work = void (*)(void* context, int worker);
 // Start workers so that `threads` (the caller included) are there; std::system_error where the system refuses.
 void reserve_threads(int threads);
 
+// How many forks lie between the first process that loaded this and the one that asks.
+unsigned fork_generation();
+
 // work(context, w) for worker 0, the caller, and for up to threads - 1 others, each on a thread of its own; returns
 // when all that began are done. Who has not begun when the caller is through is not waited for (its core is busy with
 // something else), so `work` takes its share from a common counter; with `all`, everyone takes part. One run at a

@@ -36,6 +36,7 @@ inline void walk_on(const Descent<T>& c, const std::int32_t* token, const std::i
         }
         dots_each<T, N, 1>(x, row, job.d, logit);
         for (int l = 0; l < N; ++l) {
+            logit[l] += bias_of<T>(job, c.base + node[l]);
             if (c.leaves == nullptr) fetch_row(c.w2(node[l]), job.d);
             job.logits[static_cast<std::int64_t>(token[l]) * job.logit_stride + level] = logit[l];
             if (level + 1 < job.levels) node[l] = 2 * node[l] + 1 + turns_right(job, logit[l], level);

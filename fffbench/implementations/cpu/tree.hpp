@@ -33,10 +33,12 @@ inline std::int64_t output_row(const Job& job, std::int64_t row, int level) {
 // Logits to activations, `size` floats (a multiple of LOGIT_PAD) holding whole paths of job.levels each.
 template <class J>
 inline void activate(const J& job, const float* logits, float* act, int size) {
-    for (int i = 0; i < size; i += Simd::width) {
-        const auto z = Simd::load(logits + i);
-        Simd::store(act + i, planted(job, Fault::ignore_activation) ? z : gelu(z));
-    }
+    auto activation = fffbench::Activation::gelu;
+    if constexpr (requires { job.activation; }) activation = job.activation;
+    if (planted(job, Fault::ignore_activation))
+        for (int i = 0; i < size; i += Simd::width) Simd::store(act + i, Simd::load(logits + i));
+    else
+        activate_all(activation, logits, act, size);
     if (planted(job, Fault::skip_level))
         for (int k = job.levels / 2; k < size; k += job.levels) act[k] = 0;
 }
@@ -74,6 +76,12 @@ inline float to_float(bf16 value) {
     float wide;
     __builtin_memcpy(&wide, &bits, sizeof wide);
     return wide;
+}
+
+// What is added to the logit of row `row` of W1.
+template <class T>
+inline float bias_of(const Job& job, std::int64_t row) {
+    return job.b1 == nullptr ? 0.0f : to_float(static_cast<const T*>(job.b1)[row]);
 }
 
 // To nearest, ties to even; a NaN stays one.

@@ -28,6 +28,9 @@ constexpr int GEMM_TOKENS = 64;    // most tokens in one work item: x and y of 6
 constexpr int GEMM_MAX_LEVELS = 7;  // of trees in the dense form: a tree of 127 neurons still fits a block
 constexpr int GEMM_NEURONS = 192;  // whose activations are kept at a time, 48 KiB; a multiple of every panel
 
+// What is applied to a logit; the numbers are those of fffbench/activations.py.
+enum class Activation : int { gelu, gelu_tanh, relu, silu };
+
 // Planted mistakes, for testing the tests; the shipped kernels are compiled without them.
 enum class Fault : int {
     none,
@@ -57,6 +60,9 @@ struct Job {
     float* sums = nullptr;            // two phases: [batch][d] fp32, written in place of y, which cannot hold them (bf16)
     std::int32_t* subtree = nullptr;  // [batch] the subtree each token reaches in the first phase, from the left
     std::int32_t* order = nullptr;    // [batch] tokens sorted by subtree
+    const void* b1 = nullptr;         // where set: a number for each row of W1, added to its logit before the turn
+    const void* b2 = nullptr;         // where set: what a token's sum starts from, [d]; leaf form: [trees * leaves][d]
+    Activation activation = Activation::gelu;
     Fault fault = Fault::none;
 };
 

@@ -62,6 +62,7 @@ inline void go_down(const Job& job, Lanes<T>& lanes) {
         for (int l = 0; l < N; ++l) {
             const int at = l * job.levels + level;
             const auto base = lanes.tree[l] * job.nodes;
+            logit[l] += bias_of<T>(job, base + lanes.node[l]);
             lanes.rows[at] = base + lanes.node[l];
             lanes.act[at] = logit[l];
             lanes.node[l] = 2 * lanes.node[l] + 1 + turns_right(job, logit[l], level);
@@ -75,11 +76,14 @@ inline void go_down(const Job& job, Lanes<T>& lanes) {
 
 template <class T, class Y>
 inline void write_run(const Job& job, const Lanes<T>& lanes, int first, int count, Y* y, bool add) {
+    const bool begins = lanes.tree[first] == 0;  // whoever computes the token's first tree, alone or as a part
+
     const T* w2 = static_cast<const T*>(job.w2);
     const T* rows[LANES * MAX_LEVELS];
     for (int k = 0; k < count * job.levels; ++k)
         rows[k] = w2 + output_row(job, lanes.rows[first * job.levels + k], k % job.levels) * job.d;
-    output<T, Y>(&y, rows, lanes.act + first * job.levels, 0, 1, count * job.levels, job.d, add, false);
+    output<T, Y>(&y, rows, lanes.act + first * job.levels, 0, 1, count * job.levels, job.d, add, false,
+                 nullptr, begins ? static_cast<const T*>(job.b2) : nullptr);
 }
 
 // Lanes of one token are neighbours: sum each run of them in one go.

@@ -91,6 +91,21 @@ struct Vector {
         }
     }
 
+    // As load, of what an earlier kernel wrote where this one writes: not through the read-only cache.
+    __device__ __forceinline__ void load_again(const scalar* from) {
+        if constexpr (kBytes == 16) {
+            const uint4 v = *reinterpret_cast<const uint4*>(from);
+            word[0] = v.x, word[1] = v.y, word[2] = v.z, word[3] = v.w;
+        } else if constexpr (kBytes == 8) {
+            const uint2 v = *reinterpret_cast<const uint2*>(from);
+            word[0] = v.x, word[1] = v.y;
+        } else if constexpr (kBytes == 4) {
+            word[0] = *reinterpret_cast<const u32*>(from);
+        } else {
+            word[0] = u32(*reinterpret_cast<const unsigned short*>(from));
+        }
+    }
+
     __device__ __forceinline__ void clear() {
 #pragma unroll
         for (int i = 0; i < (kWords > 0 ? kWords : 1); ++i) word[i] = 0;
@@ -137,7 +152,37 @@ struct Vector {
     }
 };
 
-__device__ __forceinline__ float gelu(float z) { return 0.5f * z * (1.0f + erff(z * 0.70710678118654752f)); }
+// FFF_ACTIVATION: 0 GELU by erf, 1 GELU in its tanh form, 2 ReLU, 3 SiLU. The turn is by the logit, whatever is done to it.
+#ifndef FFF_ACTIVATION
+#define FFF_ACTIVATION 0
+#endif
+
+__device__ __forceinline__ float activate(float z) {
+#if FFF_ACTIVATION == 0
+    return 0.5f * z * (1.0f + erff(z * 0.70710678118654752f));
+#elif FFF_ACTIVATION == 1
+    return 0.5f * z * (1.0f + tanhf(z * (0.79788456080286536f + 0.035677408136300125f * z * z)));
+#elif FFF_ACTIVATION == 2
+    return z > 0.0f ? z : z * 0.0f;  // a logit that is NaN or minus infinity is shown, as by the other activations
+#else
+    return z / (1.0f + expf(-z));
+#endif
+}
+
+// The same of a logit whose activation is stored in 16 bits; GELU: erf to 2.5e-5 (Abramowitz and Stegun, Handbook of Mathematical
+// Functions, 7.1.25) in half of erff's instructions. The tanh form by tanh.approx is off by up to 1e-3, which shows where
+// few neurons make up an output.
+__device__ __forceinline__ float activation(float z) {
+#if FFF_DTYPE == 0 || FFF_ACTIVATION != 0
+    return activate(z);
+#else
+    float t, e;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(t) : "f"(1.0f + 0.33267253f * fabsf(z)));  // 0.47047 / sqrt(2)
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(-0.72134752f * z * z));           // exp(-z^2 / 2)
+    const float q = z * e * t * (0.1740121f + t * (-0.0479399f + t * 0.3739278f));     // z (1 - erf(|z| / sqrt(2))) / 2
+    return z > 0.0f ? z - q : q;
+#endif
+}
 
 __device__ __forceinline__ float warp_sum(float value) {
 #pragma unroll
@@ -149,4 +194,29 @@ __device__ __forceinline__ float warp_sum(float value) {
 __device__ __forceinline__ int subtree_row(int root, int local) {
     const int level = 31 - __clz(local + 1);
     return ((root + 1) << level) - 1 + (local + 1 - (1 << level));
+}
+
+// Lists of tokens are taken Tile tokens at a time, a list's last tile what is left: found[0] is the list that tile number
+// `tile` lies in, found[1] its first place there, found[2] the length of the list. Nothing is written past the last tile.
+// One warp.
+template <int Lists, int Tile>
+__device__ __forceinline__ void find_in_lists(const int* counts, int tile, int* found) {
+    const int lane = threadIdx.x % kWarp;
+    int before = 0;
+    for (int from = 0; from < Lists; from += kWarp) {
+        const int count = from + lane < Lists ? __ldcg(counts + from + lane) : 0, tiles = ceil_div(count, Tile);
+        int upto = tiles;
+#pragma unroll
+        for (int offset = 1; offset < kWarp; offset *= 2) {
+            const int other = __shfl_up_sync(0xffffffffu, upto, offset);
+            if (lane >= offset) upto += other;
+        }
+        const int mine = before + upto - tiles;
+        if (tile >= mine && tile < mine + tiles) {
+            found[0] = from + lane;
+            found[1] = (tile - mine) * Tile;
+            found[2] = count;
+        }
+        before += __shfl_sync(0xffffffffu, upto, kWarp - 1);
+    }
 }

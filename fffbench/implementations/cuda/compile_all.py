@@ -12,13 +12,19 @@ from collections.abc import Iterator
 
 from fffbench.implementations import cmm_cuda_naive, dense_cuda_naive
 from fffbench.implementations.cuda import leaf_plan
+from fffbench.implementations.cuda.base import Gpu, Layout, Step
 from fffbench.implementations.cuda.build import BuildError, cubin, missing
-from fffbench.implementations.cuda.plan import STRATEGIES, Gpu, Layout, Step
+from fffbench.implementations.cuda.plan import STRATEGIES
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+ONLY_90 = "sm_90"  # a step with instructions of this one alone is compiled for its target sm_90a
 # named shapes, an odd d, long rows, and the ends of the level range
-SHAPES = ((768, 1, 12), (768, 1, 1), (1024, 1, 12), (768, 16, 8), (77, 3, 5), (4096, 1, 12), (12288, 1, 13), (8, 1, 24))
-LEAF_SHAPES = ((768, 1, 7, 32), (77, 1, 2, 5), (77, 3, 2, 5), (12288, 1, 3, 70))  # and neurons of a leaf
+SHAPES = (
+    (768, 1, 12), (768, 1, 1), (1024, 1, 12), (768, 16, 8), (77, 3, 5), (4096, 1, 12), (12288, 1, 16), (8, 1, 24),
+    (768, 1536, 2), (768, 512, 3), (768, 128, 5), (264, 3, 9), (328, 8, 7),
+)  # fmt: skip
+# and neurons of a leaf
+LEAF_SHAPES = ((768, 1, 7, 32), (77, 1, 2, 5), (77, 3, 2, 5), (12288, 1, 3, 70), (768, 1, 3, 512), (264, 1, 6, 129))
 DTYPES = ("fp32", "bf16", "fp16")
 
 
@@ -30,13 +36,13 @@ def steps() -> Iterator[Step]:
             layout = Layout(d, trees, levels, dtype, d * (4 if dtype == "fp32" else 2) % 16 == 0, width)
             for make in (leaf_plan.STRATEGIES if width else STRATEGIES).values():
                 plan = make(layout, Gpu(), 64)
-                for step in plan.steps if plan else ():
+                for step in plan.launches if plan else ():
                     key = (step.source, step.entry, tuple(sorted(step.macros.items())))
                     if key not in seen:
                         seen.add(key)
                         yield step
-    yield from cmm_cuda_naive.plan(Layout(768, 1, 12, "fp32", aligned=False), 64).steps
-    yield from dense_cuda_naive.plan(Layout(768, 1, 1, "fp32", aligned=False), 4095, 64).steps
+    yield from cmm_cuda_naive.plan(Layout(768, 1, 12, "fp32", aligned=False), 64).launches
+    yield from dense_cuda_naive.plan(Layout(768, 1, 1, "fp32", aligned=False), 4095, 64).launches
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,9 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     failures = 0
     for step in steps():
-        for arch in chosen.arch:
+        for arch in [a for a in chosen.arch if a == ONLY_90] if step.only_90 else chosen.arch:
             try:
-                size = len(cubin(step.source, step.macros, arch))
+                size = len(cubin(step.source, step.macros, arch + ("a" if step.only_90 else "")))
                 sys.stdout.write(f"ok    {arch:7} {step.entry:18} {size:7} bytes  {step.macros}\n")
             except BuildError as error:
                 failures += 1

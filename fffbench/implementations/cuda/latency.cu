@@ -132,7 +132,7 @@ fff_latency(const scalar* __restrict__ x, const scalar* __restrict__ w1, const s
                 if (at >= kRows) at = 0;
             }
 #pragma unroll
-            for (int a = 0; a < FFF_AHEAD; ++a) activation[a] = gelu(activation[a]);
+            for (int a = 0; a < FFF_AHEAD; ++a) activation[a] = activate(activation[a]);
             turn ^= 1;
         }
     }

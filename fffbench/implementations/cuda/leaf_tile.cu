@@ -1,7 +1,7 @@
 // How do tokens of one leaf share its block? 32 tokens at a time: two small matrix products in shared memory, fp32 sums.
 //
 // logits (32, width) = x_tile (32, d) . W1_block^T, slice by slice of d, the next slice on its way while one is used;
-// then y (32, d) = gelu(logits) . W2_block, 64 columns at a time. A block row is read once for 32 tokens, not for each.
+// then y (32, d) = activate(logits) . W2_block, 64 columns at a time. A block row is read once for 32 tokens, not for each.
 // The product is on the CUDA cores in every dtype. All of it lies in dynamic shared memory: leaf_plan.py counts it.
 #include "common.cuh"
 
@@ -106,7 +106,7 @@ fff_leaf_tile(const scalar* __restrict__ x, const scalar* __restrict__ w1, const
         for (int i = 0; i < 4; ++i)
 #pragma unroll
             for (int j = 0; j < 2; ++j)  // a neuron that is not there has logit 0 and activation 0
-                act[(ty + 8 * i) * kActStride + chunk * kNeurons + tx + 16 * j] = gelu(sums[i][j]);
+                act[(ty + 8 * i) * kActStride + chunk * kNeurons + tx + 16 * j] = activate(sums[i][j]);
     }
     for (int column = 0; column < kD; column += kColumns) {
         float sums[4][4] = {};

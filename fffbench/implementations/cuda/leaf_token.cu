@@ -62,7 +62,7 @@ fff_leaf_token(const scalar* __restrict__ x, const scalar* __restrict__ w1, cons
             const int count = min(kChunk, width - from);
             for (int k = warp; k < count; k += FFF_WARPS) {
                 const float z = row_dot(in, block1 + i64(from + k) * kD, lane);
-                if (lane == 0) activation[k] = gelu(z);
+                if (lane == 0) activation[k] = activate(z);
             }
             __syncthreads();
 #pragma unroll 4

@@ -20,7 +20,7 @@ cmm_naive(const scalar* __restrict__ x, const scalar* __restrict__ w1, const sca
             float z = 0.0f;
 #pragma unroll 4
             for (int i = 0; i < kD; ++i) z += to_float(in[i]) * to_float(w1[row + i]);
-            const float activation = gelu(z);
+            const float activation = activate(z);
 #pragma unroll 4
             for (int i = 0; i < kD; ++i) out[i] = to_scalar(to_float(out[i]) + activation * to_float(w2[row + i]));
             node = 2 * node + 1 + (z > 0.0f);

@@ -8,16 +8,13 @@ pointers or plain integers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-from fffbench.implementations.cuda.build import DTYPE_MACRO
+from fffbench.implementations.cuda import multi_plan
+from fffbench.implementations.cuda.base import LANE_FLOATS, MIN_TENSOR_D, STATIC_SHARED, WARP, Gpu, Layout, Plan, Step
 
-VECTOR_BYTES = 16
-WARP = 32
-LANE_FLOATS = 32  # values of a row that one lane keeps in registers; twice that and kernels spill
 PATH_BLOCK = 128
 MAX_TOP = 8  # activations of the first of two kernels: one 16-byte access in 16-bit storage
-STATIC_SHARED = 3 * 1024  # what the kernels declare statically, rounded up
 # Tokens a multiprocessor at which one strategy passes another, measured on an H200 at d = 768 (docs/kernels-cuda.md);
 # by bytes of an element.
 READ_15 = {4: 2.0, 2: 1.0}  # up to here a block of the latency kernel reads 15 rows a round, above it 3
@@ -34,80 +31,38 @@ READ_1 = (1, 2)  # levels ahead and warps of a block
 # 1536 26.3 -> 24.1. In fp32 it gains nothing at any batch.
 SEND_TOKENS = 6.0
 SEND_ROWS = 4
-MIN_TENSOR_D = 256  # shorter outputs cancel more, and activations rounded to 16 bits would show
+TOP_COLUMNS = 128  # nodes of all trees' tops in one product: what a block's registers hold
+MAX_TENSOR_TREES = 8  # each tree's bottom reads x and the output again
 
 
-@dataclass(frozen=True)
-class Gpu:
-    """What a plan depends on of the device: multiprocessors and the shared memory that one block may have."""
+def path(layout: Layout, gpu: Gpu, batch: int, above: int = 0) -> Plan | None:
+    """Any shape: enough warps walk one token that a lane keeps at most LANE_FLOATS of a row, 16 warps at most.
 
-    multiprocessors: int = 132
-    shared_bytes: int = 232448
-    early_start: bool = True  # programmatic dependent launch: compute capability 9.0
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a plan depends on of the layer: everything but batch and addresses."""
-
-    d: int
-    trees: int
-    levels: int
-    dtype: str
-    aligned: bool = True  # rows start on 16-byte boundaries
-    leaf_width: int = 0  # neurons of a leaf block below `levels` levels of routers; 0: the tree form
-
-    @property
-    def item(self) -> int:
-        """Bytes of an element."""
-        return 4 if self.dtype == "fp32" else 2
-
-    @property
-    def vector(self) -> int:
-        """Elements of one access."""
-        return VECTOR_BYTES // self.item if self.aligned else 1
-
-    def macros(self, **more: int) -> dict[str, int]:
-        """The macros every kernel is compiled with, and ``more``."""
-        return {"FFF_DTYPE": DTYPE_MACRO[self.dtype], "FFF_D": self.d, "FFF_ALIGNED": int(self.aligned), **more}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One launch: source file, entry point, macros, grid, block, dynamic shared memory, arguments."""
-
-    source: str
-    entry: str
-    macros: dict[str, int]
-    grid: int
-    block: int
-    arguments: tuple[str | int, ...]
-    shared: int = 0
-    overlap: bool = False  # may start while its predecessor ends, and waits for it itself
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The launches of one call, and the buffers they share, in bytes, zeroed once."""
-
-    strategy: str
-    steps: tuple[Step, ...]
-    workspace: dict[str, int] = field(default_factory=dict)
-
-
-def path(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
-    """Any shape: enough warps walk one token that a lane keeps at most LANE_FLOATS of a row, 16 warps at most."""
+    ``above``: so many levels are done, and the call goes on from ``lists`` and y.
+    """
     del gpu
     warps = 1
     while warps < 16 and layout.d > warps * WARP * LANE_FLOATS:
         warps *= 2
     block = max(PATH_BLOCK, warps * WARP)
     tokens = block // (warps * WARP)
-    arguments = ("x", "w1", "w2", "y", batch, layout.trees, layout.levels)
-    return Plan(
-        "path",
-        (Step("path.cu", "fff_path", layout.macros(FFF_WARPS=warps), -(-batch // tokens), block, arguments),),
-    )
+    order = ("lists", "counts") if above else ("x", "x")  # unused pointers
+    arguments = ("x", "w1", "w2", "y", *order, batch, layout.trees, layout.levels)
+    macros = layout.macros(FFF_WARPS=warps, FFF_ABOVE=above)
+    return Plan("path", (Step("path.cu", "fff_path", macros, -(-batch // tokens), block, arguments),))
+
+
+def deep(layout: Layout, gpu: Gpu, batch: int, top: int = 7) -> Plan | None:
+    """One tree of many levels: the top as ``multi_plan.dense_form``, then ``path`` by subtree."""
+    if layout.trees != 1 or layout.levels <= top or layout.d < MIN_TENSOR_D:
+        return None
+    columns = 256 if top == 8 else 128
+    above = multi_plan.dense_form(replace(layout, levels=top), gpu, batch, columns=columns, groups=1, nodes=True)
+    below = path(layout, gpu, batch, above=top)
+    if above is None or below is None:
+        return None
+    workspace = {"lists": 4 * batch * 2**top, "counts": 4 * (2**top + 1)}
+    return replace(above, strategy="deep", steps=(*above.steps, *below.steps), workspace=workspace)
 
 
 def latency(
@@ -144,39 +99,50 @@ def tensor(
     layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, tile: int = 64, stages: int = 4,
     tile_top: int = 64, stages_top: int = 4,
 ) -> Plan | None:  # fmt: skip
-    """One tree of at most 13 levels in 16-bit storage: logits of whole subtrees on tensor cores."""
-    if layout.dtype == "fp32" or not layout.aligned or layout.trees != 1 or layout.levels > 13:
+    """Few trees of at most 13 levels in 16-bit storage: logits of whole subtrees on tensor cores.
+
+    The top levels of all trees are one kernel, of up to TOP_COLUMNS nodes; then the trees' bottoms follow one another.
+    """
+    if layout.dtype == "fp32" or not layout.aligned or layout.trees > MAX_TENSOR_TREES or layout.levels > 13:
         return None
-    if layout.d < MIN_TENSOR_D:
+    if layout.d < MIN_TENSOR_D or (layout.trees > 1 and layout.levels <= 6):
         return None
     if layout.levels <= 6:
         below, top = layout.levels, 0
     else:
-        below = bottom or max(5, layout.levels - 7)
+        room = (TOP_COLUMNS // layout.trees).bit_length() - 1  # levels of the top of all trees
+        below = bottom or max(5, layout.levels - room)
         top = layout.levels - below
-    if not 0 <= top <= 7 or not 1 <= below <= 6:
+    if not 0 <= top <= 7 or not 1 <= below <= 6 or layout.trees << top > TOP_COLUMNS:
         return None
     levels = {"FFF_TOP": top, "FFF_BOTTOM": below}
-    columns, columns_top = max(32, 1 << below), max(32, 1 << top)
+    columns, columns_top = max(32, 1 << below), -(-(layout.trees << top) // 32) * 32
     shared_bottom = stages * (tile + columns) * 128 + tile * (columns + 4) * 4
     shared_top = max(stages_top * (tile_top + columns_top) * 128, tile_top * (columns_top + 4) * 4)
     if max(shared_bottom, shared_top) + STATIC_SHARED > gpu.shared_bytes:
         return None
-    tiles, tiles_top = -(-batch // tile), -(-batch // tile_top)
-    second = Step(
-        "tensor_bottom.cu", "fff_tensor_bottom", layout.macros(**levels, FFF_TILE=tile, FFF_STAGES=stages),
-        tiles + (2**top if top else 0), tile * 2,
-        ("x", "w1", "w2", "y", "activations", "lists", "counts", batch), shared_bottom,
-        overlap=gpu.early_start and top > 0,
-    )  # fmt: skip
+    trees = layout.trees
+    steps = [
+        Step(
+            "tensor_bottom.cu", "fff_tensor_bottom",
+            layout.macros(**levels, FFF_TILE=tile, FFF_STAGES=stages, FFF_ADD=int(tree > 0)),
+            -(-batch // tile) + (2**top if top else 0), tile * 2,
+            ("x", "w1", "w2", "y", "activations", "lists", "counts", batch, tree), shared_bottom,
+            overlap=gpu.early_start and top > 0,
+        )
+        for tree in range(trees)
+    ]  # fmt: skip
     if top == 0:
-        return Plan("tensor", (second,), {"activations": 16, "lists": 16, "counts": 16})
+        return Plan("tensor", tuple(steps), {"activations": 16, "lists": 16, "counts": 16})
     first = Step(
-        "tensor_top.cu", "fff_tensor_top", layout.macros(**levels, FFF_TILE=tile_top, FFF_STAGES=stages_top),
-        tiles_top, tile_top * 2, ("x", "w1", "activations", "lists", "counts", batch), shared_top,
+        "tensor_top.cu", "fff_tensor_top",
+        layout.macros(**levels, FFF_TREES=trees, FFF_TILE=tile_top, FFF_STAGES=stages_top),
+        -(-batch // tile_top), tile_top * 2, ("x", "w1", "activations", "lists", "counts", batch), shared_top,
     )  # fmt: skip
-    workspace = {"activations": batch * 16, "lists": 4 * batch * 2**top, "counts": 4 * (2**top + 1)}
-    return Plan("tensor", (first, second), workspace)
+    workspace = {
+        "activations": trees * batch * 16, "lists": 4 * trees * batch * 2**top, "counts": 4 * trees * (2**top + 1)
+    }  # fmt: skip
+    return Plan("tensor", (first, *steps), workspace)
 
 
 def shared(layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, block: int = 512) -> Plan | None:
@@ -206,26 +172,36 @@ def shared(layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, bloc
     return None
 
 
-STRATEGIES: dict[str, Callable[[Layout, Gpu, int], Plan | None]] = {
+STRATEGIES: dict[str, Callable[..., Plan | None]] = {
     "path": path,
     "latency": latency,
     "tensor": tensor,
     "shared": shared,
+    "split": multi_plan.split,
+    "dense_form": multi_plan.dense_form,
+    "deep": deep,
+    "masked": multi_plan.masked,
+    "dense": multi_plan.dense,
 }
 
 
 def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
     """The strategy expected to be fastest for this batch among those that can run it."""
-    plan = None
-    tokens = batch / gpu.multiprocessors  # a multiprocessor
-    if tokens <= LATENCY_TOKENS[layout.item]:
-        plan = latency(layout, gpu, batch)
-    elif tokens >= SUBTREE_TOKENS[layout.item]:
-        plan = tensor(layout, gpu, batch) or shared(layout, gpu, batch)
-    plan = plan or path(layout, gpu, batch)
+    order = multi_plan.order(layout, gpu, batch) if layout.trees > 1 else one_tree(layout, gpu, batch)
+    plan = next((plan for plan in (STRATEGIES[name](layout, gpu, batch) for name in order) if plan is not None), None)
     if plan is None:  # pragma: no cover - path takes every shape
         raise AssertionError(layout)
     return plan
+
+
+def one_tree(layout: Layout, gpu: Gpu, batch: int) -> tuple[str, ...]:
+    """Strategies for one tree, the best first."""
+    tokens = batch / gpu.multiprocessors  # a multiprocessor
+    if tokens <= LATENCY_TOKENS[layout.item]:
+        return "latency", "path"
+    if tokens >= SUBTREE_TOKENS[layout.item]:
+        return "tensor", "shared", "deep", "path"
+    return ("path",)
 
 
 def forced(name: str, layout: Layout, gpu: Gpu, batch: int, **tuning: int) -> Plan:

@@ -63,7 +63,7 @@ fff_shared_bottom(const float* __restrict__ x, const float* __restrict__ w1, con
                 }
             }
 #pragma unroll
-            for (int l = 0; l < FFF_BOTTOM; ++l) za[l] = gelu(za[l]), zb[l] = gelu(zb[l]);
+            for (int l = 0; l < FFF_BOTTOM; ++l) za[l] = activate(za[l]), zb[l] = activate(zb[l]);
             float ga[FFF_TOP], gb[FFF_TOP];
 #pragma unroll
             for (int l = 0; l < FFF_TOP; ++l) {

@@ -41,7 +41,7 @@ fff_shared_top(const float* __restrict__ x, const float* __restrict__ w1, float*
                 nb = 2 * nb + 1 + (zb > 0.0f);
             }
             if (lane < 2 * kMaxTop && (lane < kMaxTop || other > token))
-                activations[i64(token) * kMaxTop + lane] = gelu(mine);
+                activations[i64(token) * kMaxTop + lane] = activate(mine);
             if (lane == 0) {
                 entered[token - chunk] = na - (kSubtrees - 1);
                 entered[other - chunk] = (other > token ? nb : na) - (kSubtrees - 1);

@@ -76,6 +76,21 @@ __device__ __forceinline__ void mma(float (&c)[4], const u32 (&a)[4], u32 b0, u3
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+// Lane q of a quad holds words v[0..3] of 4 column blocks; afterwards it holds all 4 words of block q.
+__device__ __forceinline__ void transpose_quad(u32 (&v)[4]) {
+    const bool odd = threadIdx.x & 1, high = threadIdx.x & 2;
+#pragma unroll
+    for (int j = 0; j < 4; j += 2) {
+        const u32 got = __shfl_xor_sync(0xffffffffu, odd ? v[j] : v[j + 1], 1);
+        if (odd) v[j] = got; else v[j + 1] = got;
+    }
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+        const u32 got = __shfl_xor_sync(0xffffffffu, high ? v[j] : v[j + 2], 2);
+        if (high) v[j] = got; else v[j + 2] = got;
+    }
+}
+
 // Byte offset of 16-byte chunk `chunk` of row `row` in a slice whose rows are 128 bytes.
 __device__ __forceinline__ u32 swizzled(int row, int chunk) { return u32(row * kSliceBytes + ((chunk ^ (row & 7)) << 4)); }
 

@@ -3,8 +3,13 @@
 // A block takes a tile of tokens of one subtree. The logits of all its nodes are one GEMM; each token walks and
 // leaves a mostly zero row of activations: its nodes of this subtree, then the FFF_TOP nodes above, which are the
 // same for the whole tile because a subtree has one way down to it. Output = activations . W2 rows, a second GEMM,
-// written once. W2 is on its way while the last logits are computed. With FFF_TOP 0 the tree is the subtree.
+// written once. W2 is on its way while the last logits are computed. With FFF_TOP 0 the tree is the subtree. One launch
+// takes one tree; with FFF_ADD it adds to the output of the trees before.
 #include "tensor.cuh"
+
+#ifndef FFF_ADD
+#define FFF_ADD 0
+#endif
 
 constexpr int kColumns = columns_of(FFF_BOTTOM);
 constexpr int kNodes = (1 << FFF_BOTTOM) - 1;
@@ -15,19 +20,12 @@ constexpr int kActStride = Bottom::kStride * 4;  // bytes; a row of activations 
 static_assert(kDepth * 2 <= kActStride, "activations must fit their row of logits");
 static_assert(kDepth * kSliceBytes <= Bottom::kStageBytes, "a slice of W2 must fit a stage");
 
-// Lane q of a quad holds words v[0..3] of 4 column blocks; afterwards it holds all 4 words of block q.
-__device__ __forceinline__ void transpose_quad(u32 (&v)[4]) {
-    const bool odd = threadIdx.x & 1, high = threadIdx.x & 2;
-#pragma unroll
-    for (int j = 0; j < 4; j += 2) {
-        const u32 got = __shfl_xor_sync(0xffffffffu, odd ? v[j] : v[j + 1], 1);
-        if (odd) v[j] = got; else v[j + 1] = got;
-    }
-#pragma unroll
-    for (int j = 0; j < 2; ++j) {
-        const u32 got = __shfl_xor_sync(0xffffffffu, high ? v[j] : v[j + 2], 2);
-        if (high) v[j] = got; else v[j + 2] = got;
-    }
+// Two sums of 16-bit values, each added in fp32 and rounded once.
+__device__ __forceinline__ u32 add2(u32 a, u32 b) {
+    float a0, a1, b0, b1;
+    unpack2(a, a0, a1);
+    unpack2(b, b0, b1);
+    return pack2(a0 + b0, a1 + b1);
 }
 
 // The subtree and the first place in its list of tile number `tile`; subtree -1 past the last tile. One warp.
@@ -63,7 +61,10 @@ __device__ __forceinline__ void find_tile(const int* counts, int tile, int* foun
 extern "C" __global__ void __launch_bounds__(kThreads, kTile == 64 ? 3 : 1)
 fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
                   scalar* __restrict__ y, const uint4* __restrict__ activations, const int* __restrict__ lists,
-                  int* __restrict__ counts, int batch) {
+                  int* __restrict__ counts, int batch, int tree) {
+    constexpr i64 kTreeWeights = i64((1 << (FFF_TOP + FFF_BOTTOM)) - 1) * kD;
+    w1 += tree * kTreeWeights, w2 += tree * kTreeWeights;
+    activations += i64(tree) * batch, lists += i64(tree) * kSubtrees * batch, counts += tree * (kSubtrees + 1);
     extern __shared__ __align__(128) unsigned char shared[];
     __shared__ int rows[Bottom::kRows], rows2[kDepth], found[3];
     float* logits = reinterpret_cast<float*>(shared + kStages * Bottom::kStageBytes);
@@ -142,7 +143,7 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
 #pragma unroll
         for (int l = 0; l < FFF_BOTTOM; ++l) {
             const float z = mine[node];
-            act[l] = gelu(z);
+            act[l] = activate(z);
             at[l] = node;
             node = 2 * node + 1 + (z > 0.0f);
         }
@@ -172,7 +173,26 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
             tokens[m][half] = start + r < count ? rows[r] : -1;
         }
     }
+    // What the trees before left in y is asked for a slice ahead.
+    const int own = warp % 2 * 32 + lane % 4 * 8;
+    uint4 old[2][2], next[2][2];
+    auto fetch = [&](int column) {
+#pragma unroll
+        for (int m = 0; m < 2; ++m)
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+                if (column < kD && tokens[m][half] >= 0)
+                    next[m][half] = __ldcg(reinterpret_cast<const uint4*>(y + i64(tokens[m][half]) * kD + column));
+    };
+    if (FFF_ADD) fetch(own);
     for (int s = kSlices; s < 2 * kSlices; ++s) {
+        if (FFF_ADD) {
+#pragma unroll
+            for (int m = 0; m < 2; ++m)
+#pragma unroll
+                for (int half = 0; half < 2; ++half) old[m][half] = next[m][half];
+            fetch((s - kSlices + 1) * kSlice + own);
+        }
         await<kStages - 2>();
         __syncthreads();
         copy(s + kStages - 1);
@@ -196,7 +216,7 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
                     mma(sums[m][b + 1], a[m][k], w[2], w[3]);
                 }
             }
-        const int column = (s - kSlices) * kSlice + warp % 2 * 32 + lane % 4 * 8;
+        const int column = (s - kSlices) * kSlice + own;
 #pragma unroll
         for (int m = 0; m < 2; ++m)
 #pragma unroll
@@ -205,9 +225,14 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
 #pragma unroll
                 for (int b = 0; b < 4; ++b) v[b] = pack2(sums[m][b][half * 2], sums[m][b][half * 2 + 1]);
                 transpose_quad(v);
-                if (column < kD && tokens[m][half] >= 0)
-                    __stcs(reinterpret_cast<uint4*>(y + i64(tokens[m][half]) * kD + column),
-                           make_uint4(v[0], v[1], v[2], v[3]));
+                if (column >= kD || tokens[m][half] < 0) continue;
+                uint4* to = reinterpret_cast<uint4*>(y + i64(tokens[m][half]) * kD + column);
+#if FFF_ADD
+                const uint4 sum = old[m][half];
+                *to = make_uint4(add2(v[0], sum.x), add2(v[1], sum.y), add2(v[2], sum.z), add2(v[3], sum.w));
+#else
+                __stcs(to, make_uint4(v[0], v[1], v[2], v[3]));
+#endif
             }
     }
 }

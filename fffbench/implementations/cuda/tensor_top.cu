@@ -2,11 +2,19 @@
 //
 // The logits of all 2**FFF_TOP - 1 top nodes are one GEMM; each token then walks its levels over finished logits,
 // stores its activations (16 bytes) and joins the list of its subtree. Lists hold tokens in no fixed order; a
-// token's result does not depend on its place.
+// token's result does not depend on its place. Several trees stand side by side in the GEMM's columns; activations, lists
+// and counts of a tree follow those of the tree before.
 #include "tensor.cuh"
 
-constexpr int kColumns = columns_of(FFF_TOP);
+#ifndef FFF_TREES
+#define FFF_TREES 1
+#endif
+
 constexpr int kSubtrees = 1 << FFF_TOP;
+constexpr int kAll = FFF_TREES * kSubtrees;
+constexpr int kColumns = ceil_div(kAll, 32) * 32;  // two warps share them, sixteens each
+constexpr int kTreeNodes = (1 << (FFF_TOP + FFF_BOTTOM)) - 1;
+constexpr int kWalks = ceil_div(kTile * FFF_TREES, kThreads);  // of a thread
 using Top = Logits<kColumns>;
 static_assert(FFF_TOP <= kMaxTop, "activations of a token must fit one 16-byte store");
 
@@ -15,11 +23,16 @@ fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint
                int* __restrict__ lists, int* __restrict__ counts, int batch) {
     extern __shared__ __align__(128) unsigned char shared[];
     __shared__ int rows[Top::kRows];
-    __shared__ int members[kSubtrees], base[kSubtrees];
+    __shared__ int members[kAll], base[kAll];
     const int token0 = blockIdx.x * kTile;
     for (int r = threadIdx.x; r < Top::kRows; r += kThreads)
-        rows[r] = r < kTile ? min(token0 + r, batch - 1) : min(r - kTile, kSubtrees - 2);
-    for (int s = threadIdx.x; s < kSubtrees; s += kThreads) members[s] = 0;
+        if (r < kTile) {
+            rows[r] = min(token0 + r, batch - 1);
+        } else {
+            const int tree = min((r - kTile) / kSubtrees, FFF_TREES - 1);
+            rows[r] = tree * kTreeNodes + min((r - kTile) % kSubtrees, kSubtrees - 2);
+        }
+    for (int s = threadIdx.x; s < kAll; s += kThreads) members[s] = 0;
     __syncthreads();
 
     Top top;
@@ -46,10 +59,13 @@ fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint
     asm volatile("griddepcontrol.launch_dependents;");
 #endif
 
-    const bool live = int(threadIdx.x) < kTile && token0 + int(threadIdx.x) < batch;
-    int subtree = 0, place = 0;
-    if (live) {
-        const float* mine = logits + threadIdx.x * Top::kStride;
+    int subtree[kWalks], place[kWalks];  // among all trees' subtrees; -1: no walk
+#pragma unroll
+    for (int w = 0; w < kWalks; ++w) {
+        const int walk = int(threadIdx.x) + w * kThreads, tree = walk / kTile, token = walk % kTile;
+        subtree[w] = -1;
+        if (tree >= FFF_TREES || token0 + token >= batch) continue;
+        const float* mine = logits + token * Top::kStride + tree * kSubtrees;
         float act[kMaxTop];
         int node = 0;
 #pragma unroll
@@ -57,18 +73,22 @@ fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint
             act[l] = 0.0f;
             if (l < FFF_TOP) {
                 const float z = mine[node];
-                act[l] = gelu(z);
+                act[l] = activate(z);
                 node = 2 * node + 1 + (z > 0.0f);
             }
         }
-        subtree = node - (kSubtrees - 1);
-        place = atomicAdd(&members[subtree], 1);
-        activations[token0 + threadIdx.x] = make_uint4(pack2(act[0], act[1]), pack2(act[2], act[3]),
-                                                       pack2(act[4], act[5]), pack2(act[6], act[7]));
+        subtree[w] = tree * kSubtrees + node - (kSubtrees - 1);
+        place[w] = atomicAdd(&members[subtree[w]], 1);
+        activations[i64(tree) * batch + token0 + token] = make_uint4(
+            pack2(act[0], act[1]), pack2(act[2], act[3]), pack2(act[4], act[5]), pack2(act[6], act[7]));
     }
     __syncthreads();
-    for (int s = threadIdx.x; s < kSubtrees; s += kThreads)
-        if (members[s] > 0) base[s] = atomicAdd(&counts[s], members[s]);
+    // counts of a tree: one of each subtree, one more that the second kernel uses
+    for (int s = threadIdx.x; s < kAll; s += kThreads)
+        if (members[s] > 0) base[s] = atomicAdd(&counts[s + s / kSubtrees], members[s]);
     __syncthreads();
-    if (live) lists[i64(subtree) * batch + base[subtree] + place] = token0 + threadIdx.x;
+#pragma unroll
+    for (int w = 0; w < kWalks; ++w)
+        if (subtree[w] >= 0)
+            lists[i64(subtree[w]) * batch + base[subtree[w]] + place[w]] = token0 + (int(threadIdx.x) + w * kThreads) % kTile;
 }
