@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import shutil
 import time
 from pathlib import Path
@@ -97,29 +98,26 @@ def lay(stage: Stage, data: bytes | None = None, results: Path | None = None) ->
 
 def lost(results: Path, measured: list[dict[str, Any]]) -> list[str]:
     """Those of the ``measured`` outcomes whose samples are in no result file and in no journal any more."""
-    kept: set[tuple[float, ...]] = set()
+    kept: list[list[float]] = []
     for path in results.rglob("*"):
         if not path.is_file():
             continue
         if path.suffix == ".json":
-            kept |= _stored(path)
+            kept += _stored(path)
         else:
-            kept |= {_rounded(one.get("samples", ())) for one in outcomes(text_of(path))}
+            kept += [one.get("samples") or [] for one in outcomes(text_of(path))]
     return [
         f"{one['cell']} process {one['process']}"
         for one in measured
-        if one.get("samples") and _rounded(one["samples"]) not in kept
+        if one.get("samples") and not any(_same(one["samples"], other) for other in kept)
     ]
 
 
-def _stored(path: Path) -> set[tuple[float, ...]]:
-    found: set[tuple[float, ...]] = set()
+def _stored(path: Path) -> list[list[float]]:
     try:
-        for benchmark in json.loads(path.read_bytes())["benchmarks"]:
-            found |= {_rounded(samples) for samples in processes(benchmark)}
+        return [samples for benchmark in json.loads(path.read_bytes())["benchmarks"] for samples in processes(benchmark)]
     except (ValueError, KeyError, TypeError):
-        return found
-    return found
+        return []
 
 
 def processes(benchmark: dict[str, Any]) -> list[list[float]]:
@@ -135,11 +133,12 @@ def processes(benchmark: dict[str, Any]) -> list[list[float]]:
     return by_process
 
 
-def _rounded(samples: Any) -> tuple[float, ...]:
+def _same(one: Any, other: Any) -> bool:
+    """Whether both are the same samples; a result file keeps six digits of them."""
     try:
-        return tuple(float(f"{value:.5g}") for value in samples)
-    except (TypeError, ValueError):
-        return ()
+        return len(one) == len(other) and all(math.isclose(a, b, rel_tol=2e-5) for a, b in zip(one, other, strict=True))
+    except TypeError:
+        return False
 
 
 def invalid(results: Path) -> list[str]:

@@ -27,7 +27,7 @@ ADDRESS_SPACE = 6 * GIB  # beyond what the child was born with: the machine surv
 LARGEST_FILE = 2 * GIB
 MOST_OUTPUT = 64 * 2**20  # of a command that is read back
 PR_SET_PDEATHSIG = 1
-GRACE_SECONDS = 2.0  # in which what a command started may end after it
+GRACE_SECONDS = 5.0  # in which what a command started may end after it
 
 
 class Stage:
@@ -88,7 +88,7 @@ class Stage:
         command = arguments[0] if arguments else ""
         exits = EXITS.get(command, OTHER_EXITS)
         for name, sentence in judge(done, exits, signals=signals):
-            self.fault(name, f"{' '.join(map(repr, arguments))[:200]}: {sentence}")
+            self.fault(name, f"{' '.join(map(repr, arguments))[:100]}: {sentence}")
 
     def child(
         self,
@@ -220,6 +220,15 @@ class Process:
         os.killpg(self.pid, number)
         return True
 
+    def send_to(self, pid: int, number: int) -> None:
+        """Send a signal to something that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    def said_first(self) -> bool:
+        """Whether anything is on its standard output yet."""
+        return self._out.stat().st_size > 0
+
     def ended(self) -> bool:
         """Whether it has ended; it can still be waited for."""
         done = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -276,6 +285,16 @@ def _reap(pid: int, deadline: float) -> tuple[resource.struct_rusage, int, bool]
         os.kill(pid, signal.SIGKILL)
     _, status, usage = os.wait4(pid, 0)
     return usage, status, True
+
+
+def descendants(pid: int) -> list[int]:
+    """What ``pid`` started and what that started, oldest first."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            for child in map(int, (thread / "children").read_text().split()):
+                found += [child, *descendants(child)]
+    return found
 
 
 def _members(session: int) -> Iterator[tuple[int, str]]:
