@@ -44,7 +44,7 @@ class Case:
 
 @dataclass
 class Result:
-    """What a case did: the faults found (judge and sentence), seconds and peak bytes of its slowest and largest part."""
+    """What a case did: the faults (judge and sentence), seconds and peak bytes of its slowest and largest part."""
 
     case: Case
     spec: Spec = field(default_factory=dict)

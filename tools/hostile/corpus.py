@@ -16,16 +16,14 @@ from tools.hostile.case import Case, Result
 
 FOLDER = Path(__file__).parent / "corpus"
 OF_A_KIND = 3
-FORMAT = (
-    "# Cases that were found wrong once: run first, for ever. Written by the campaign; input is JSON, as drawn.\n"
-)
+FORMAT = "# Cases that were found wrong once: run first, for ever. Written by the campaign; input is JSON, as drawn.\n"
 
 
-def read(folder: Path = FOLDER) -> list[Case]:
+def read(folder: Path | None = None) -> list[Case]:
     """Every kept case."""
     return [
         Case(path.stem, *_numbers(entry["id"]), json.loads(entry["input"]))
-        for path in sorted(folder.glob("*.toml"))
+        for path in sorted((folder or FOLDER).glob("*.toml"))
         for entry in tomllib.loads(path.read_text(encoding="utf-8")).get("case", [])
     ]
 

@@ -45,7 +45,8 @@ def subject(**changes: Any) -> dict[str, Any]:
         "skipped": {cell_id("cmm_masked"): "reason"},
         **changes,
     }
-    return run_json(cells(), **given)
+    value: dict[str, Any] = run_json(cells(), **given)
+    return value
 
 
 def honest(results: Path) -> None:
@@ -62,7 +63,8 @@ def honest(results: Path) -> None:
 
 def subject_path(results: Path) -> Path:
     """Where the attacked file lies."""
-    return results / "matrix" / MACHINE / f"{SUBJECT}.json"
+    path: Path = results / "matrix" / MACHINE / f"{SUBJECT}.json"
+    return path
 
 
 def snapshot(folder: Path) -> Mapping[str, str]:
@@ -80,7 +82,7 @@ def snapshot(folder: Path) -> Mapping[str, str]:
 def _content(path: Path) -> str:
     mode = os.lstat(path).st_mode
     if stat.S_ISLNK(mode):
-        return f"link to {os.readlink(path)}"
+        return f"link to {path.readlink()}"
     if not stat.S_ISREG(mode):
         return f"kind {stat.S_IFMT(mode)}"
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -19,7 +19,8 @@ from tools.hostile.stage import Stage
 
 # two cells, two processes: a run of some seconds
 RUN = (
-    "run", "--implementations", "fff_cpu,dense_linear", "--batches", "4", "--levels", "4", "--d", "32", "--threads", "1",
+    "run", "--implementations", "fff_cpu,dense_linear", "--batches", "4", "--levels", "4", "--d", "32",
+    "--threads", "1",
     "--seconds", "0.02", "--processes", "2", "--cache", "hot", "--call", "kernel", "--routing", "uniform",
 )  # fmt: skip
 COUNT = 4  # outcomes of it
@@ -115,7 +116,9 @@ def lost(results: Path, measured: list[dict[str, Any]]) -> list[str]:
 
 def _stored(path: Path) -> list[list[float]]:
     try:
-        return [samples for benchmark in json.loads(path.read_bytes())["benchmarks"] for samples in processes(benchmark)]
+        return [
+            samples for benchmark in json.loads(path.read_bytes())["benchmarks"] for samples in processes(benchmark)
+        ]
     except (ValueError, KeyError, TypeError):
         return []
 

@@ -77,7 +77,11 @@ def draw(rng: random.Random, value: Any, under: tuple[Path, ...] = ()) -> list[A
     if kind == "flip":
         return ["flip", round(rng.random(), 4), rng.randrange(256)]
     if kind == "insert":
-        return ["insert", round(rng.random(), 4), rng.choice(["\x00", "\n", ",", "{", "]", '"', "\ufeff", "//", "#", "\u202e"])]
+        return [
+            "insert",
+            round(rng.random(), 4),
+            rng.choice(["\x00", "\n", ",", "{", "]", '"', "\ufeff", "//", "#", "\u202e"]),
+        ]
     if kind == "encode":
         return ["encode", rng.choice(["utf-16", "utf-8-sig", "latin-1", "utf-32", "utf-7"])]
     return ["append", rng.choice(["{}", "\n\n", "x", "\x00" * 100, "]", " " * 100_000])]
@@ -133,7 +137,8 @@ def _apply(value: Any, mutation: list[Any], raws: list[str]) -> None:
 def _raw(kind: str, given: Any) -> str:
     if kind == "raw":
         return str(given)
-    return "[" * given + "]" * given if kind == "nest" else "7" * given
+    count = int(given)
+    return "[" * count + "]" * count if kind == "nest" else "7" * count
 
 
 def edited(data: bytes, mutation: list[Any]) -> bytes:

@@ -48,7 +48,9 @@ def read(data: bytes) -> tuple[dict[str, Times], set[str]] | None:
             continue
         if times is not None and isinstance(cell, str):
             before = found.get(f"{run}/{cell}")  # of two entries of one cell either may count
-            found[f"{run}/{cell}"] = times if before is None else Times(min(before.low, times.low), max(before.high, times.high))
+            found[f"{run}/{cell}"] = (
+                times if before is None else Times(min(before.low, times.low), max(before.high, times.high))
+            )
     return found, named
 
 
@@ -77,10 +79,10 @@ def speedup_faults(rows: Any, valid: Mapping[str, Times]) -> Iterator[str]:
     """What is wrong with the figures of ``speedup --json``."""
     for row in rows:
         if row.get("time") is not None:
-            yield from _time(row, row.get("record"), row["time"], valid)
+            yield from _time(row.get("record"), row["time"], valid)
         if row.get("speedup") is not None:
-            yield from _time(row, row.get("baseline_record"), row.get("baseline_time"), valid)
-            yield from _ratio(row, row["speedup"], row.get("baseline_record"), row.get("record"), valid)
+            yield from _time(row.get("baseline_record"), row.get("baseline_time"), valid)
+            yield from _ratio(row["speedup"], row.get("baseline_record"), row.get("record"), valid)
             yield from _interval(row, row["speedup"])
 
 
@@ -92,20 +94,20 @@ def claim_faults(rows: Any, valid: Mapping[str, Times]) -> Iterator[str]:
             continue
         yield from _interval(row, row["measured"])
         if len(records) == 2:
-            yield from _ratio(row, row["measured"], records[1], records[0], valid)
+            yield from _ratio(row["measured"], records[1], records[0], valid)
         missing = [record for record in records if record not in valid]
         if missing:
             yield f"{row.get('id')} rests on {missing[0]}, whose samples are not valid"
 
 
-def _time(row: Mapping[str, Any], record: Any, time: Any, valid: Mapping[str, Times]) -> Iterator[str]:
+def _time(record: Any, time: Any, valid: Mapping[str, Times]) -> Iterator[str]:
     if record not in valid:
         yield f"a time of {record}, whose samples or check are not valid: {time}"
     elif not valid[record].low * (1 - SLACK) <= time <= valid[record].high * (1 + SLACK):
         yield f"{time} is no time of {record}: its samples lie in [{valid[record].low}, {valid[record].high}]"
 
 
-def _ratio(row: Mapping[str, Any], ratio: float, above: Any, below: Any, valid: Mapping[str, Times]) -> Iterator[str]:
+def _ratio(ratio: float, above: Any, below: Any, valid: Mapping[str, Times]) -> Iterator[str]:
     if above not in valid or below not in valid:
         yield f"a ratio of {above} over {below}, of which one is not valid: {ratio}"
         return

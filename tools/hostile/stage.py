@@ -172,6 +172,9 @@ class Stage:
             null = os.open(os.devnull, os.O_RDONLY)
             os.dup2(null, 0)
             os.close(null)
+            # as a fresh interpreter has them, whatever this one has made of its own
+            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+            sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
             os.chdir(self.folder)
             os.environ.clear()
             os.environ.update(environment)
@@ -299,16 +302,16 @@ def descendants(pid: int) -> list[int]:
 
 def _members(session: int) -> Iterator[tuple[int, str]]:
     """The live processes of a session."""
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
+    for path in Path("/proc").iterdir():
+        if not path.name.isdigit():
             continue
         try:
-            stat = Path(f"/proc/{entry}/stat").read_text()
+            stat = (path / "stat").read_text()
         except OSError:
             continue
         name, rest = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
         if int(rest[3]) == session and rest[0] not in "ZX":
-            yield int(entry), name
+            yield int(path.name), name
 
 
 def _end_group(session: int) -> tuple[str, ...]:

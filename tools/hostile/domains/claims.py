@@ -25,24 +25,52 @@ LINES = [
     'source = "](javascript:alert(1))"', 'shown = "a\\nb"', 'note = "\\u0000"', "a.b.c = 1", "[conditions.fair]", "[conditions.other]",
     "[workload]", "d = 0", f"d = {2**63}", "levels = 25", "levels = -1", "trees = 0", "batch = 0", "leaf_width = -1", "n = 1",
     "x = [[[[[[[]]]]]]]", f"x = {'[' * 5000}{']' * 5000}", "x = 1979-05-27T07:32:00", "x = 0x10", "= 1", '"" = 1', "a = ", "[", "[[a]]",
-    "\x00", "\ufeff", "é = 1", "# \x1b[2J", 'dtype = "fp64"', "threads = 0", 'threads = "any"', "or_batch = [0]", 'call = []',
+    "\x00", "\ufeff", "é = 1", "# \x1b[2J", 'dtype = "fp64"', "threads = 0", 'threads = "any"', "or_batch = [0]", "call = []",
     'baseline = "x"', 'cache = "x"', "chart = 1", f"# {'x' * 200_000}", "x = '''", 'confidence = "sure"',
 ]  # fmt: skip
-ENTRIES = ["fifo", "folder", "link to nothing", "link to itself", "link to /dev/zero", "link to /proc", "device", "empty", "socket"]
-NAMES = ["new.toml", "\x1b[31m.toml", "a\nb.toml", "\udcff.toml", "\u202e.toml", "x" * 250 + ".toml", " .toml", "UPPER.toml", ".toml"]
+ENTRIES = [
+    "fifo",
+    "folder",
+    "link to nothing",
+    "link to itself",
+    "link to /dev/zero",
+    "link to /proc",
+    "device",
+    "empty",
+    "socket",
+]
+NAMES = [
+    "new.toml",
+    "\x1b[31m.toml",
+    "a\nb.toml",
+    "\udcff.toml",
+    "\u202e.toml",
+    "x" * 250 + ".toml",
+    " .toml",
+    "UPPER.toml",
+    ".toml",
+]
 
 
 def draw(rng: random.Random) -> Spec:
     """Some lines of a claim changed, the bytes changed, or an odd entry among the claims."""
-    spec: Spec = {"claim": rng.randrange(10**6), "kind": rng.choices(["lines", "bytes", "entry", "copy", "none"], [60, 20, 12, 7, 1])[0]}
+    spec: Spec = {
+        "claim": rng.randrange(10**6),
+        "kind": rng.choices(["lines", "bytes", "entry", "copy", "none"], [60, 20, 12, 7, 1])[0],
+    }
     if spec["kind"] == "lines":
         spec["changes"] = [
-            [rng.choice(["insert", "replace", "replace", "delete", "double"]), round(rng.random(), 4), rng.choice(LINES)]
+            [
+                rng.choice(["insert", "replace", "replace", "delete", "double"]),
+                round(rng.random(), 4),
+                rng.choice(LINES),
+            ]
             for _ in range(rng.choice([1, 1, 2, 4]))
         ]
     elif spec["kind"] == "bytes":
         spec["changes"] = [
-            [rng.choice(["cut", "flip", "flip", "encode"]), round(rng.random(), 4), rng.randrange(256)] for _ in range(rng.choice([1, 2]))
+            [rng.choice(["cut", "flip", "flip", "encode"]), round(rng.random(), 4), rng.randrange(256)]
+            for _ in range(rng.choice([1, 2]))
         ]
     else:
         spec["entry"], spec["name"] = rng.choice(ENTRIES), rng.choice(NAMES)

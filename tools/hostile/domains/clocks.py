@@ -15,15 +15,47 @@ from tools.hostile.stage import Stage
 WEIGHT = 2
 PRELOAD = KERNELS
 
-INSTANTS = [0.0, 1.0, -1.0, -2e9, 2**31 - 1.0, 2.0**31, 2.0**32, 4e9, 253402300799.0, 253402300800.0, 1e12, 951782400.0, 1e-9]
-ZONES = ["", ":", "UTC", "UTC+99", ":/etc/passwd", "x" * 5000, "\x1b[31m", "Nowhere/Land", "XXX-24:59:59", "<>", "é", "/dev/zero", "/dev/null"]
+INSTANTS = [
+    0.0,
+    1.0,
+    -1.0,
+    -2e9,
+    2**31 - 1.0,
+    2.0**31,
+    2.0**32,
+    4e9,
+    253402300799.0,
+    253402300800.0,
+    1e12,
+    951782400.0,
+    1e-9,
+]
+ZONES = [
+    "",
+    ":",
+    "UTC",
+    "UTC+99",
+    ":/etc/passwd",
+    "x" * 5000,
+    "\x1b[31m",
+    "Nowhere/Land",
+    "XXX-24:59:59",
+    "<>",
+    "é",
+    "/dev/zero",
+    "/dev/null",
+]
 READING = [["claims"], ["speedup", "--json"], ["report"], ["list"], ["run", "--plan"]]
 
 
 def draw(rng: random.Random) -> Spec:
     """Which clock, and which command looks at it."""
     kind = rng.choices(["read", "export", "same second", "zone"], [40, 40, 4, 30])[0]
-    spec: Spec = {"kind": kind, "clock": rng.choice(["fixed", "fixed", "backwards", "jumps", "still"]), "at": rng.choice(INSTANTS)}
+    spec: Spec = {
+        "kind": kind,
+        "clock": rng.choice(["fixed", "fixed", "backwards", "jumps", "still"]),
+        "at": rng.choice(INSTANTS),
+    }
     spec["command"] = rng.choice(READING)
     spec["zone"] = rng.choice(ZONES)
     return spec
@@ -60,7 +92,12 @@ def play(spec: Spec, stage: Stage) -> None:
     if spec["kind"] == "zone":
         command = spec["command"]
         zone = {"TZ": spec["zone"]}
-        stage.command(*command, *(where if command[0] in ("claims", "speedup", "report") else ()), environment=zone, prelude=time.tzset)
+        stage.command(
+            *command,
+            *(where if command[0] in ("claims", "speedup", "report") else ()),
+            environment=zone,
+            prelude=time.tzset,
+        )
     elif spec["kind"] == "read":
         command = spec["command"]
         arguments = (*command, *(where if command[0] in ("claims", "speedup", "report") else ()))
@@ -93,7 +130,9 @@ def _same_second(stage: Stage) -> None:
         done = stage.command(*measured.RUN, *where, prelude=lambda: set_clock("fixed", 1.8e9))
         found = [path for path in stage.results.glob("matrix/*/*.json") if path.stem not in ("subject", "neighbour")]
         if done.code == 0 and len(found) != number:
-            stage.fault("lost measurement", f"{number} runs in one second leave {len(found)} result files: {done.said[-200:]}")
+            stage.fault(
+                "lost measurement", f"{number} runs in one second leave {len(found)} result files: {done.said[-200:]}"
+            )
 
 
 def _read_back(stage: Stage) -> None:

@@ -21,7 +21,16 @@ from tools.hostile.stage import LARGEST_FILE, Stage
 WEIGHT = 4
 PRELOAD = KERNELS
 
-READING = [["claims"], ["speedup", "--json"], ["speedup"], ["report"], ["list"], ["--help"], ["run", "--plan"], ["list", "--json"]]
+READING = [
+    ["claims"],
+    ["speedup", "--json"],
+    ["speedup"],
+    ["report"],
+    ["list"],
+    ["--help"],
+    ["run", "--plan"],
+    ["list", "--json"],
+]
 STREAMS = [
     'exec "$@" >/dev/full', 'exec "$@" 2>/dev/full', 'exec "$@" >/dev/full 2>&1', 'exec "$@" >&-', 'exec "$@" 2>&-', 'exec "$@" >&- 2>&-',
     'exec "$@" <&-', 'exec "$@" <&- >&- 2>&-', '"$@" | head -c 1 >/dev/null', '"$@" | true', '"$@" 2>&1 | true',
@@ -31,7 +40,10 @@ CLONE_NEWNS, MS_REC, MS_PRIVATE, MS_RDONLY, MS_BIND, MS_REMOUNT = 0x20000, 0x400
 
 def draw(rng: random.Random) -> Spec:
     """Where the room ends."""
-    kind = rng.choices(["stream", "report limit", "export limit", "small disk", "read only", "vanished", "temporary"], [30, 18, 22, 10, 8, 4, 8])[0]
+    kind = rng.choices(
+        ["stream", "report limit", "export limit", "small disk", "read only", "vanished", "temporary"],
+        [30, 18, 22, 10, 8, 4, 8],
+    )[0]
     spec: Spec = {"kind": kind}
     if kind == "stream":
         spec |= {"shell": rng.choice(STREAMS), "command": rng.choice(READING)}
@@ -44,7 +56,10 @@ def draw(rng: random.Random) -> Spec:
     elif kind == "vanished":
         spec |= {"what": rng.choice(["results", "machine", "journal", "results"]), "after": round(rng.uniform(2, 7), 1)}
     else:
-        spec |= {"tmp": rng.choice(["missing", "file", "empty", "full", "relative", "long"]), "command": rng.choice([["run"], ["report"], ["claims"]])}
+        spec |= {
+            "tmp": rng.choice(["missing", "file", "empty", "full", "relative", "long"]),
+            "command": rng.choice([["run"], ["report"], ["claims"]]),
+        }
     return spec
 
 
@@ -195,7 +210,11 @@ def _read_only(spec: Spec, stage: Stage) -> None:
     reason = mounted(stage.home, 64)
     libc = ctypes.CDLL(None, use_errno=True)
     place = os.fsencode(stage.folder)
-    if reason or libc.mount(place, place, None, MS_BIND, None) or libc.mount(b"none", place, None, MS_BIND | MS_REMOUNT | MS_RDONLY, None):
+    if (
+        reason
+        or libc.mount(place, place, None, MS_BIND, None)
+        or libc.mount(b"none", place, None, MS_BIND | MS_REMOUNT | MS_RDONLY, None)
+    ):
         stage.skipped = f"cannot mount read-only: {reason}"
         return
     os.chdir("/")
@@ -217,7 +236,11 @@ def _vanished(spec: Spec, stage: Stage) -> None:
     if process.ended():
         process.wait()
         return
-    targets = {"results": [stage.results], "machine": list(stage.results.glob("matrix/*")), "journal": list(stage.results.glob("matrix/*/*.journal"))}
+    targets = {
+        "results": [stage.results],
+        "machine": list(stage.results.glob("matrix/*")),
+        "journal": list(stage.results.glob("matrix/*/*.journal")),
+    }
     for target in targets[spec["what"]]:
         if target.is_dir():
             shutil.rmtree(target, ignore_errors=True)
@@ -243,7 +266,9 @@ def _temporary(spec: Spec, stage: Stage) -> None:
         "missing": str(stage.folder / "nowhere"), "file": str(stage.folder / "a-file"), "empty": "", "full": "/dev/full",
         "relative": "nowhere", "long": "/tmp/" + "x" * 5000,
     }[spec["tmp"]]  # fmt: skip
-    arguments = (*measured.RUN, "--results", str(stage.results)) if spec["command"] == ["run"] else tuple(spec["command"])
+    arguments = (
+        (*measured.RUN, "--results", str(stage.results)) if spec["command"] == ["run"] else tuple(spec["command"])
+    )
     if spec["command"] == ["run"]:
         measured.lay(stage)
     stage.command(*arguments, environment={"TMPDIR": value})

@@ -17,7 +17,15 @@ WEIGHT = 10
 PRELOAD = READING
 
 FILES = ["commit", "commit", "commit", "benchmarks", "machine", "check", "check"]
-ENTRIES = ["fifo", "folder", "link to /proc", "link to itself", "link to nothing", "unreadable folder", "file for folder"]
+ENTRIES = [
+    "fifo",
+    "folder",
+    "link to /proc",
+    "link to itself",
+    "link to nothing",
+    "unreadable folder",
+    "file for folder",
+]
 BULKS = [("rows", 100_000), ("names", 200_000), ("combinations", 4097), ("combinations", 4096), ("samples", 1_000_000)]
 
 
@@ -145,12 +153,14 @@ def _history(stage: Stage, *, moved: bool) -> None:
         stage.fault("wrong value", f"the history cannot be read back: {done.text[-200:]} {done.said[-200:]}")
         return
     for commit, state, value, *_ in points:
-        if state == "measured" and not (isinstance(value, float | int) and math.isfinite(value) and 1e-12 < value < 1e9):
+        if state == "measured" and not (
+            isinstance(value, float | int) and math.isfinite(value) and 1e-12 < value < 1e9
+        ):
             stage.fault("wrong value", f"commit {commit[:8]} is shown with {value} s")
             break
     missing = {COMMITS[index] for index in (1, 2, 4)} - {point[0] for point in points}
     if missing and not moved:
-        stage.fault("lost measurement", f"commits vanish from the history beside another's file: {sorted(missing)[0][:8]}")
+        stage.fault("lost measurement", f"commits vanish from the history beside another's file: {min(missing)[:8]}")
 
 
 def _replace(path: Any, entry: str) -> None:

@@ -15,9 +15,19 @@ from tools.hostile.stage import Stage
 WEIGHT = 4
 PRELOAD = KERNELS
 
-FILES = ["empty", "fifo", "folder", "link to /proc", "link to nothing", "link to itself", "newline", "zeros", "header only"]
-GARBAGE = ["", " ", "{", "{}", "[]", "null", "1", "x" * 100_000, "\x00" * 512, "\x1b[2J", "{\"outcome\":{}}", "{\"outcome\":null}",
-           "{\"load after\":1}", "[" * 100_000, "\u202e", "{\"outcome\":{\"cell\":\"x\"}}", "NaN", "7" * 5000]  # fmt: skip
+FILES = [
+    "empty",
+    "fifo",
+    "folder",
+    "link to /proc",
+    "link to nothing",
+    "link to itself",
+    "newline",
+    "zeros",
+    "header only",
+]
+GARBAGE = ["", " ", "{", "{}", "[]", "null", "1", "x" * 100_000, "\x00" * 512, "\x1b[2J", '{"outcome":{}}', '{"outcome":null}',
+           '{"load after":1}', "[" * 100_000, "\u202e", '{"outcome":{"cell":"x"}}', "NaN", "7" * 5000]  # fmt: skip
 
 
 def draw(rng: random.Random) -> Spec:
@@ -42,7 +52,11 @@ def _fault(rng: random.Random) -> list[Any]:
     if kind == "garbage":
         return ["garbage", rng.randrange(6), rng.choice(GARBAGE)]
     if kind == "samples":
-        return ["samples", line, rng.choice([[], [0.0], [-1.0], [1e-300], [5e-324], [1e300], ["1"], None, [None], [1e-12] * 9, [True]])]
+        return [
+            "samples",
+            line,
+            rng.choice([[], [0.0], [-1.0], [1e-300], [5e-324], [1e300], ["1"], None, [None], [1e-12] * 9, [True]]),
+        ]
     return [kind, line]
 
 
@@ -67,7 +81,9 @@ def play(spec: Spec, stage: Stage) -> None:
     done = stage.command(*measured.RUN, "--results", str(stage.results))
     gone = measured.lost(stage.results, intact)
     if gone:
-        stage.fault("lost measurement", f"{len(gone)} of {len(intact)} intact outcomes are gone, {gone[0]}: {done.said[-200:]}")
+        stage.fault(
+            "lost measurement", f"{len(gone)} of {len(intact)} intact outcomes are gone, {gone[0]}: {done.said[-200:]}"
+        )
     for said in measured.invalid(stage.results):
         stage.fault("wrong value", said)
     if done.code == 2 and path.stem not in done.said:

@@ -25,7 +25,7 @@ IMPORTS = {
     "thread": "import threading, time; threading.Thread(target=time.sleep, args=(200,)).start()", "missing": "import not_there_at_all",
     "unicode": "raise UnicodeDecodeError('utf-8', b'\\xff', 0, 1, 'x')", "huge": "raise ValueError('x' * 10**6)",
     "surrogate": "raise ValueError('\\udcff')",
-    "excepthook": "import sys; sys.excepthook = None; raise RuntimeError", 
+    "excepthook": "import sys; sys.excepthook = None; raise RuntimeError",
     "patch": "import fffbench.implementations.registry as r; r.FAMILIES = ('mine',)", "path": "import sys; sys.path.clear()",
     "exit handler": "import atexit, os; atexit.register(os._exit, 0)", "stdin": "input()", "warn": "import warnings; warnings.warn('x')",
     "bad repr": "class E(Exception):\n    def __str__(self): raise ValueError\nraise E",
@@ -51,7 +51,23 @@ KERNELS_BODIES = {
     "first": "state.append(1); (len(state) == 1) and y.copy_(right(x))", "big": "if len(x) > 60: y.copy_(right(x))",
     "memory": "torch.empty(2**45)",
 }  # fmt: skip
-WRONG = {"off", "zeros", "nan", "nothing", "half", "first", "big", "raise", "exit", "sys exit", "segv", "interrupt", "hang", "memory", "input"}
+WRONG = {
+    "off",
+    "zeros",
+    "nan",
+    "nothing",
+    "half",
+    "first",
+    "big",
+    "raise",
+    "exit",
+    "sys exit",
+    "segv",
+    "interrupt",
+    "hang",
+    "memory",
+    "input",
+}
 MODULE = """'''A kernel of somebody else.'''
 {first}
 import torch
@@ -128,7 +144,9 @@ def play(spec: Spec, stage: Stage) -> None:
     if spec["command"] == "check":
         _checked(spec, stage, done.text, done.code)
     elif done.code != 0:
-        stage.fault("containment", f"{spec}: a plugin's fault stops {arguments[0]}: exit {done.code}, {done.said[-200:]!r}")
+        stage.fault(
+            "containment", f"{spec}: a plugin's fault stops {arguments[0]}: exit {done.code}, {done.said[-200:]!r}"
+        )
     elif spec["command"].startswith("list"):
         names = _names(done.text, as_json="--json" in arguments, stage=stage)
         missing = {"fff_cpu", "dense_linear", "cmm_masked", "reference"} - names

@@ -22,7 +22,18 @@ TRICKS = [
     "wrong n", "1-d", "3-d", "0-d", "empty", "list", "none", "string", "big endian", "float64", "object", "numpy scalar", "same memory",
     "inference", "deepcopy", "fortran", "memmap", "nested", "quantised", "fake", "complex", "bool", "other numpy",
 ]  # fmt: skip
-VALUES = ["normal"] * 6 + ["tiny", "huge", "denormal", "zeros", "nan", "inf", "overflow", "ties", "ones", "mixed scales"]
+VALUES = ["normal"] * 6 + [
+    "tiny",
+    "huge",
+    "denormal",
+    "zeros",
+    "nan",
+    "inf",
+    "overflow",
+    "ties",
+    "ones",
+    "mixed scales",
+]
 COUNTS: list[Any] = [None] * 6 + [1, 2, 3, 64, 1024, 0, -1, 1025, 10**9, True, 1.0, "2", "numpy 2", 2**70, "none"]
 TREES: list[Any] = [0, -1, 1.0, True, "1", None, 10**30, "numpy 1", 2]
 NAMES = ["auto"] * 8 + ["fff_cpu", "fff_cpu", "dense_linear", "cmm_masked", "reference", "faulty_blas_1", "nothing", "", "fff_cuda",
@@ -55,7 +66,19 @@ def _call(rng: random.Random) -> Spec:
     if rng.random() < 0.3:
         spec["implementation"] = rng.choice(NAMES)
     if rng.random() < 0.1:
-        spec["around"] = rng.choice(["no grad", "inference mode", "thread", "threads", "fork", "vmap", "compile off", "autocast", "default dtype"])
+        spec["around"] = rng.choice(
+            [
+                "no grad",
+                "inference mode",
+                "thread",
+                "threads",
+                "fork",
+                "vmap",
+                "compile off",
+                "autocast",
+                "default dtype",
+            ]
+        )
     return spec
 
 

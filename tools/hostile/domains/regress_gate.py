@@ -21,7 +21,19 @@ BASES = [
     "@", "@{1}", ":/x", "--all", "--upload-pack=x", "-x", "origin/main", "main", "refs/heads/main", "0" * 40, "f" * 40, "x" * 5000, "\x1b[31m",
     "a\nb", "\udcff", "é", "*", "HEAD\\", "$(id)", "empty", "file", "nowhere/x", "/dev/null", "/proc/self", "link",
 ]  # fmt: skip
-ROOM = ["repository", "repository", "no git", "bare", "broken head", "no commit", "other owner", "no git program", "subfolder", "locked", "detached"]
+ROOM = [
+    "repository",
+    "repository",
+    "no git",
+    "bare",
+    "broken head",
+    "no commit",
+    "other owner",
+    "no git program",
+    "subfolder",
+    "locked",
+    "detached",
+]
 OPTIONS = [
     ["--budget", "0"], ["--budget", ""], ["--budget", "1s"], ["--budget", "9" * 400], ["--budget", "1e9h"], ["--margin", "nan"],
     ["--margin", "inf"], ["--margin", "0"], ["--margin", "1"], ["--margin", "-1"], ["--tolerance", "nan"], ["--tolerance", "0"],

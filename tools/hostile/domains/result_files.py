@@ -42,7 +42,7 @@ def draw(rng: random.Random) -> Spec:
     spec: Spec = {"kind": kind, "command": rng.choice(COMMANDS)}
     if kind in ("mutated", "twin"):
         value = subject()
-        starts = [("fffbench",), ("fffbench", "machine"), ("fffbench", "skipped")]
+        starts: list[mutation.Path] = [("fffbench",), ("fffbench", "machine"), ("fffbench", "skipped")]
         for index in range(len(value["benchmarks"])):
             inner: mutation.Path = ("benchmarks", index, "extra_info", "fffbench")
             starts += [inner, inner, (*inner, "check"), (*inner, "processes")]
@@ -63,7 +63,7 @@ def draw(rng: random.Random) -> Spec:
 
 EXTREMES = [0.0, 5e-324, 1e-310, 1e-300, 1e-160, 1e-30, 1e-12, 1e-10, 1e-9, 1e5, 1e6, 1e30, 1e160, 1e300, 1.7e308]
 DATES = ["0000-01-01", "0001-01-01", "1970-01-01", "2026-02-30", "2026-13-01", "2099-12-31", "9999-12-31", "2026-00-00"]
-CHECKS = [
+CHECKS: list[dict[str, float]] = [
     {"error": 1e5, "tolerance": 1e300, "tokens": 0}, {"tokens": 0}, {"tolerance": 1e300}, {"tolerance": 1.0}, {"error": 1e300},
     {"diverged": 10**6, "diverged_cap": 2**50}, {"tolerance": 0.0, "error": 0.0}, {"error": 5e-324, "tolerance": 5e-324},
     {"diverged_cap": 10**9}, {"tolerance": 0.11, "error": 0.1}, {"diverged": 1, "diverged_cap": 1, "tokens": 1},
@@ -74,28 +74,58 @@ def lie(rng: random.Random, cells: int) -> list[Any]:
     """A well-formed file that says what cannot be."""
     start: list[Any] = ["benchmarks", rng.randrange(cells), "extra_info", "fffbench"]
     machine: list[Any] = ["fffbench", "machine"]
-    kind = rng.choice(["times", "times", "process", "check", "check", "ceiling", "figure", "date", "identity", "id", "cell"])
+    kind = rng.choice(
+        ["times", "times", "process", "check", "check", "ceiling", "figure", "date", "identity", "id", "cell"]
+    )
     if kind == "times":
         return ["set", [*start, "processes"], [[rng.choice(EXTREMES)] * 5] * 6]
     if kind == "process":
         return ["set", [*start, "processes", rng.randrange(6)], [rng.choice(EXTREMES)] * rng.choice([1, 5])]
     if kind == "check":
-        honest = {"error": 2.5e-06, "tolerance": 1e-05, "tokens": 256, "diverged": 0, "diverged_cap": 4}
+        honest: dict[str, float] = {
+            "error": 2.5e-06,
+            "tolerance": 1e-05,
+            "tokens": 256,
+            "diverged": 0,
+            "diverged_cap": 4,
+        }
         return ["set", [*start, "check"], honest | rng.choice(CHECKS)]
     if kind == "ceiling":
         name = rng.choice(["fma_fp32", "dram_read", "dram_copy", "cache", "fma_bf16", "new"])
-        return ["set", [*machine, "ceilings", name], {rng.choice(["1", "2", "0", "-1", "x", "9" * 400]): rng.choice(EXTREMES)}]
+        return [
+            "set",
+            [*machine, "ceilings", name],
+            {rng.choice(["1", "2", "0", "-1", "x", "9" * 400]): rng.choice(EXTREMES)},
+        ]
     if kind == "figure":
         name = rng.choice(["distinct_rows", "prepare_seconds", "extra_bytes", "planned_processes"])
         return ["set", [*start, name], rng.choice([0, 1, 2**52, *EXTREMES])]
     if kind == "date":
-        return ["set", ["fffbench", "started"], rng.choice(DATES) + rng.choice(["T00:00:00Z", "T25:61:61Z", "T12:00:00Z"])]
+        return [
+            "set",
+            ["fffbench", "started"],
+            rng.choice(DATES) + rng.choice(["T00:00:00Z", "T25:61:61Z", "T12:00:00Z"]),
+        ]
     if kind == "identity":
-        return ["set", [*machine, "stable", rng.choice(["cpu", "cores", "memory", "os", "gpu 0"])], rng.choice(["", "x", "64"])]
+        return [
+            "set",
+            [*machine, "stable", rng.choice(["cpu", "cores", "memory", "os", "gpu 0"])],
+            rng.choice(["", "x", "64"]),
+        ]
     if kind == "id":
-        return ["set", ["fffbench", rng.choice(["run", "commit", "preset"])], rng.choice(["neighbour", "a", "x-dirty", "unknown"])]
-    name = rng.choice(["d768-n4095-t1x12", "d1-n1-t1x1", "d768-n4096-t1x12", "d999999999999-n4095-t1x12", "d768-n8191-t1x13"])
-    return ["set", [*start, "cell"], f"fff_cpu@{name}-b{rng.choice([1, 0, 16384, 2**50])}-fp32-uniform-cpu-1th-s0@cold-kernel"]
+        return [
+            "set",
+            ["fffbench", rng.choice(["run", "commit", "preset"])],
+            rng.choice(["neighbour", "a", "x-dirty", "unknown"]),
+        ]
+    name = rng.choice(
+        ["d768-n4095-t1x12", "d1-n1-t1x1", "d768-n4096-t1x12", "d999999999999-n4095-t1x12", "d768-n8191-t1x13"]
+    )
+    return [
+        "set",
+        [*start, "cell"],
+        f"fff_cpu@{name}-b{rng.choice([1, 0, 16384, 2**50])}-fp32-uniform-cpu-1th-s0@cold-kernel",
+    ]
 
 
 def play(spec: Spec, stage: Stage) -> None:
@@ -134,7 +164,9 @@ def play(spec: Spec, stage: Stage) -> None:
             files += 1
             for record, times in (oracle.read(file.read_bytes()) or ({}, set()))[0].items():
                 old = valid.get(record)
-                valid[record] = times if old is None else oracle.Times(min(old.low, times.low), max(old.high, times.high))
+                valid[record] = (
+                    times if old is None else oracle.Times(min(old.low, times.low), max(old.high, times.high))
+                )
     judge = oracle.speedup_faults if command[0] == "speedup" else oracle.claim_faults
     for said in list(judge(rows, valid))[:3]:
         stage.fault("wrong value", said)
@@ -147,7 +179,9 @@ def play(spec: Spec, stage: Stage) -> None:
     elif spec["kind"] == "entry" and path.exists() and path.read_bytes() == honest_data:
         gone = figures(expected, MACHINE) - figures(rows, MACHINE)
         if gone and "machine" not in spec["entry"] and "matrix" not in spec["entry"]:
-            stage.fault("wrong value", f"an honest file's figures changed beside {spec['entry']}: {sorted(map(str, gone))[:2]}")
+            stage.fault(
+                "wrong value", f"an honest file's figures changed beside {spec['entry']}: {sorted(map(str, gone))[:2]}"
+            )
 
 
 def _named(stage: Stage, rows: Any, expected: Any, path: Path, said: str, out: str) -> None:
@@ -155,13 +189,15 @@ def _named(stage: Stage, rows: Any, expected: Any, path: Path, said: str, out: s
     shown, wanted = records(rows), records(expected)
     read = oracle.read(path.read_bytes())
     named = read[1] if read else {record.split("/", 1)[1] for record in wanted}
-    vanished = [record for record in wanted - shown if record.startswith("subject/") and record.split("/", 1)[1] in named]
+    vanished = [
+        record for record in wanted - shown if record.startswith("subject/") and record.split("/", 1)[1] in named
+    ]
     renamed = read is not None and any(not record.startswith("subject/") for record in read[0])
-    if vanished and not renamed and path.name not in said and path.name not in out and not _explained(rows, vanished):
+    if vanished and not renamed and path.name not in said and path.name not in out and not _explained(vanished):
         stage.fault("silent", f"{vanished[0]} is not shown any more, and {path.name} is not named: {said[-200:]!r}")
 
 
-def _explained(rows: Any, vanished: list[str]) -> bool:
+def _explained(vanished: list[str]) -> bool:
     """A baseline gives way to a faster one, or is one of several: its file need not be named."""
     return all("/dense" in record for record in vanished)
 
@@ -207,7 +243,9 @@ def check_page(stage: Stage) -> None:
     class Markup(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             for name, value in attrs:
-                if name.startswith("on") or (name in ("href", "src") and (value or "").lower().strip().startswith("javascript")):
+                if name.startswith("on") or (
+                    name in ("href", "src") and (value or "").lower().strip().startswith("javascript")
+                ):
                     stage.fault("markup", f"<{tag} {name}={value!r}>"[:200])
 
     for path in (stage.folder / "reports").rglob("*"):
@@ -226,7 +264,11 @@ def check_page(stage: Stage) -> None:
 def _place(entry: str, path: Path, name: str) -> None:
     """An odd entry beside the honest files."""
     spot, machine = path.parent / name, path.parents[1] / "third-cpu-2c-0003"
-    targets = {"link to the file": path, "link to /proc": "/proc/self/environ", "link to itself": spot.name}
+    targets: dict[str, Path | str] = {
+        "link to the file": path,
+        "link to /proc": "/proc/self/environ",
+        "link to itself": spot.name,
+    }
     targets |= {"link to nothing": "nothing", "link to /dev/zero": "/dev/zero"}
     if entry in targets:
         spot.symlink_to(targets[entry])
@@ -273,7 +315,9 @@ def _bulk(kind: str, size: int, path: Path) -> None:
     if kind == "processes":
         for benchmark in value["benchmarks"]:
             one = benchmark["extra_info"]["fffbench"]
-            one["processes"] = [[time * (1 + index % 7 / 1000) for time in one["processes"][0]] for index in range(size)]
+            one["processes"] = [
+                [time * (1 + index % 7 / 1000) for time in one["processes"][0]] for index in range(size)
+            ]
     elif kind == "samples":
         info["processes"] = [[info["processes"][0][0] * (1 + index % 11 / 1000) for index in range(size)]] * 2
     elif kind == "empty":

@@ -13,9 +13,22 @@ from tools.hostile.stage import Stage
 WEIGHT = 2
 PRELOAD = KERNELS
 
-NAMES = ["SIGINT"] * 5 + ["SIGTERM"] * 3 + ["SIGHUP"] * 2 + ["SIGALRM", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGPIPE", "SIGXCPU", "SIGVTALRM"]
+NAMES = (
+    ["SIGINT"] * 5
+    + ["SIGTERM"] * 3
+    + ["SIGHUP"] * 2
+    + ["SIGALRM", "SIGUSR1", "SIGUSR2", "SIGQUIT", "SIGPIPE", "SIGXCPU", "SIGVTALRM"]
+)
 EXITS = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
-COMMANDS = [["list"], ["claims"], ["speedup", "--json"], ["report"], ["run", "--plan"], ["--help"], ["check", "--implementations", "fff_cpu"]]
+COMMANDS = [
+    ["list"],
+    ["claims"],
+    ["speedup", "--json"],
+    ["report"],
+    ["run", "--plan"],
+    ["--help"],
+    ["check", "--implementations", "fff_cpu"],
+]
 # the signal comes after this byte, so not before the first line of ours
 PROGRAM = "import os, runpy; os.write(1, b'!'); os.dup2(2, 1); runpy.run_module('fffbench', run_name='__main__', alter_sys=True)"
 PATIENCE = 20.0  # seconds in which an order to end is followed
@@ -27,7 +40,12 @@ def draw(rng: random.Random) -> Spec:
     spec: Spec = {
         "command": "run" if running else rng.choice(COMMANDS),
         "signal": rng.choice(NAMES),
-        "after": round(rng.uniform(0, 8) if running else rng.choice([rng.uniform(0, 0.1), rng.uniform(0, 0.5), rng.uniform(0, 2.5)]), 3),
+        "after": round(
+            rng.uniform(0, 8)
+            if running
+            else rng.choice([rng.uniform(0, 0.1), rng.uniform(0, 0.5), rng.uniform(0, 2.5)]),
+            3,
+        ),
         "whom": rng.choice(["one", "one", "all"]),
         "ignored": rng.random() < 0.15,
     }
@@ -47,7 +65,10 @@ def play(spec: Spec, stage: Stage) -> None:
         arguments = (*measured.RUN, "--results", str(stage.results))
     else:
         honest(stage.results)
-        arguments = (*spec["command"], *(("--results", str(stage.results)) if spec["command"][0] in ("claims", "speedup", "report") else ()))
+        arguments = (
+            *spec["command"],
+            *(("--results", str(stage.results)) if spec["command"][0] in ("claims", "speedup", "report") else ()),
+        )
     before = snapshot(stage.results)
     shell = "trap '' INT QUIT; exec \"$@\"" if spec["ignored"] else ""
     process = stage.start(*arguments, program=("-c", PROGRAM), shell=shell)
@@ -82,5 +103,10 @@ def play(spec: Spec, stage: Stage) -> None:
         stage.fault("lost measurement", f"{what}: the results changed")
     if running:
         held = measured.held(stage.results)
-        if "kept" in done.said and "what was measured" in done.said and not held and not list(stage.results.rglob("*.json")):
+        if (
+            "kept" in done.said
+            and "what was measured" in done.said
+            and not held
+            and not list(stage.results.rglob("*.json"))
+        ):
             stage.fault("promise", f"{what}: says that measurements are kept, and there are none: {done.said[-200:]}")

@@ -14,7 +14,23 @@ from tools.hostile.stage import Stage
 WEIGHT = 5
 PRELOAD = KERNELS
 
-ODD = ["", "0", "-1", "x", "999999999999", "x" * 100_000, "\x1b[31m", "é", "\udcff", "a\nb", "true", "1e400", "../..", "/dev/zero", ":"]
+ODD = [
+    "",
+    "0",
+    "-1",
+    "x",
+    "999999999999",
+    "x" * 100_000,
+    "\x1b[31m",
+    "é",
+    "\udcff",
+    "a\nb",
+    "true",
+    "1e400",
+    "../..",
+    "/dev/zero",
+    ":",
+]
 # name -> values beyond the odd ones
 VARIABLES: dict[str, list[str]] = {
     "LANG": ["C", "POSIX", "en_US.UTF-8", "tr_TR.UTF-8"], "LC_ALL": ["C", "POSIX", "xx_XX"], "PYTHONIOENCODING": ["ascii", "latin-1", "utf-16"],
@@ -28,8 +44,25 @@ VARIABLES: dict[str, list[str]] = {
     "_FFFBENCH_COMPLETE": ["complete_bash"], "_TYPER_COMPLETE_ARGS": ["x"], "PYTHONPATH": ["/nowhere"], "XDG_CACHE_HOME": ["/dev/null"],
     "PYTHONINTMAXSTRDIGITS": ["640", "0"], "PYTHONNODEBUGRANGES": ["1"], "SHELL": ["/nowhere"], "TORCH_LOGS": ["+all"],
 }  # fmt: skip
-LIMITS = [["RLIMIT_NOFILE", 8], ["RLIMIT_NOFILE", 16], ["RLIMIT_NOFILE", 32], ["RLIMIT_NPROC", 1], ["RLIMIT_STACK", 512 * 1024], ["RLIMIT_CORE", 0]]
-COMMANDS = [["claims"], ["claims", "--json"], ["speedup"], ["report"], ["list"], ["run", "--plan"], ["export"], ["export"], ["--help"]]
+LIMITS = [
+    ["RLIMIT_NOFILE", 8],
+    ["RLIMIT_NOFILE", 16],
+    ["RLIMIT_NOFILE", 32],
+    ["RLIMIT_NPROC", 1],
+    ["RLIMIT_STACK", 512 * 1024],
+    ["RLIMIT_CORE", 0],
+]
+COMMANDS = [
+    ["claims"],
+    ["claims", "--json"],
+    ["speedup"],
+    ["report"],
+    ["list"],
+    ["run", "--plan"],
+    ["export"],
+    ["export"],
+    ["--help"],
+]
 PLACES = ["gone", "é", "a b", "\u202e", "\udcff", "new\nline", "x" * 200, "deep"]
 
 
@@ -70,7 +103,11 @@ def play(spec: Spec, stage: Stage) -> None:
     if spec["real"] and spec["command"] != ["export"]:
         if spec.get("place") == "gone":
             return
-        usable = {name: value for name, value in variables.items() if not name.startswith("PYTHON") or name in ("PYTHONIOENCODING", "PYTHONUTF8")}
+        usable = {
+            name: value
+            for name, value in variables.items()
+            if not name.startswith("PYTHON") or name in ("PYTHONIOENCODING", "PYTHONUTF8")
+        }
         done = stage.start(*arguments, environment=usable).wait()
         stage.judge(done, arguments)
     else:
@@ -78,8 +115,15 @@ def play(spec: Spec, stage: Stage) -> None:
     if outcomes:
         gone = measured.lost(results, outcomes)
         if gone:
-            stage.fault("lost measurement", f"{spec}: {gone[0]} and {len(gone) - 1} more are gone: exit {done.code} {done.said[-150:]}")
-        if done.code == 0 and results.exists() and not [p for p in results.glob("matrix/*/*.json") if p.stem not in ("subject", "neighbour")]:
+            stage.fault(
+                "lost measurement",
+                f"{spec}: {gone[0]} and {len(gone) - 1} more are gone: exit {done.code} {done.said[-150:]}",
+            )
+        if (
+            done.code == 0
+            and results.exists()
+            and not [p for p in results.glob("matrix/*/*.json") if p.stem not in ("subject", "neighbour")]
+        ):
             stage.fault("lost measurement", f"{spec}: exit 0 and no result file")
     if done.code == 130:
         stage.fault("promise", f"{spec}: 130 where nobody interrupted: {done.said[-200:]}")
