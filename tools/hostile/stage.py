@@ -128,6 +128,7 @@ class Stage:
                 cwd=self.folder,
                 env=self._environment(environment),
                 start_new_session=True,
+                preexec_fn=_default_signals,  # noqa: PLW1509 - no thread runs here
             )
         return Process(self, process.pid, out, err, process)
 
@@ -162,8 +163,8 @@ class Stage:
         try:
             os.setsid()
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            _default_signals()
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             _limit(seconds)
             for descriptor, path in ((1, out), (2, err)):
                 file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -249,6 +250,12 @@ class Process:
         return Done(
             os.waitstatus_to_exitcode(status), _read(self._out), _read(self._err), took, 0, hung, orphans
         )  # torch's own pages are no file set's
+
+
+def _default_signals() -> None:
+    """As a terminal gives them: a campaign in the background may have inherited some that are ignored."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _code_of(leaving: SystemExit) -> int:

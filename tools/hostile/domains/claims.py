@@ -9,7 +9,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-from tools.hostile import ROOT
 from tools.hostile.case import Spec
 from tools.hostile.server import READING
 from tools.hostile.stage import Stage
@@ -79,7 +78,9 @@ def draw(rng: random.Random) -> Spec:
 
 def play(spec: Spec, stage: Stage) -> None:
     """Load the folder: all claims, or one line that names the file; within the limits of time and memory."""
-    honest = sorted((ROOT / "fffbench" / "claims").glob("*.toml"))
+    import fffbench
+
+    honest = sorted((Path(fffbench.__file__).parent / "claims").rglob("*.toml"))
     folder = stage.folder / "claims"
     folder.mkdir()
     for path in honest:

@@ -82,14 +82,15 @@ def play(spec: Spec, stage: Stage) -> None:
     if "again" in spec:
         time.sleep(spec["again"])
         process.send(number)
-    done = process.wait(PATIENCE if sent and not spec["ignored"] else 60)
+    obeyed = sent and not spec["ignored"] and spec["signal"] != "SIGPIPE"  # which Python ignores
+    done = process.wait(PATIENCE if obeyed else 60)
     expected = EXITS.get(spec["signal"])
     allowed = {0, 2, *(() if expected is None else (expected,)), *((1,) if arguments[0] == "check" else ())}
     what = f"{' '.join(arguments)[:60]}, {spec['signal']} at {spec['after']} s"
     from tools.hostile.judges import controls, crashed
 
     if done.hung:
-        stage.fault("hang", f"{what}: still there {PATIENCE:.0f} s later")
+        stage.fault("hang", f"{what}: still there {done.seconds:.0f} s later")
     for name, said in (*crashed(done, (number,)), *controls(done)):
         stage.fault(name, f"{what}: {said}")
     if done.code >= 0 and done.code not in allowed and sent:
