@@ -73,10 +73,10 @@ class Stage:
             from fffbench import cli
 
             try:
-                cli.main()
+                code: object = cli.main()
             except SystemExit as leaving:
                 return _code_of(leaving)
-            return 0
+            return code if isinstance(code, int) else 0
 
         done = self.child(main, environment=environment, seconds=seconds)
         if judged:
