@@ -173,9 +173,7 @@ class Stage:
             null = os.open(os.devnull, os.O_RDONLY)
             os.dup2(null, 0)
             os.close(null)
-            # as a fresh interpreter has them, whatever this one has made of its own
-            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-            sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
+            fresh_streams()
             os.chdir(self.folder)
             os.environ.clear()
             os.environ.update(environment)
@@ -250,6 +248,12 @@ class Process:
         return Done(
             os.waitstatus_to_exitcode(status), _read(self._out), _read(self._err), took, 0, hung, orphans
         )  # torch's own pages are no file set's
+
+
+def fresh_streams() -> None:
+    """Standard output and errors as a fresh interpreter has them, whatever this one has made of its own."""
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)  # noqa: SIM115
 
 
 def _default_signals() -> None:

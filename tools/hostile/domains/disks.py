@@ -16,7 +16,7 @@ from pathlib import Path
 from tools.hostile.case import Spec
 from tools.hostile.judges import Done
 from tools.hostile.server import KERNELS
-from tools.hostile.stage import LARGEST_FILE, Stage
+from tools.hostile.stage import LARGEST_FILE, Stage, fresh_streams
 
 WEIGHT = 4
 PRELOAD = KERNELS
@@ -117,6 +117,7 @@ def _with_pipes(stage: Stage, arguments: tuple[str, ...], prelude: Callable[[], 
         os.dup2(err_write, 2)
         for descriptor in (out_read, out_write, err_read, err_write):
             os.close(descriptor)
+        fresh_streams()
         prelude()
 
     done = stage.command(*arguments, prelude=before, judged=False)
