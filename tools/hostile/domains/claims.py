@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import random
 from pathlib import Path
@@ -79,6 +78,8 @@ def draw(rng: random.Random) -> Spec:
 def play(spec: Spec, stage: Stage) -> None:
     """Load the folder: all claims, or one line that names the file; within the limits of time and memory."""
     import fffbench
+    from tools.hostile.domains.result_files import strict
+    from tools.hostile.material import honest as honest_results
 
     honest = sorted((Path(fffbench.__file__).parent / "claims").rglob("*.toml"))
     folder = stage.folder / "claims"
@@ -101,28 +102,19 @@ def play(spec: Spec, stage: Stage) -> None:
         for path in folder.iterdir():
             path.unlink()
 
-    def show() -> int:
-        ledger = _ledger()
-        from fffbench.errors import UserError
+    def attacked() -> None:
+        _ledger().load_claims.__defaults__ = (folder,)  # wherever it is used
 
-        try:
-            claims = ledger.load_claims(folder)
-        except UserError as error:
-            import sys
-
-            print(f"fffbench: {error}", file=sys.stderr)
-            return 2
-        print(json.dumps([[claim.id, claim.published, claim.band] for claim in claims]))
-        return 0
-
-    done = stage.child(show)
-    stage.judge(done, ("claims", spec["kind"]))
+    honest_results(stage.results)
+    done = stage.command("claims", "--json", "--results", str(stage.results), prelude=attacked)
     if done.code == 2 and spec["kind"] not in ("none", "entry", "copy") and Path(name).stem not in done.said:
         stage.fault("error line", f"{name} is not named: {done.said[-300:]}")
     if done.code == 0:
-        for claim, published, band in json.loads(done.out):
-            if not (0 < published < 1e300 and 1 < band <= 10):
-                stage.fault("wrong value", f"claim {claim} is read with published {published} and band {band}")
+        for row in strict(stage, done.out) or ():
+            if not (0 < row["published"] < 1e300):
+                stage.fault("wrong value", f"claim {row['id']} is read with published {row['published']}")
+    elif spec["kind"] == "none" and "claim" not in done.said:
+        stage.fault("error line", f"an empty ledger is not named: {done.said[-200:]}")
 
 
 def _ledger() -> Any:
