@@ -103,10 +103,12 @@ def play(spec: Spec, stage: Stage) -> None:
     if spec["real"] and spec["command"] != ["export"]:
         if spec.get("place") == "gone":
             return
+        # what the interpreter itself refuses is no answer of the product's
         usable = {
             name: value
             for name, value in variables.items()
-            if not name.startswith("PYTHON") or name in ("PYTHONIOENCODING", "PYTHONUTF8")
+            if not name.startswith("PYTHON")
+            or (name in ("PYTHONIOENCODING", "PYTHONUTF8") and value in VARIABLES[name])
         }
         done = stage.start(*arguments, environment=usable).wait()
         stage.judge(done, arguments)
