@@ -322,6 +322,8 @@ def _members(session: int) -> Iterator[tuple[int, str]]:
             continue
         name, rest = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
         if int(rest[3]) == session and rest[0] not in "ZX":
+            with contextlib.suppress(OSError):
+                name += " " + (path / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[-80:].strip()
             yield int(path.name), name
 
 
