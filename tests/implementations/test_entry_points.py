@@ -101,3 +101,18 @@ def test_an_entry_point_that_does_not_keep_the_contract_is_named_in_one_line(bro
     assert name in reason
     assert said in reason
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize("text", ["[", "a line without a value", "[fffbench.implementations]\nfff_theirs"])
+def test_a_package_whose_entry_points_cannot_be_parsed_is_named_and_hides_no_other(tmp_path, monkeypatch, text):
+    (tmp_path / "ours.py").write_text(Path(fff_cpu.__file__).read_text())
+    damaged = tmp_path / "damaged-1.dist-info"
+    damaged.mkdir()
+    (damaged / "METADATA").write_text("Metadata-Version: 2.1\nName: damaged\nVersion: 1\n")
+    (damaged / "entry_points.txt").write_text(f"[fffbench.implementations]\n{text}\n")
+    plugins.install(tmp_path, {"their_kernel": "ours"}, monkeypatch)
+    try:
+        assert "their_kernel" in registry.implementations()
+        assert "metadata cannot be read" in registry.broken()["damaged"]
+    finally:
+        registry._plugins.cache_clear()

@@ -37,6 +37,7 @@ class Done:
     seconds: float
     peak: int
     hung: bool = False
+    limit: float = MOST_SECONDS
     orphans: tuple[str, ...] = ()
 
     @property
@@ -58,8 +59,8 @@ def judge(done: Done, exits: Collection[int], *, signals: Collection[int] = ()) 
     yield from crashed(done, signals)
     if done.code >= 0 and done.code not in exits:
         yield "exit code", f"{done.code}, documented are {sorted(exits)}: {tail(done.err)}"
-    if done.seconds > MOST_SECONDS:
-        yield "time", f"{done.seconds:.0f} s, at most {MOST_SECONDS:.0f} s"
+    if done.seconds > done.limit:
+        yield "time", f"{done.seconds:.0f} s, at most {done.limit:.0f} s"
     if done.peak > MOST_BYTES:
         yield "memory", f"{done.peak / GIB:.2f} GiB, at most {MOST_BYTES / GIB:.0f} GiB"
     if done.orphans:

@@ -73,10 +73,10 @@ class Stage:
             from fffbench import cli
 
             try:
-                code: object = cli.main()
+                cli.main()
             except SystemExit as leaving:
                 return _code_of(leaving)
-            return code if isinstance(code, int) else 0
+            return 0
 
         done = self.child(main, environment=environment, seconds=seconds)
         if judged:
@@ -196,7 +196,7 @@ class Stage:
         self.seconds = max(self.seconds, took)
         self.peak = max(self.peak, usage.ru_maxrss * 1024)
         code = os.waitstatus_to_exitcode(status)
-        return Done(code, _read(out), _read(err), took, usage.ru_maxrss * 1024, hung, orphans)
+        return Done(code, _read(out), _read(err), took, usage.ru_maxrss * 1024, hung, seconds, orphans)
 
 
 class Process:
@@ -246,7 +246,7 @@ class Process:
         self._stage.seconds = max(self._stage.seconds, took)
         self._stage.peak = max(self._stage.peak, usage.ru_maxrss * 1024)
         return Done(
-            os.waitstatus_to_exitcode(status), _read(self._out), _read(self._err), took, 0, hung, orphans
+            os.waitstatus_to_exitcode(status), _read(self._out), _read(self._err), took, 0, hung, seconds, orphans
         )  # torch's own pages are no file set's
 
 
@@ -323,7 +323,9 @@ def _members(session: int) -> Iterator[tuple[int, str]]:
         name, rest = stat[stat.index("(") + 1 : stat.rindex(")")], stat[stat.rindex(")") + 2 :].split()
         if int(rest[3]) == session and rest[0] not in "ZX":
             with contextlib.suppress(OSError):
-                name += " " + (path / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[-80:].strip()
+                name += (
+                    " " + (path / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")[-80:].strip()
+                )
             yield int(path.name), name
 
 
