@@ -159,7 +159,8 @@ def _values(call: dict[str, Any]) -> dict[str, np.ndarray]:
 def _given(call: dict[str, Any], values: dict[str, np.ndarray]) -> dict[str, Any]:
     import torch
 
-    kind = call["kind"]
+    # torch itself lets nobody mix fake tensors with others
+    kind = "torch" if call.get("trick") == "fake" else call["kind"]
     found: dict[str, Any] = {}
     for name, value in values.items():
         value = value.copy()  # noqa: PLW2901
@@ -175,7 +176,6 @@ def _given(call: dict[str, Any], values: dict[str, np.ndarray]) -> dict[str, Any
                 kind, lambda t=tensor: t
             )()
     if "trick" in call:
-        # torch itself lets nobody mix fake tensors with others
         everywhere = call["on"] == "all" or call["trick"] == "fake"
         for name in ("x", "w1", "w2") if everywhere else (call["on"],):
             found[name] = _trick(call["trick"], found[name], call)
@@ -390,8 +390,8 @@ def _judged(call: dict[str, Any], given: dict[str, Any], result: Any) -> Iterato
     if call["function"] == "fff" and str(name).startswith(("dense", "faulty")):
         yield "wrong value", f"{name} computes another function and was accepted"
         return
-    wide = call["kind"] not in ("bf16", "fp16")
-    unit = 2.0**-23 if wide else 2.0**-8
+    unit = 2.0**-8 if call["kind"] in ("bf16", "fp16") else 2.0**-23
+    largest = 6e4 if call["kind"] == "fp16" else 1e38  # beyond it an infinity is the right answer
     found = _float64(result)
     shape = (*x.shape[:-1], trees * levels) if call["function"] == "path" else x.shape
     if found.shape != shape:
@@ -400,25 +400,41 @@ def _judged(call: dict[str, Any], given: dict[str, Any], result: Any) -> Iterato
     x, found = x.reshape(-1, w1.shape[1]), found.reshape(-1, shape[-1])
     with np.errstate(all="ignore"):
         for token in range(len(x)):
-            said = _token(call["function"], x[token], w1, w2, trees, levels, unit, found[token])
+            said = _token(call["function"], x[token], w1, w2, trees, levels, unit, largest, found[token])
             if said:
                 yield "wrong value", f"token {token}: {said}"
                 return
 
 
 def _token(
-    function: str, x: np.ndarray, w1: np.ndarray, w2: np.ndarray, trees: int, levels: int, unit: float, got: np.ndarray
+    function: str,
+    x: np.ndarray,
+    w1: np.ndarray,
+    w2: np.ndarray,
+    trees: int,
+    levels: int,
+    unit: float,
+    largest: float,
+    got: np.ndarray,
 ) -> str:
     """What is wrong with one token's result; empty where it is right or nothing can be said."""
     if not np.isfinite(x).all():
         return ""  # no value is promised
     if np.abs(w1 * x).sum(1).max(initial=0.0) > 1e37 and (function == "path" or not np.isfinite(got).all()):
         return ""  # beyond fp32's range an infinity or a NaN is no silent wrong value, and no path is promised
-    return _against(function, x, w1, w2, trees, levels, unit, got)
+    return _against(function, x, w1, w2, trees, levels, unit, largest, got)
 
 
 def _against(
-    function: str, x: np.ndarray, w1: np.ndarray, w2: np.ndarray, trees: int, levels: int, unit: float, got: np.ndarray
+    function: str,
+    x: np.ndarray,
+    w1: np.ndarray,
+    w2: np.ndarray,
+    trees: int,
+    levels: int,
+    unit: float,
+    largest: float,
+    got: np.ndarray,
 ) -> str:
     from scipy.special import erf
 
@@ -461,7 +477,7 @@ def _against(
         bounds = [a + b for a in bounds for b in scales]
     worst = np.inf
     for option, bound in zip(options, bounds, strict=True):
-        if np.abs(option).max(initial=0.0) > 1e38 and not np.isfinite(got).all():
+        if np.abs(option).max(initial=0.0) > largest and not np.isfinite(got).all():
             return ""
         allowed = bound + 2 * unit * np.abs(option) + 2.0**-120
         worst = min(
