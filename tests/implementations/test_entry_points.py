@@ -116,3 +116,15 @@ def test_a_package_whose_entry_points_cannot_be_parsed_is_named_and_hides_no_oth
         assert "metadata cannot be read" in registry.broken()["damaged"]
     finally:
         registry._plugins.cache_clear()
+
+
+def test_nobody_imports_a_plugin_for_a_process_that_has_ended_meanwhile(tmp_path):
+    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()")
+    question = {"value": "theirs", "variant": "", "workloads": [], "asked by": 2**22 + 1}  # no process has this id
+    command = [sys.executable, "-P", "-m", "fffbench.implementations._plugin"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run(command, input=json.dumps(question), text=True, env=environment, check=False)
+    assert not (tmp_path / "imported").exists()
+    question["asked by"] = os.getpid()
+    subprocess.run(command, input=json.dumps(question), text=True, env=environment, check=False)
+    assert (tmp_path / "imported").exists()
