@@ -128,3 +128,19 @@ def test_nobody_imports_a_plugin_for_a_process_that_has_ended_meanwhile(tmp_path
     question["asked by"] = os.getpid()
     subprocess.run(command, input=json.dumps(question), text=True, env=environment, check=False)
     assert (tmp_path / "imported").exists()
+
+
+def test_a_check_asks_a_plugin_for_the_reasons_of_all_its_shapes_at_once(tmp_path, monkeypatch):
+    from fffbench.measure import conformance
+
+    (tmp_path / "ours.py").write_text(Path(fff_cpu.__file__).read_text())
+    plugins.install(tmp_path, {"their_kernel": "ours"}, monkeypatch)
+    try:
+        chosen, asked, ask = registry.implementation("their_kernel"), [], registry._plugin.ask
+        monkeypatch.setattr(registry._plugin, "ask", lambda *given: asked.append(given) or ask(*given))
+        edges = list(conformance.workloads("fp32", "cpu", "fff"))
+        assert {conformance._reason(chosen, edge) for edge in edges} == {None}
+        assert len(asked) == 1
+    finally:
+        registry._plugins.cache_clear()
+        conformance._foreign_reasons.cache_clear()
