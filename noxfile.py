@@ -58,6 +58,13 @@ def sanitize(session: nox.Session) -> None:
 
 
 @nox.session
+def hostile(session: nox.Session) -> None:
+    """Thousands of seeded hostile inputs: ``nox -s hostile -- --seed 7 --domains journals``; exit 1 if one is wrong."""
+    install_measuring(session, "dev")
+    session.run("python", "-m", "tools.hostile", *(session.posargs or ["--cases", "5000", "--minutes", "20"]))
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """CUDA kernels on this machine's GPU: conformance, edge shapes, compute-sanitizer; says so where none is."""
     install_measuring(session, "cuda", "triton")

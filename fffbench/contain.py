@@ -29,19 +29,24 @@ def _prctl(option: int, value: int) -> None:
 
 
 def descendants() -> list[int]:
-    """The ids of all living processes below this one."""
+    """The ids of all living processes below this one.
+
+    A process whose first thread has ended looks dead while others run or end, and is the parent of what it forked.
+    """
     parents: dict[int, int] = {}
+    dead: set[int] = set()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:  # it has ended meanwhile
             continue
-        if fields[0] != "Z":
-            parents[int(path.parent.name)] = int(fields[1])
+        parents[int(path.parent.name)] = int(fields[1])
+        if fields[0] == "Z" and int(fields[17]) <= 1:  # with more threads only its first one has ended
+            dead.add(int(path.parent.name))
     found, fresh = [], {os.getpid()}
     while fresh:
         fresh = {child for child, parent in parents.items() if parent in fresh}
-        found += sorted(fresh)
+        found += sorted(fresh - dead)
     return found
 
 

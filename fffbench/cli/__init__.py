@@ -21,6 +21,7 @@ from fffbench.errors import UserError
 from fffbench.text import message
 
 EXIT_USAGE = 2
+NO_COMPLETION = ""  # no variable has that name; a shell's leftover of the usual one ended every command with exit 1
 EXIT_INTERRUPTED = 130  # as shells report it
 
 app = typer.Typer(
@@ -51,7 +52,10 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit code."""
     try:
-        code = typer.main.get_command(app).main(arguments, prog_name="fffbench", standalone_mode=False)
+        code = typer.main.get_command(app).main(
+            arguments, prog_name="fffbench", standalone_mode=False, complete_var=NO_COMPLETION
+        )
+        _flush()
     except UserError as error:
         return _fail(str(error))
     except _ClickError as error:
@@ -61,14 +65,32 @@ def run(arguments: list[str]) -> int:
         return stop.code
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone: not an error of ours, but nothing can be printed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit) as error:
+        # the reader of our output has gone: not an error of ours, but nothing can be printed; typer's answer is to exit
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _give_up_output()
         return 0
     except (ModuleNotFoundError, OSError) as error:
+        _give_up_output()
         return _fail(_missing(error, arguments) if isinstance(error, ModuleNotFoundError) else _system(error))
     if code == EXIT_INTERRUPTED:  # click makes an exit code of Ctrl-C
         _say("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _flush() -> None:
+    """Write what is buffered while a full disk or a reader that has gone can still be answered in a line."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _give_up_output() -> None:
+    """Let the interpreter's last flush, which would print an exception of its own, find nothing or somewhere to go."""
+    try:
+        _flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _missing(error: ModuleNotFoundError, arguments: list[str]) -> str:

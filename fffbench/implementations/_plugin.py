@@ -34,7 +34,7 @@ class PluginError(Exception):
 
 def ask(value: str, variant: str = "", workloads: Sequence[str] = ()) -> dict[str, Any]:
     """What the module at ``value`` declares, and its reasons against ``workloads`` (cell ids); else ``PluginError``."""
-    question = json.dumps({"value": value, "variant": variant, "workloads": list(workloads)})
+    question = json.dumps({"value": value, "variant": variant, "workloads": list(workloads), "asked by": os.getpid()})
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "fffbench.implementations._plugin"],
@@ -63,9 +63,9 @@ def load(value: str) -> ModuleType:
 
 def main() -> None:
     """Answer one question."""
-    end_with_parent(os.getppid())
-    contain.adopt_orphans()
     question = json.loads(sys.stdin.read())
+    end_with_parent(question["asked by"])  # which may have ended while this process started
+    contain.adopt_orphans()
     supervisor = os.getpid()
     reading, writing = os.pipe()
     child = os.fork()

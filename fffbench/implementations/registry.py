@@ -35,20 +35,19 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fffbench import contain
 from fffbench.errors import UserError, one_of
-from fffbench.implementations import _plugin
+from fffbench.implementations import _plugin, _points
 from fffbench.plan.workload import DEVICES, DTYPES, FAULTY, Cell, Workload, faulty_name
 
 if TYPE_CHECKING:
     import torch
 
 FAMILIES = ("dense", "cmm", "fff", "reference", FAULTY)
-ENTRY_POINT_GROUP = "fffbench.implementations"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # it is part of every cell id
 _NOT_IMPLEMENTATIONS = {"blaslib", "registry", "torchlib"}
 
@@ -237,11 +236,11 @@ def _own() -> dict[str, Implementation]:
 @cache
 def _plugins() -> tuple[dict[str, Implementation], dict[str, str]]:
     """Other packages' implementations by name, and the broken entry points' names with the reason in a line."""
-    points = list(entry_points(group=ENTRY_POINT_GROUP))
+    points, unreadable = _points.registered()
     with ThreadPoolExecutor(max_workers=4) as pool:
         answers = list(pool.map(_answer, points))
     found: dict[str, Implementation] = {}
-    broken: dict[str, str] = {}
+    broken = {name: f"package {name!r}: {reason}" for name, reason in unreadable.items()}
     for point, answer in zip(points, answers, strict=True):
         name, fault = contain.one_line(point.name), answer if isinstance(answer, str) else None
         if isinstance(answer, dict):

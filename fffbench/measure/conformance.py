@@ -16,7 +16,7 @@ from itertools import product
 from typing import Any
 
 from fffbench import contain
-from fffbench.implementations.registry import Layer, implementation
+from fffbench.implementations.registry import Implementation, Layer, implementation, reasons
 from fffbench.measure import cellrun, check, fresh, inputs, measuring, seal
 from fffbench.plan import routing
 from fffbench.plan.workload import FAULTY, Cell, Protocol, Shape, Workload
@@ -71,6 +71,22 @@ def workloads(dtype: str, device: str, family: str, threads: int = 2) -> Iterato
     yield Workload(Shape.tree(100, 2, 7), 1500, dtype, threads=1, device=device)
 
 
+def _reason(chosen: Implementation, workload: Workload) -> str | None:
+    """Why ``chosen`` cannot run ``workload``, or None."""
+    if not chosen.foreign:
+        return chosen.unsupported(workload)
+    known = _foreign_reasons(chosen.name, workload.dtype, workload.device)
+    return known[workload] if workload in known else chosen.unsupported(workload)
+
+
+@lru_cache(maxsize=64)
+def _foreign_reasons(name: str, dtype: str, device: str) -> dict[Workload, str | None]:
+    """The reasons of somebody else's code for all edges at once: each question starts a process that imports it."""
+    chosen = implementation(name)
+    edges = list(dict.fromkeys(workloads(dtype, device, chosen.family)))
+    return dict(zip(edges, reasons([(chosen, edge) for edge in edges]), strict=True))
+
+
 @lru_cache(maxsize=CASES_KEPT)
 def _case(workload: Workload, conditional: bool) -> tuple[routing.Data, check.Reference]:  # noqa: FBT001  (a cache key)
     data = routing.make(workload, workload.batch)
@@ -102,7 +118,7 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
     The worse of the torch-level call and the bare kernel, each on unwritten, guarded outputs, the kernel twice.
     """
     chosen = implementation(name)
-    reason = chosen.unsupported(workload)
+    reason = _reason(chosen, workload)
     if reason is not None:
         return reason
     if chosen.slow_to_prepare and workload.batch not in FEW_BATCHES:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from fffbench.anonymity import neutral
 from fffbench.plan.workload import Cell
+from fffbench.units import LONGEST_SECONDS, SHORTEST_SECONDS
 
 # When a cell that failed is tried again. ``NEVER``: the failure is the cell's own. The others are passing: of the
 # machine at that moment, not of the code.
@@ -18,7 +19,7 @@ NEVER, NEXT_RUN, NOW = "never", "next run", "now"
 
 LONGEST_TEXT = 2000  # characters of a note or reason; what a result file takes
 
-_Seconds = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
+_Seconds = Annotated[float, Field(ge=SHORTEST_SECONDS, lt=LONGEST_SECONDS, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Text = Annotated[str, Field(max_length=LONGEST_TEXT)]

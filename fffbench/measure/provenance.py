@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import platform
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from fffbench import sources
 from fffbench.errors import UserError
-from fffbench.implementations.registry import ENTRY_POINT_GROUP
+from fffbench.implementations._points import registered
 from fffbench.measure import environment
 from fffbench.measure.worker import ENVIRONMENT
 
@@ -90,7 +90,7 @@ def _plugins() -> dict[str, str]:
     Their author edits them between two runs without a new version. Nothing of them is imported here.
     """
     found = {}
-    for point in entry_points(group=ENTRY_POINT_GROUP):
+    for point in registered()[0]:
         name = point.dist.name if point.dist else "unknown"
         found[point.name] = f"{name} {point.dist.version if point.dist else ''} {_foreign_digest(point.module)}"
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fffbench.plan.counts import ROUTER_ROW
 from fffbench.plan.workload import FAULTY, Cell
-from fffbench.results.record import CellInfo
+from fffbench.results.record import CellInfo, Check
 
 # Unit roundoff of what a dtype rounds (stored values, or a product's inputs), and of the float32 it accumulates in.
 # The error model is ``measure.tolerance``, of which this is a bound; a test holds one against the other.
@@ -32,18 +32,23 @@ def most_tolerance(cell: Cell, family: str) -> float:
 
 def doubt(cell: Cell, info: CellInfo) -> tuple[str, str] | None:
     """Field and reason why ``info`` is not to be believed, or None."""
-    check, shape = info.check, cell.workload.shape
+    return doubt_check(cell, info.family, info.check, info.distinct_rows)
+
+
+def doubt_check(cell: Cell, family: str, check: Check, distinct_rows: float) -> tuple[str, str] | None:
+    """Field and reason why a check of ``cell`` is not to be believed, or None."""
+    shape = cell.workload.shape
     if check.tokens < 1:
         return "check.tokens", "no token was compared with the reference, so its time is not shown"
     if not check.diverged_cap <= check.tokens:
         return "check.diverged_cap", f"{check.diverged_cap} of {check.tokens} tokens cannot have a near-tie"
-    most = most_tolerance(cell, info.family)
+    most = most_tolerance(cell, family)
     if not 0 < check.tolerance <= most:
         given = f"{check.tolerance:.3g} is no tolerance of {cell.workload.dtype} at this shape"
         return "check.tolerance", f"{given}: the error model allows {most:.2g} at most"
-    if (check.error > check.tolerance or check.diverged > check.diverged_cap) and info.family != FAULTY:
+    if (check.error > check.tolerance or check.diverged > check.diverged_cap) and family != FAULTY:
         return "check", f"{cell.implementation} failed its check, so its time is not shown"
     rows = shape.n + ROUTER_ROW * shape.routers
-    if info.distinct_rows > rows * (1 + DIGITS):
-        return "distinct_rows", f"{info.distinct_rows:.6g} of {rows:.6g} rows cannot have been visited"
+    if distinct_rows > rows * (1 + DIGITS):
+        return "distinct_rows", f"{distinct_rows:.6g} of {rows:.6g} rows cannot have been visited"
     return None

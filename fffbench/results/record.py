@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, fie
 from fffbench.plan.workload import FAULTY, Cell, faulty_name, parse_cell
 from fffbench.results.chronology import MOST_LISTED
 from fffbench.text import plain
+from fffbench.units import LONGEST_SECONDS, SHORTEST_SECONDS
 
 FORMAT = 1
 DIRTY = "-dirty"  # ends the commit of a changed checkout
@@ -32,7 +33,7 @@ MAX_SAMPLES = 100_000  # of a process: those measured so far have 400 at most
 MAX_FACTS = 1000  # about a machine
 Text = Annotated[str, Field(max_length=2000), AfterValidator(plain)]  # on one line, and nothing in it but what prints
 # A clock that counts nanoseconds cannot see less than one; quotients of what is left here are floats like any other.
-Seconds = Annotated[float, Field(ge=1e-9, lt=1e6, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=SHORTEST_SECONDS, lt=LONGEST_SECONDS, allow_inf_nan=False)]
 Duration = Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=1, le=1e18, allow_inf_nan=False)]  # operations or bytes per second
 Share = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]

@@ -17,7 +17,8 @@ from fffbench.errors import UserError
 from fffbench.measure.outcome import Outcome, outcome_from_json
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.results.journal import Entry, Journal, Say, describe_left_out
-from fffbench.results.record import FORMAT, RunInfo
+from fffbench.results.plausible import doubt_check
+from fffbench.results.record import FORMAT, Check, RunInfo
 
 SUFFIX = ".journal"
 MOST_CELLS = 100_000
@@ -81,7 +82,7 @@ def read(path: Path, say: Say | None = None) -> Kept:
             load_after = entry["load after"][:2000]
             continue
         try:
-            _take(entry, cells, header.processes, outcomes)
+            _take(entry, header, cells, outcomes)
         except ValueError as error:
             left_out[number] = str(error)
     if left_out and say is not None:
@@ -104,7 +105,7 @@ def _header(path: Path, entry: Entry) -> Header:
     return header
 
 
-def _take(entry: Entry, cells: set[str], processes: int, outcomes: dict[tuple[str, int], Outcome]) -> None:
+def _take(entry: Entry, header: Header, cells: set[str], outcomes: dict[tuple[str, int], Outcome]) -> None:
     """Enter the outcome in ``entry``; ``ValueError`` where it cannot be used.
 
     A success replaces the failure of an earlier attempt, and nothing replaces a success.
@@ -115,12 +116,31 @@ def _take(entry: Entry, cells: set[str], processes: int, outcomes: dict[tuple[st
         outcome = outcome_from_json(entry["outcome"])
     except ValueError as error:
         raise ValueError(f"holds no outcome of this version ({error})") from error
-    if outcome.cell not in cells or outcome.process >= processes:
+    if outcome.cell not in cells or outcome.process >= header.processes:
         raise ValueError("is about a cell that was not planned")
     key = outcome.cell, outcome.process
     if key in outcomes and outcomes[key].failure is None:
         raise ValueError("repeats a process that is there already")
+    if outcome.failure is None and (doubted := _doubt(outcome, header)):
+        raise ValueError(f"cannot be believed ({doubted})")
     outcomes[key] = outcome
+
+
+def _doubt(outcome: Outcome, header: Header) -> str | None:
+    """Why a result file would refuse what ``outcome`` says; its cell would then be lost with all its processes."""
+    cell = parse_cell(outcome.cell)
+    described = header.implementations.get(cell.implementation)
+    if described is None:  # of a version that did not say which family it is of
+        return None
+    check = Check(
+        error=outcome.error,
+        tolerance=outcome.tolerance,
+        tokens=outcome.tokens,
+        diverged=outcome.diverged,
+        diverged_cap=outcome.diverged_cap,
+    )
+    found = doubt_check(cell, described.family, check, outcome.distinct_rows)
+    return None if found is None else ": ".join(found)
 
 
 def paths(folders: Iterable[Path]) -> list[Path]:

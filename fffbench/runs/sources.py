@@ -10,12 +10,12 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import fffbench
 from fffbench.errors import UserError
-from fffbench.implementations.registry import ENTRY_POINT_GROUP, Implementation
+from fffbench.implementations._points import registered
+from fffbench.implementations.registry import Implementation
 
 ROOT = Path(fffbench.__file__).parent
 ROOMS = ("plan", "implementations", "measure")
@@ -69,7 +69,7 @@ def files_of(item: Implementation) -> set[Path]:
     found = {Path(spec.origin)} if spec is not None and spec.origin else set()
     folders = (spec and spec.submodule_search_locations) or ()
     found |= {path for folder in folders for path in Path(folder).rglob("*") if path.suffix in SUFFIXES}
-    for point in entry_points(group=ENTRY_POINT_GROUP):
+    for point in registered()[0]:
         if point.value.split(":")[0].split(".")[0] == top and point.dist is not None:
             listed = (Path(str(point.dist.locate_file(name))) for name in point.dist.files or ())
             found |= {path for path in listed if path.suffix in SUFFIXES and path.is_file()}

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from runs import RUN, outcomes, wait_for_outcomes
@@ -166,3 +167,44 @@ def test_after_sigkill_the_same_command_continues_and_measures_nothing_twice(tmp
         kept = cells[outcome["cell"]]["processes"][outcome["process"]]
         assert kept == pytest.approx(outcome["samples"], rel=1e-5)  # the file keeps six digits
     assert len({(o["cell"], o["process"]) for o in before}) == len(before)
+
+
+def test_a_leftover_of_shell_completion_in_the_environment_changes_nothing():
+    done = fffbench("--help", env={**os.environ, "_FFFBENCH_COMPLETE": "complete_bash"})
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+PLAN = ["run", "--plan", "--implementations", "fff_cpu", "--batches", "1", "--levels", "3", "--threads", "1"]
+
+
+@pytest.mark.parametrize("command", [["--help"], PLAN])
+def test_output_that_a_full_disk_does_not_take_is_one_line_and_no_success(command, tmp_path):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fffbench", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "space left" in done.stderr
+
+
+@pytest.mark.parametrize("command", [["--help"], ["claims", "--results", "."]])
+def test_a_reader_that_has_gone_before_the_first_line_is_no_error(command, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "fffbench", *command],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -101,3 +101,46 @@ def test_an_entry_point_that_does_not_keep_the_contract_is_named_in_one_line(bro
     assert name in reason
     assert said in reason
     assert "\n" not in reason
+
+
+@pytest.mark.parametrize("text", ["[", "a line without a value", "[fffbench.implementations]\nfff_theirs"])
+def test_a_package_whose_entry_points_cannot_be_parsed_is_named_and_hides_no_other(tmp_path, monkeypatch, text):
+    (tmp_path / "ours.py").write_text(Path(fff_cpu.__file__).read_text())
+    damaged = tmp_path / "damaged-1.dist-info"
+    damaged.mkdir()
+    (damaged / "METADATA").write_text("Metadata-Version: 2.1\nName: damaged\nVersion: 1\n")
+    (damaged / "entry_points.txt").write_text(f"[fffbench.implementations]\n{text}\n")
+    plugins.install(tmp_path, {"their_kernel": "ours"}, monkeypatch)
+    try:
+        assert "their_kernel" in registry.implementations()
+        assert "metadata cannot be read" in registry.broken()["damaged"]
+    finally:
+        registry._plugins.cache_clear()
+
+
+def test_nobody_imports_a_plugin_for_a_process_that_has_ended_meanwhile(tmp_path):
+    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w').close()")
+    question = {"value": "theirs", "variant": "", "workloads": [], "asked by": 2**22 + 1}  # no process has this id
+    command = [sys.executable, "-P", "-m", "fffbench.implementations._plugin"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run(command, input=json.dumps(question), text=True, env=environment, check=False)
+    assert not (tmp_path / "imported").exists()
+    question["asked by"] = os.getpid()
+    subprocess.run(command, input=json.dumps(question), text=True, env=environment, check=False)
+    assert (tmp_path / "imported").exists()
+
+
+def test_a_check_asks_a_plugin_for_the_reasons_of_all_its_shapes_at_once(tmp_path, monkeypatch):
+    from fffbench.measure import conformance
+
+    (tmp_path / "ours.py").write_text(Path(fff_cpu.__file__).read_text())
+    plugins.install(tmp_path, {"their_kernel": "ours"}, monkeypatch)
+    try:
+        chosen, asked, ask = registry.implementation("their_kernel"), [], registry._plugin.ask
+        monkeypatch.setattr(registry._plugin, "ask", lambda *given: asked.append(given) or ask(*given))
+        edges = list(conformance.workloads("fp32", "cpu", "fff"))
+        assert {conformance._reason(chosen, edge) for edge in edges} == {None}
+        assert len(asked) == 1
+    finally:
+        registry._plugins.cache_clear()
+        conformance._foreign_reasons.cache_clear()

@@ -213,3 +213,17 @@ def test_a_success_replaces_the_failure_of_an_earlier_attempt(tmp_path):
     passing = Outcome(FFF, 0, failure="killed", retry=NEXT_RUN)
     kept = journals.read(begun(tmp_path, [passing, *GOOD]))
     assert set(kept.outcomes) == set(GOOD)
+
+
+@pytest.mark.parametrize(
+    "lie", [{"samples": (5e-324,)}, {"tolerance": 1e300}, {"tokens": 0}, {"error": 1.0}, {"diverged": 9}], ids=str
+)
+def test_an_outcome_that_a_result_file_would_refuse_costs_its_process_and_not_its_cell(tmp_path, lie):
+    good = measured(FFF, 0)
+    path = begun(tmp_path, [good], cells=(FFF,))
+    add(path, json.dumps({"outcome": measured(FFF, 1).to_json() | lie}).encode())
+    said = []
+    kept = journals.read(path, said.append)
+    assert "line 3" in said[0]
+    [info] = collect(kept).measured
+    assert info.processes == [list(good.samples)]
