@@ -92,7 +92,10 @@ def path(x: T, w1: T, *, b1: T | None = None, trees: int = 1, threads: int | Non
         tx, tw = foreign.tensor(th, "x", x), foreign.tensor(th, "w1", w1)
         tb = None if b1 is None else foreign.tensor(th, "b1", b1)
         trees = geometry.whole_number("trees", trees, 1, _MOST)
-        out = library.tree_path(tx, tw, tb, trees, 0 if threads is None else _thread_count(threads))
+        try:
+            out = library.tree_path(tx, tw, tb, trees, 0 if threads is None else _thread_count(threads))
+        except NotImplementedError as error:
+            raise _no_kernel(tx, tw) from error
     result: T = out
     return result
 
@@ -116,7 +119,7 @@ def _fff_torch(
         b1 = foreign.tensor(th, "b1", b1)
     if b2 is not None:
         b2 = foreign.tensor(th, "b2", b2)
-    if type(trees) is not int or trees < 1:
+    if type(trees) is not int or not 1 <= trees <= _MOST:
         trees = geometry.whole_number("trees", trees, 1, _MOST)
     count = 0 if threads is None else _thread_count(threads)
     if not (x.layout is w1.layout is w2.layout is th.strided and x.is_contiguous()):
@@ -126,9 +129,17 @@ def _fff_torch(
         return _through_registry(th, x, w1, w2, b1, b2, trees, activation, implementation, count)
     try:
         y: torch.Tensor = library.tree(x, w1, w2, b1, b2, trees, activation, count)
-    except NotImplementedError as error:  # torch's word for a device or a kind of tensor without a kernel
-        raise ValueError(f"no implementation for {x.device.type} tensors of this kind: {type(x).__name__}") from error
+    except NotImplementedError as error:
+        raise _no_kernel(x, w1, w2) from error
     return y
+
+
+def _no_kernel(*tensors: torch.Tensor) -> ValueError:
+    """What to raise for ``NotImplementedError``, torch's word for a device or a kind of tensor without a kernel."""
+    kinds = {
+        f"{t.device.type} {'nested' if t.is_nested else t.layout} {t.dtype}".replace("torch.", "") for t in tensors
+    }
+    return ValueError(f"no implementation for these tensors: {', '.join(sorted(kinds))}; plain strided ones have one")
 
 
 def _fff_numpy(
@@ -142,7 +153,7 @@ def _fff_numpy(
     implementation: str,
     threads: int | None,
 ) -> Any:
-    if type(trees) is not int or trees < 1:
+    if type(trees) is not int or not 1 <= trees <= _MOST:
         trees = geometry.whole_number("trees", trees, 1, _MOST)
     number, count = number_of(activation), _thread_count(threads)
     if implementation not in _OURS:
@@ -219,6 +230,7 @@ def _through_registry(
     from fffbench.implementations.registry import implementation as registered
 
     names = {th.float32: "fp32", th.bfloat16: "bf16", th.float16: "fp16"}
+    foreign.refuse_nested(x=x, w1=w1, w2=w2)
     geometry.check_tree_shapes(x.shape, w1.shape, w2.shape)
     levels = geometry.tree_levels(w1.shape[0], trees)
     if b1 is not None or b2 is not None or activation != "gelu":

@@ -67,6 +67,13 @@ def tensor(th: ModuleType, name: str, value: Any) -> torch.Tensor:
     return read
 
 
+def refuse_nested(**tensors: torch.Tensor) -> None:
+    """``ValueError`` for a nested tensor, which cannot say its shape."""
+    for name, one in tensors.items():
+        if one.is_nested:
+            raise ValueError(f"{name} is a nested tensor, which has no one shape; pass one tensor for each part")
+
+
 def _capsule(th: ModuleType, value: Any) -> Any:
     kind, index = value.__dlpack_device__()
     if int(kind) != _CUDA:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -204,3 +205,33 @@ def test_large_and_denormal_inputs_agree_between_batch_sizes_up_to_rounding(scal
     together = fffbench.fff(x, w1, w2)
     one_by_one = np.concatenate([fffbench.fff(x[i : i + 1], w1, w2) for i in range(64)])
     np.testing.assert_allclose(together, one_by_one, 1e-4, 1.2e-38 * 40 * 10)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "nested", "quantised"])
+def test_a_path_through_tensors_without_a_kernel_is_refused_too(layer, kind):
+    x, w1, _ = tensors(layer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates the last two
+        made = {
+            "sparse": w1.to_sparse(),
+            "nested": torch.nested.nested_tensor([w1]),
+            "quantised": torch.quantize_per_tensor(w1, 0.1, 0, torch.qint8),
+        }[kind]
+    with pytest.raises(ValueError, match=r"no implementation|contiguous|float32"):
+        fffbench.path(x, made, trees=2)
+
+
+def test_a_nested_tensor_is_refused_whatever_the_implementation(layer):
+    x, w1, w2 = tensors(layer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nested = torch.nested.nested_tensor([w2])
+    with pytest.raises(ValueError, match="w2 is a nested tensor"):
+        fffbench.fff(x, w1, nested, trees=2, implementation="fff_triton")
+
+
+def test_more_trees_than_any_layer_has_are_refused_as_such(layer):
+    with pytest.raises(ValueError, match="trees"):
+        fffbench.fff(*tensors(layer), trees=10**30)
+    with pytest.raises(ValueError, match="trees"):
+        fffbench.fff(*layer, trees=10**30)
