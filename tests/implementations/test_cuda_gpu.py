@@ -183,7 +183,8 @@ def test_a_bound_call_replays_in_a_graph(named: str) -> None:
     strategy = named.removeprefix("leaf-")
     dtype = REPLAYED.get(named, "bf16")
     levels = {"dense_form": 5, "masked": 5, "dense": 1}.get(named, 12)
-    shape = Shape.leaf(768, 1, 7, 32) if FORMS[named] == "leaf" else Shape.tree(768, {"dense": 128}.get(named, 1 if levels > 5 else 9), levels)
+    trees = 128 if named == "dense" else 1 if levels > 5 else 9
+    shape = Shape.leaf(768, 1, 7, 32) if FORMS[named] == "leaf" else Shape.tree(768, trees, levels)
     workload = Workload(shape, 700, dtype, device="cuda")
     drawn = make(workload, 700)
     x = torch.from_numpy(drawn.x).to("cuda", DTYPE[dtype])
