@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from itertools import product
@@ -19,6 +20,7 @@ from fffbench.units import duration, number, parse_duration
 if TYPE_CHECKING:
     from fffbench.bench import Options, Planned
 
+NEEDED = ("psutil", "threadpoolctl", "torch")  # of the extra `measure`, by what computes
 EXIT_WRONG = 1  # ``check`` found an implementation that computes something else
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON array")]
@@ -86,6 +88,8 @@ def check(
     from fffbench import checking
     from fffbench.implementations import registry
 
+    for module in NEEDED:  # here, not as a fault of every implementation
+        importlib.import_module(module)
     axes = options.axes(implementations=implementations, dtypes=dtypes, devices=devices)
     for name in axes.implementations:
         if name not in registry.broken():

@@ -97,7 +97,7 @@ def _path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
-def _run(command: list[str], folder: Path, revision: Revision, deadline: float | None) -> None:
+def _run(command: list[str], folder: Path, revision: Revision, deadline: float | None = None) -> None:
     log = folder / "build.log"
     left = None if deadline is None else deadline - time.monotonic()
     with log.open("ab") as output:

@@ -24,14 +24,23 @@ SILENT = "failed"  # what is said for git where it says nothing
 
 @dataclass(frozen=True)
 class Deciding:
-    """What decides the kernels of one device: ``paths`` (all of which a revision must have) and file suffixes."""
+    """What decides the kernels of one device: ``paths`` (all of which a revision must have) and file suffixes.
+
+    ``younger`` are paths that older revisions do without.
+    """
 
     paths: tuple[str, ...]
     suffixes: tuple[str, ...]
+    younger: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """Every path that is read where it is there."""
+        return (*self.paths, *self.younger)
 
     def holds(self, path: str) -> bool:
         """Whether the file at ``path`` in the repository is one of them."""
-        return path.endswith(self.suffixes) and any(path == own or path.startswith(f"{own}/") for own in self.paths)
+        return path.endswith(self.suffixes) and any(path == own or path.startswith(f"{own}/") for own in self.read)
 
 
 # what the build of the extension reads; the rest of a revision cannot change its kernels
@@ -46,6 +55,7 @@ CUDA = Deciding(
         "fffbench/implementations",
     ),
     (".py", ".cu", ".cuh"),
+    ("fffbench/contain.py", "fffbench/parent.py"),  # what the registry imports since it asks plugins
 )
 
 
@@ -116,10 +126,10 @@ def read_revision(root: Path, name: str, deciding: Deciding = CPU) -> Revision:
             f"allowed: a commit, tag or branch of {root.name}, or a folder"
         ) from error
     text = commit.decode().strip()
-    present = _git(root, "ls-tree", "--name-only", text, "--", *deciding.paths).decode().split("\n")
+    present = _git(root, "ls-tree", "--name-only", text, "--", *deciding.read).decode().split("\n")
     _check_kernels(f"revision {name!r}", deciding, present)
     files = []
-    with tarfile.open(fileobj=io.BytesIO(_git(root, "archive", text, "--", *deciding.paths))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(_git(root, "archive", text, "--", *filter(None, present)))) as archive:
         for member in archive.getmembers():
             content = archive.extractfile(member) if member.isfile() else None
             if content is not None and deciding.holds(member.name):
@@ -154,7 +164,7 @@ def _check_kernels(what: str, deciding: Deciding, present: Sequence[str]) -> Non
 def _files(root: Path, deciding: Deciding) -> tuple[tuple[str, bytes], ...]:
     found = []
     try:
-        for own in deciding.paths:
+        for own in deciding.read:
             for path in [root / own] if (root / own).is_file() else (root / own).rglob("*"):
                 name = path.relative_to(root).as_posix()
                 if path.is_file() and deciding.holds(name):

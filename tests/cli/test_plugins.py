@@ -1,6 +1,7 @@
 """A plugin that breaks is its own line: ``list``, ``run`` and ``check`` go on with everybody else."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -37,7 +38,7 @@ FAULTS = {
 IN_CHECK = {
     "raises_in_prepare": (HONEST + "def prepare(*a): raise SystemExit(0)", "SystemExit: 0"),
     "crashes_in_prepare": (HONEST + "import os\ndef prepare(*a): os.kill(os.getpid(), 11)", "segmentation fault"),
-    "leaves_in_prepare": (HONEST + "import os\ndef prepare(*a): os._exit(0)", "ended with exit code 0"),
+    "leaves_in_prepare": (HONEST + "import os\ndef prepare(*a): os._exit(0)", "exited without reporting a result"),
     "returns_no_layer": (HONEST + "def prepare(*a): return 5", "not a Layer"),
 }
 
@@ -76,7 +77,7 @@ def test_an_import_that_sleeps_is_stopped_at_its_limit(install, monkeypatch):
     source = "from fffbench.implementations import _plugin\n_plugin.SECONDS = 1.0\n_plugin.main()\n"
     command = [sys.executable, "-P", "-c", source]
     install(sleeps="import time\ntime.sleep(1000)")
-    question = json.dumps({"value": "sleeps", "variant": "", "workloads": []})
+    question = json.dumps({"value": "sleeps", "variant": "", "workloads": [], "asked by": os.getpid()})
     done = subprocess.run(command, input=question, capture_output=True, text=True, check=False, timeout=60)
     assert json.loads(done.stdout) == {"error": "took longer than 1 s to import and answer"}
 
