@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from fffbench.cli import measuring, reading, regress
+from fffbench.cli import measuring, merge, reading, regress
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.text import message
@@ -34,6 +34,7 @@ app = typer.Typer(
 measuring.add_to(app)
 reading.add_to(app)
 regress.add_to(app)
+merge.add_to(app)
 
 # Typer carries its own copy of click and exports only the leaves of its errors: this is their common base.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
