@@ -50,11 +50,11 @@ def seconds_of(cell, speed):
 def pack(folder, number, blocks, rng):
     """One machine's results as a tar.gz."""
     device = "cuda" if number % 4 == 3 else "cpu"
-    machine, speed = f"imaginary-{device}-{number:04d}", rng.lognormvariate(0, 0.4) * (20 if device == "cuda" else 1)
+    machine, speed = f"imaginary-{device}-m{number:04d}", rng.lognormvariate(0, 0.4) * (20 if device == "cuda" else 1)
     source = folder / "sources" / machine / "matrix" / machine
     source.mkdir(parents=True)
     cell_count = 0
-    for index, (block, held) in enumerate(blocks[device].items()):
+    for index, held in enumerate(blocks[device].values()):
         run = f"synthetic-20260102-03{index:02d}00-{number:06x}"
         times = {cell.id: seconds_of(cell, speed) for cell in held}
         value = run_json(
@@ -73,13 +73,17 @@ def pack(folder, number, blocks, rng):
 
 
 def timed(*command):
-    """Wall seconds and peak memory in MB of one command."""
+    """Wall seconds, peak memory in MB and lines of complaint of one command."""
     start = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "fffbench", *map(str, command)], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    with tempfile.TemporaryFile("w+") as said:
+        whole = [sys.executable, "-m", "fffbench", *map(str, command)]
+        process = subprocess.Popen(whole, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        said.seek(0)
+        lines = said.read().splitlines()
     if status:
-        sys.exit(f"fffbench {command[0]} ended with {status}")
-    return time.monotonic() - start, used.ru_maxrss / 1024
+        sys.exit(f"fffbench {command[0]} ended with {status}: {lines[-1:]}")
+    return time.monotonic() - start, used.ru_maxrss / 1024, len(lines)
 
 
 def main():
@@ -108,8 +112,8 @@ def main():
             ("report", ("report", "--results", results, "--out", folder / "reports")),
         ]
         for name, command in steps:
-            seconds, memory = timed(*command)
-            print(f"{name}: {seconds:.1f} s, {memory:.0f} MB", flush=True)
+            seconds, memory, left_out = timed(*command)
+            print(f"{name}: {seconds:.1f} s, {memory:.0f} MB, {left_out} files left out", flush=True)
         page = folder / "reports" / "index.html"
         print(f"page: {page.stat().st_size / 1e6:.1f} MB")
 
