@@ -98,14 +98,21 @@ class Body:
         write_json(self.job.folder / "state.json", {"state": state, "said": said, "id": job_id()})
 
     def _wait_for_the_scheduler(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        if "SLURM_JOB_ID" in os.environ:
+        if _of_slurm():
             sleep(PATIENCE_SECONDS)
 
 
 def job_id() -> str:
-    """The scheduler's id of the job that this process is, ``12_3`` in an array; empty outside one."""
+    """The scheduler's id of the job that this process is, ``12_3`` in an array; empty where no scheduler began it."""
+    if not _of_slurm():
+        return ""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
+
+
+def _of_slurm() -> bool:
+    """Whether Slurm began this job; a shell within somebody's allocation has Slurm's variables too."""
+    return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
 
 
 def _named(number: int) -> str:

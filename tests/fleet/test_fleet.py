@@ -182,13 +182,16 @@ def read_classes_of(tmp_path):
     return read_classes(tmp_path / "c.toml")
 
 
-def test_a_job_that_is_ended_on_a_cluster_waits_so_that_it_is_queued_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize("executor", ["slurm", "local"])  # the second in a shell within an allocation
+def test_a_job_that_slurm_began_and_something_ended_waits_so_that_it_is_queued_again(tmp_path, monkeypatch, executor):
     waits = []
     monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", executor)
     body = body_of(tmp_path, "raise SystemExit(143)")
     body._wait_for_the_scheduler = lambda: Body._wait_for_the_scheduler(body, waits.append)
     assert body() == ENDED
-    assert waits == [bodies.PATIENCE_SECONDS]
+    assert waits == ([bodies.PATIENCE_SECONDS] if executor == "slurm" else [])
+    assert json.loads((tmp_path / "state.json").read_text())["id"] == ("7" if executor == "slurm" else "")
 
 
 def test_leaving_a_node_ends_the_run_in_order_and_gives_the_same_job_back(tmp_path):
