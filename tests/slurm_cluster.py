@@ -148,6 +148,9 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        for process in _with_environment({f"SLURM_CONF={self.root}/slurm.conf"}):  # steps that wait for the controller
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, 9)
 
     def _start(self, name, *arguments, key=None):
         with (self.root / f"{key or name}.out").open("ab") as log:
@@ -163,16 +166,24 @@ class Cluster:
 def _steps(root, node):
     """The processes of a node's jobs, those first that would tell the controller how the others ended."""
     wanted = {f"SLURM_CONF={root}/slurm.conf", f"SLURMD_NODENAME={node}"}
-    own, parents = [], set()
-    for process in Path("/proc").glob("[0-9]*"):
+    own, parents = _with_environment(wanted), set()
+    for process in own:
         with contextlib.suppress(OSError):
-            if wanted <= set((process / "environ").read_text(errors="replace").split("\0")):
-                own.append(int(process.name))
-                parents.add(int((process / "stat").read_text().rpartition(")")[2].split()[1]))
+            parents.add(int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]))
     managers = [
         parent for parent in parents if Path(f"/proc/{parent}/cmdline").read_text(errors="replace")[:10] == "slurmstepd"
     ]
     return [*managers, *own]
+
+
+def _with_environment(wanted):
+    """The processes that have all of the ``wanted`` settings in their environment; never this one."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted <= set((process / "environ").read_text(errors="replace").split("\0")):
+                found.append(int(process.name))
+    return [process for process in found if process != os.getpid()]
 
 
 def _free_ports(count):
