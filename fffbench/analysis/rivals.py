@@ -76,6 +76,8 @@ class Untried:
         """Read the dense times of every machine and run, and which layers said that they cannot run a cell."""
         self._runs: dict[Key, dict[tuple[str, str], list[Timed]]] = defaultdict(lambda: defaultdict(list))
         self._unable: dict[Key, set[str]] = defaultdict(set)
+        # machines that tried the same layers ask the same; without this 500 machines take 500 times one machine's each
+        self._known_shares: dict[tuple[Key, frozenset[str]], dict[str, tuple[float, str]]] = {}
         for record in results.records:
             if record.info.family == "dense":
                 self._runs[_cell_of(record.cell)][record.machine, record.run].append(Timed(record))
@@ -90,7 +92,10 @@ class Untried:
         known = {item.record.cell.implementation for item in tried}
         work = record.cell.workload
         asked = set(candidates(work.device, work.dtype, work.batch)) - known - self._unable[record.machine, *key]
-        shares = self._shares(key, known)
+        asked_before = (key, frozenset(known))
+        if asked_before not in self._known_shares:
+            self._known_shares[asked_before] = self._shares(key, known)
+        shares = self._known_shares[asked_before]
         faster = {name: found for name, found in shares.items() if found[0] < 1 - TIE}
         missing = tuple(sorted(asked.difference(shares) | asked.intersection(faster)))
         found = Tried(len(known), missing)

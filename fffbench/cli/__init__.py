@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from fffbench.cli import measuring, reading, regress
+from fffbench.cli import fleet, measuring, merge, reading, regress
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.text import message
@@ -35,6 +35,8 @@ app = typer.Typer(
 measuring.add_to(app)
 reading.add_to(app)
 regress.add_to(app)
+merge.add_to(app)
+fleet.add_to(app)
 
 # Typer carries its own copy of click and exports only the leaves of its errors: this is their common base.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
@@ -99,7 +101,7 @@ def _missing(error: ModuleNotFoundError, arguments: list[str]) -> str:
     module = (error.name or "").partition(".")[0]
     if module == "fffbench":
         raise error  # the package itself is broken
-    extra = "regress" if command == "regress" else "measure"
+    extra = "regress" if command == "regress" else "fleet" if module == "submitit" else "measure"
     return (
         f"{command} needs the Python module {module!r}, which the extra `{extra}` brings: "
         f"python -m pip install 'fffbench[{extra}]'"

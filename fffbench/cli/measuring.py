@@ -131,6 +131,9 @@ def run(
     devices: Listed = None,
     cache: Annotated[str | None, typer.Option(help=f"comma-separated; {meanings(CACHE_MEANING)}")] = None,
     call: Annotated[str | None, typer.Option(help=f"comma-separated; {meanings(CALL_MEANING)}")] = None,
+    block: Annotated[
+        str | None, typer.Option(help="only the cells of one block, such as cpu-d768-b128 (see fleet plan)")
+    ] = None,
     processes: Annotated[int | None, typer.Option(min=1, max=100, help="fresh processes for each cell")] = None,
     seconds: Annotated[
         float | None,
@@ -155,6 +158,8 @@ def run(
         call=call,
     )
     wanted = bench.Options(preset, axes, processes, seconds, None if budget is None else parse_duration(budget))
+    if block is not None:
+        wanted = bench.of_block(wanted, block)
     if plan:
         for line in bench.describe(wanted):
             print(line)

@@ -27,6 +27,7 @@ MACHINE_FILE = "fffbench-measuring.lock"
 FOLDER_FILE = ".measuring.lock"
 EVERYONE = 0o666  # the machine's lock is every user's
 MOST_BYTES = 4096  # of what another process wrote about itself
+BUSY = "another run is measuring on this machine"  # so begins what is said where a lock is held
 HELD = (errno.EAGAIN, errno.EACCES)
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL)  # some network file systems know no locks
 
@@ -109,7 +110,7 @@ def _read(descriptor: int) -> dict[str, object]:
 
 def _refusal(path: Path, said: dict[str, object]) -> str:
     pid, doing, since = said.get("pid"), said.get("doing"), said.get("since")
-    who = "another run is measuring on this machine"
+    who = BUSY
     if isinstance(pid, int) and isinstance(doing, str) and isinstance(since, str):
         who += f": process {pid}, {doing[:80]!r}, since {since[:30]!r}"
     return f"{who} (it holds {path}); two at once slow each other, so wait until it has ended, or end it"

@@ -49,7 +49,7 @@ def publish(draft: Path, target: Path) -> Path:
     for number in range(1, TRIES):
         place = target if number == 1 else target.with_name(f"{target.stem}-{number}{target.suffix}")
         try:
-            _named(draft, place)
+            give(draft, place)
         except FileExistsError:
             continue
         draft.unlink()
@@ -57,7 +57,8 @@ def publish(draft: Path, target: Path) -> Path:
     raise UserError(f"{target}: is there already, and so are {TRIES} with a number behind it; move them elsewhere")
 
 
-def _named(draft: Path, place: Path) -> None:
+def give(draft: Path, place: Path) -> None:
+    """Give the file ``draft`` the name ``place`` as well; ``FileExistsError`` where that is taken."""
     try:
         os.link(draft, place)
     except OSError as error:

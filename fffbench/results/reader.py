@@ -6,6 +6,7 @@ cannot be used becomes a ``Refusal`` that names file and field; the rest loads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def read_file(path: Path, root: Path) -> FileContent:
     except (ValueError, OSError) as error:
         refuse("", f"cannot be read: {error.strerror if isinstance(error, OSError) else error}")
         return content
-    content.run = _read_run(data, path.parent.name, refuse)
+    content.run = read_run(data, path.parent.name, refuse)
     if content.run is None:
         return content
     _read_skipped(data["fffbench"].get("skipped", []), content, refuse)
@@ -105,7 +106,8 @@ def read_file(path: Path, root: Path) -> FileContent:
     return content
 
 
-def _read_run(data: Any, folder: str, refuse: Any) -> RunInfo | None:
+def read_run(data: Any, folder: str, refuse: Callable[[str, str], None]) -> RunInfo | None:
+    """The run of a parsed file from the folder of machine ``folder``; None after ``refuse(field, reason)``."""
     if not isinstance(data, dict) or not isinstance(data.get("fffbench"), dict):
         refuse("fffbench", "missing: this is not a result file of fffbench")
         return None

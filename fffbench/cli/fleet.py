@@ -1,0 +1,147 @@
+"""The commands for many machines: ``fleet plan``, ``submit``, ``status``, ``collect``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fffbench.cli import options
+
+if TYPE_CHECKING:
+    from fffbench.fleet.classes import MachineClass
+    from fffbench.fleet.jobs import Job, State
+
+EXIT_OPEN = 1  # ``status`` and ``collect`` where some job is not done
+
+fleet_app = typer.Typer(
+    help="Measure every class of machine of a cluster, exclusively and resumably.", no_args_is_help=True
+)
+
+Classes = Annotated[
+    Path, typer.Option("--classes", parser=options.folder("--classes"), metavar="FILE", help="the classes, in TOML")
+]
+PresetName = Annotated[str, typer.Option("--preset", help="which cells: see the README's list of presets")]
+Folder = Annotated[
+    Path, typer.Option("--folder", parser=options.folder("--folder"), metavar="DIR", help="where the jobs write")
+]
+Json = Annotated[bool, typer.Option("--json", help="print one JSON array")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    fleet_app.command()(plan)
+    fleet_app.command()(submit)
+    fleet_app.command()(status)
+    fleet_app.command()(collect)
+    app.add_typer(fleet_app, name="fleet")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _planned(classes: Path, preset: str, folder: Path) -> tuple[dict[str, MachineClass], list[Job]]:
+    from fffbench.fleet.classes import read_classes
+    from fffbench.fleet.jobs import plan
+
+    known = read_classes(classes)
+    return known, plan(known, preset, folder.absolute())
+
+
+def _states(classes: Path, preset: str, folder: Path) -> tuple[dict[str, MachineClass], list[State]]:
+    from fffbench.fleet.jobs import states
+    from fffbench.fleet.submit import queue
+
+    known, jobs = _planned(classes, preset, folder)
+    return known, states(jobs, known, queue(jobs))
+
+
+def plan(classes: Classes, preset: PresetName = "quick", folder: Folder = Path("fleet"), as_json: Json = False) -> None:
+    """Print the jobs: a class of machines x a block of cells that are compared with each other."""
+    from fffbench.plan.matrix import preset as preset_of
+
+    known, jobs = _planned(classes, preset, folder)
+    own = preset_of(preset).budget_seconds
+    rows: list[dict[str, Any]] = [
+        {
+            "class": job.class_name,
+            "block": job.block,
+            "cells": job.cells,
+            "minutes": known[job.class_name].minutes(own),
+            "folder": str(job.folder),
+        }
+        for job in jobs
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    for job, row in zip(jobs, rows, strict=True):
+        print(f"{job.name}  at least {job.cells} cells, {row['minutes']} min at most")
+    print(f"{len(jobs)} jobs on {len(known)} classes")
+
+
+def submit(
+    classes: Classes,
+    cluster: Annotated[str, typer.Option(help="slurm, local (here, in processes of their own) or debug (here)")],
+    preset: PresetName = "quick",
+    folder: Folder = Path("fleet"),
+) -> None:
+    """Submit every job that is neither done nor queued. Again after a failure, the rest continues where it was."""
+    from fffbench.fleet import submit as submitting
+
+    known, found = _states(classes, preset, folder)
+    to_do = [state.job for state in found if state.to_submit]
+    submitting.submit(to_do, known, cluster, folder.absolute(), _say)
+    print(f"{len(to_do)} of {len(found)} jobs submitted; the others are done or queued")
+
+
+def status(
+    classes: Classes, preset: PresetName = "quick", folder: Folder = Path("fleet"), as_json: Json = False
+) -> None:
+    """Say of every job how far it is and, where it failed, why; exit 1 while some job is not done."""
+    _, found = _states(classes, preset, folder)
+    _print(found, as_json=as_json)
+    _end(found)
+
+
+def collect(
+    classes: Classes,
+    preset: PresetName = "quick",
+    folder: Folder = Path("fleet"),
+    results: Annotated[
+        Path, typer.Option("--results", parser=options.folder("--results"), metavar="DIR", help="where they go")
+    ] = Path("results"),
+) -> None:
+    """Merge the results of the jobs that are done; name the others with the reason, and exit 1 where there are any."""
+    from fffbench.fleet.jobs import DONE
+    from fffbench.results.merge import merge
+
+    _, found = _states(classes, preset, folder)
+    merged = merge([state.job.results for state in found if state.state == DONE], results)
+    for refusal in merged.refused:
+        _say(f"fffbench: left out {refusal.line}")
+    print(f"{results}: {len(merged.added)} added, {len(merged.present)} there already")
+    _print([state for state in found if state.state != DONE], as_json=False)
+    _end(found)
+
+
+def _print(found: list[State], *, as_json: bool) -> None:
+    if as_json:
+        rows = [
+            {"class": s.job.class_name, "block": s.job.block, "state": s.state, "said": s.said or None} for s in found
+        ]
+        print(json.dumps(rows, indent=1))
+        return
+    for state in found:
+        print(f"{state.job.name}: {state.state}{': ' if state.said else ''}{state.said}")
+
+
+def _end(found: list[State]) -> None:
+    from fffbench.fleet.jobs import DONE
+
+    if any(state.state != DONE for state in found):
+        raise typer.Exit(EXIT_OPEN)

@@ -1,0 +1,46 @@
+"""The command that brings results of other machines together: ``merge``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fffbench.cli import options
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(merge)
+
+
+def merge(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", parser=options.folder("SOURCE"), help="folders, tars or zips of results"),
+    ],
+    results: Annotated[
+        Path, typer.Option("--results", parser=options.folder("--results"), metavar="DIR", help="where they go")
+    ] = Path("results"),
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON array: place and what was done")] = False,
+) -> None:
+    """Add results from elsewhere; in any order and any number of times the outcome is the same.
+
+    A file that is there is never changed. The same name with other content is refused by name, and nothing is merged.
+    """
+    from fffbench.results.merge import merge as merge_sources
+
+    merged = merge_sources(sources, results)
+    for refusal in merged.refused:
+        print(f"fffbench: left out {refusal.line}", file=sys.stderr)
+    if as_json:
+        done = {"added": merged.added, "present": merged.present}
+        rows = [{"place": place, "done": what} for what, places in done.items() for place in places]
+        rows += [{"place": refusal.path, "done": "left out", "reason": refusal.reason} for refusal in merged.refused]
+        print(json.dumps(rows, indent=1))
+        return
+    counts = f"{len(merged.added)} added, {len(merged.present)} there already, {len(merged.refused)} left out"
+    print(f"{results}: {counts}")
