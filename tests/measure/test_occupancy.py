@@ -3,10 +3,14 @@
 import threading
 import time
 
+import plugins
 import pytest
 
+from fffbench.implementations import registry
 from fffbench.measure import occupancy
 from fffbench.measure.occupancy import Clocks, Threads, does_not_hold
+from fffbench.measure.session import Plan, Session
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 LONG = 1e-3
 
@@ -45,7 +49,8 @@ def test_threads_that_compute_are_seen_even_where_cores_are_short():
     a = torch.ones(512, 512)
 
     def work():  # torch computes without the interpreter's lock
-        for _ in range(10):
+        end = time.perf_counter() + 0.2
+        while time.perf_counter() < end:
             torch.mm(a, a)
 
     def on(count):
@@ -105,41 +110,39 @@ def test_a_wait_from_before_the_window_makes_no_thread_more_than_one():
     assert before.until(after) == Threads(0.6, 1.0)
 
 
-def measured(implementation, label, monkeypatch=None):
-    from fffbench.measure import cellrun
-    from fffbench.measure.clock import Effort
-    from fffbench.plan import routing
-    from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+SOURCE = '''"""A dense layer that computes on one thread whatever its label says."""
+import torch
+FAMILY, DEVICES, DTYPES = "dense", ("cpu",), ("fp32",)
+def unsupported(workload):
+    return None
+def prepare(weights, workload):
+    from fffbench.implementations import dense_linear
+    torch.set_num_threads(1)
+    return dense_linear.prepare(weights, workload)
+'''
 
+
+def measured(implementation, label):
     cell = Cell(implementation, Workload(Shape.tree(768, 1, 10), 256, threads=label), Protocol("hot"))
-    if monkeypatch is not None:
-        ask = cellrun.set_threads
-        monkeypatch.setattr(cellrun, "set_threads", lambda _: ask(1))  # as OMP_THREAD_LIMIT=1 has it
-    data = routing.make(cell.workload, cellrun.data_tokens(cell))
-    path = None
-    return cellrun.measure_cell(cell, 0, data, path, Effort(0.02))
+    session = Session(Plan((cell,), 1, 0.05), [], {cell: 1.0}, lambda _: None, seed=1)
+    [*_, outcome] = session.outcomes()
+    return outcome
 
 
-@pytest.fixture
-def torch_threads():
-    torch = pytest.importorskip("torch")
-    before = torch.get_num_threads()
-    yield
-    from fffbench.measure import cellrun
-
-    cellrun.set_threads(before)
-
-
-def test_a_dense_cell_that_is_denied_its_second_thread_is_refused(monkeypatch, torch_threads):
-    outcome = measured("dense_linear", 2, monkeypatch)
+def test_a_dense_layer_that_runs_on_one_thread_is_refused_under_a_label_of_two(tmp_path, monkeypatch):
+    (tmp_path / "dense_alone.py").write_text(SOURCE)
+    plugins.install(tmp_path, {"dense_alone": "dense_alone"}, monkeypatch)
+    try:
+        outcome = measured("dense_alone", 2)
+    finally:
+        registry._plugins.cache_clear()
     assert outcome.failure is not None
     assert "labelled 2 threads, it ran on 1" in outcome.failure
     assert outcome.samples == ()
 
 
-def test_what_ran_is_stored(torch_threads):
+def test_what_ran_is_stored():
     outcome = measured("dense_linear", 2)
     assert outcome.failure is None, outcome.failure
     assert outcome.threads_ran > 1.2
-    one = measured("dense_linear", 1)
-    assert 0.7 < one.threads_ran <= occupancy.ONE
+    assert 0.7 < measured("dense_linear", 1).threads_ran <= occupancy.ONE

@@ -7,12 +7,18 @@ from fffbench.errors import UserError
 from fffbench.measure import environment, fingerprint, provenance
 from fffbench.measure.session import Plan
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+from fffbench.runs.sources import Sources
+
+
+def key():
+    return bench._plan_key(PLAN, Sources.of([]), bench.Options("quick"))
+
 
 PLAN = Plan((Cell("fff_cpu", Workload(Shape.tree(16, 1, 3), 1), Protocol("hot")),), 2, 0.01)
 
 
 def test_the_same_surroundings_give_the_same_key():
-    assert bench._plan_key(PLAN) == bench._plan_key(PLAN)
+    assert key() == key()
 
 
 @pytest.mark.parametrize(
@@ -28,9 +34,9 @@ def test_the_same_surroundings_give_the_same_key():
     ],
 )
 def test_another_torch_python_plugin_source_or_variable_gives_another_key(monkeypatch, where, name, value):
-    before = bench._plan_key(PLAN)
+    before = key()
     monkeypatch.setattr(where, name, value)
-    assert bench._plan_key(PLAN) != before
+    assert key() != before
 
 
 def test_a_plugins_edit_is_seen_without_importing_it(tmp_path, monkeypatch):
@@ -75,8 +81,7 @@ def test_a_plan_skips_every_cell_of_a_gpu_without_a_name(monkeypatch):
 
     pytest.importorskip("torch")
     monkeypatch.setattr(fingerprint, "unnamed_accelerator", lambda: "no name")
-    chosen = bench.implementation("dense_linear")
-    monkeypatch.setattr(type(chosen), "unsupported", lambda _self, _workload: None)
+    monkeypatch.setattr(bench, "registry_reasons", lambda questions: [None for _ in questions])
     axes = Axes(implementations=("dense_linear",), devices=("cpu", "cuda"), batches=(1,), threads=(1,))
     plan, skipped = bench._runnable(bench.Options("headline", axes))
     assert {cell.workload.device for cell in plan.cells} == {"cpu"}
