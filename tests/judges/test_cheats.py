@@ -33,8 +33,9 @@ CHEATS = {
     "works_at_checked_batches": ("wrong result of a timed call", MANY, (COLD, WARM)),
     "returns_a_lazy_tensor": ("not a plain torch.Tensor", SMALL, (TORCH,)),
     "works_after_returning": ("wrong result", LARGE, (COLD, WARM, HOT)),
-    "replaces_the_clock": ("it replaced time.perf_counter_ns", SMALL, (HOT,)),
-    "replaces_the_clocks_reference": ("by a clock outside its process", SMALL, (COLD, HOT)),
+    # its loops are calibrated by a clock that stands still: they may outlast a cell's limit before they are judged
+    "replaces_the_clock": (("it replaced time.perf_counter_ns", "stopped after"), SMALL, (HOT,)),
+    "replaces_the_clocks_reference": ("by a clock outside its process", SMALL, (COLD,)),
     "replaces_samples": ("by a clock outside its process", SMALL, (COLD,)),
     "replaces_the_check": ("wrong result", SMALL, (COLD,)),
     "replaces_the_eviction": ("it replaced fffbench", SMALL, (COLD,)),
