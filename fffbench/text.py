@@ -19,7 +19,7 @@ MARKDOWN = str.maketrans(
 )
 # what makes a link of the brackets before it, and what makes one of a bare address
 _LINKS = (
-    (re.compile(r"\]([(\[])"), r"]\\\1"),
+    (re.compile(r"\](?=[(\[:])"), r"\\]"),
     (re.compile("://"), "&#58;//"),
     (re.compile(r"\b(www)\.", re.IGNORECASE), r"\1&#46;"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from synthetic import cell_id, quick_cells, write_run
+from synthetic import STABLE, cell_id, quick_cells, write_run
 
 from fffbench.analysis.speedup import speedups
 from fffbench.plan.workload import Shape
@@ -46,6 +46,9 @@ def test_best_dense_is_the_fastest_with_at_least_as_many_neurons(tmp_path):
     assert best.low < best.speedup < best.high
     assert one(rows, baseline="published", baseline_threads="same").speedup == pytest.approx(100, rel=0.02)
     assert one(rows, baseline="bert", baseline_threads="same").speedup == pytest.approx(20, rel=0.02)
+
+
+TWO_CORES = {**STABLE, "cores": "2"}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_a_run_over_one_thread_alone_neither_hides_nor_replaces_the_fastest_coun
         "one": {cell_id("dense_linear", threads=1): exact(18.0), cell_id("fff_cpu", threads=1): exact(0.2)},
     }
     for month, run in enumerate(order, start=1):
-        write_run(tmp_path, cells=runs[run], run=run, started=f"2026-0{month}-01T00:00:00Z")
+        write_run(tmp_path, cells=runs[run], run=run, started=f"2026-0{month}-01T00:00:00Z", stable=TWO_CORES)
     row = one(speedups(load(tmp_path)), baseline="best-dense", baseline_threads="fastest")
     assert (row.threads, row.baseline_thread_count, row.run) == (2, 2, "two")
     assert row.speedup == pytest.approx(50, rel=0.02)
