@@ -63,7 +63,10 @@ def commands() -> dict[str, dict[str, Any]]:
 
     found: dict[str, dict[str, Any]] = {}
     group: Any = typer.main.get_command(app)
-    for name, command in group.commands.items():
+    waiting = list(group.commands.items())
+    while waiting:
+        name, command = waiting.pop(0)
+        waiting += [(f"{name} {inner}", below) for inner, below in getattr(command, "commands", {}).items()]
         options = [item for item in command.params if item.param_type_name == "option"]
         arguments = [item for item in command.params if item.param_type_name == "argument"]
         found[name] = {
@@ -87,10 +90,10 @@ def draw(rng: random.Random) -> Spec:
         name = rng.choice(["run", "run", "run", "speedup", "claims", "check"])
     if name == "run" and rng.random() < 0.6:
         return {"argv": _plan(rng), "surroundings": "empty"}
-    argv = [name]
+    argv = name.split()
     options = known[name]["options"]
     argv += [_argument(rng) for _ in range(known[name]["arguments"]) if rng.random() < 0.8]
-    for _ in range(rng.choice([0, 1, 1, 1, 2, 2, 3, 5])):
+    for _ in range(rng.choice([0, 1, 1, 1, 2, 2, 3, 5]) if options else 0):
         option = rng.choice(sorted(options))
         argv += _given(rng, option, options[option])
     if rng.random() < 0.06:
