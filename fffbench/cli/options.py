@@ -13,6 +13,7 @@ from fffbench.plan.workload import CACHES, CALLS, DEVICES, DTYPES, ROUTINGS
 
 T = TypeVar("T")
 MAX_BATCH = 2**20
+LONGEST_PATH = 4096  # PATH_MAX of Linux; making the folders of a longer one recurses beyond the interpreter's depth
 MAX_THREADS = 2**16
 MAX_VALUES = 1000  # of one list: more cells than a month can measure
 MAX_DIGITS = 18  # Python refuses to convert thousands; no count here has twenty
@@ -24,6 +25,8 @@ def folder(option: str) -> Callable[[str], Path]:
     def read(text: str) -> Path:
         if not str(text).strip():
             raise UserError(f"{option} is empty; name a folder or a file, . is the current folder")
+        if len(str(text)) > LONGEST_PATH:
+            raise UserError(f"{option} has {len(str(text))} characters; a path has {LONGEST_PATH} at most")
         return Path(text)
 
     return read

@@ -66,6 +66,11 @@ def test_an_empty_path_is_not_the_current_folder(capsys, tmp_path, monkeypatch, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("option", ["--results", "--out"])
+def test_a_path_longer_than_any_is_refused(capsys, option):
+    assert f"{option} has 20001 characters" in said_by(capsys, "report", option, "a/" * 10000 + "a")
+
+
 def test_an_empty_budget_is_no_budget(capsys):
     assert "--budget" in said_by(capsys, "run", "--plan", "--budget", "")
 
