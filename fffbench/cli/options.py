@@ -13,7 +13,8 @@ from fffbench.plan.workload import CACHES, CALLS, DEVICES, DTYPES, ROUTINGS
 
 T = TypeVar("T")
 MAX_BATCH = 2**20
-LONGEST_PATH = 4096  # PATH_MAX of Linux; making the folders of a longer one recurses beyond the interpreter's depth
+LONGEST_PATH = 4096  # PATH_MAX of Linux
+DEEPEST_PATH = 200  # making folders recurses once for each; the interpreter stops at 1000
 MAX_THREADS = 2**16
 MAX_VALUES = 1000  # of one list: more cells than a month can measure
 MAX_DIGITS = 18  # Python refuses to convert thousands; no count here has twenty
@@ -25,8 +26,11 @@ def folder(option: str) -> Callable[[str], Path]:
     def read(text: str) -> Path:
         if not str(text).strip():
             raise UserError(f"{option} is empty; name a folder or a file, . is the current folder")
-        if len(str(text)) > LONGEST_PATH:
-            raise UserError(f"{option} has {len(str(text))} characters; a path has {LONGEST_PATH} at most")
+        size, depth = len(str(text)), str(text).count("/")
+        if size > LONGEST_PATH or depth > DEEPEST_PATH:
+            raise UserError(
+                f"{option} has {size} characters and {depth} slashes; {LONGEST_PATH} and {DEEPEST_PATH} are allowed"
+            )
         return Path(text)
 
     return read
