@@ -48,12 +48,17 @@ def grow(results: Iterable[Result], folder: Path = FOLDER) -> int:
             continue
         name, said = result.faults[0]
         path.write_text(
-            f"{text}\n[[case]]\nid = {_text(result.case.id)}\njudge = {_text(name)}\nsaid = {_text(said[:200])}\n"
+            f"{text}\n[[case]]\nid = {_text(result.case.id)}\njudge = {_text(name)}\nsaid = {_text(_without_folders(said)[:200])}\n"
             f"input = {_text(json.dumps(result.spec))}\n",
             encoding="utf-8",
         )
         added += 1
     return added
+
+
+def _without_folders(said: str) -> str:
+    """``said`` without the folders of the machine that found it: the corpus is published."""
+    return re.sub(r"(?<![\w.])(/[^\s/'\"\\]+){2,}/?", "...", said)
 
 
 def _kind(judge: str, said: str) -> str:
