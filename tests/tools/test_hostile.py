@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -274,8 +275,6 @@ def without_safe_path():
 
 
 def test_the_corpus_names_no_folder_of_the_machine_that_found_a_fault():
-    from tools.hostile import corpus
-
     assert corpus._without_folders("'--results' '/tmp/a-1/work/results': wrong") == "'--results' '...': wrong"
     for path in Path(corpus.__file__).parent.glob("corpus/*.toml"):
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -47,8 +47,9 @@ def grow(results: Iterable[Result], folder: Path = FOLDER) -> int:
         if len(same) >= OF_A_KIND or any(entry["id"] == result.case.id for entry in entries):
             continue
         name, said = result.faults[0]
+        said = _without_folders(said)[:200]
         path.write_text(
-            f"{text}\n[[case]]\nid = {_text(result.case.id)}\njudge = {_text(name)}\nsaid = {_text(_without_folders(said)[:200])}\n"
+            f"{text}\n[[case]]\nid = {_text(result.case.id)}\njudge = {_text(name)}\nsaid = {_text(said)}\n"
             f"input = {_text(json.dumps(result.spec))}\n",
             encoding="utf-8",
         )
