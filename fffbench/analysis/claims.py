@@ -5,7 +5,9 @@ reached ``reproduced``, fair beyond ``exceeded``; fair short:
 ``reproduced-under-published-protocol-only`` or ``not-reproduced``, as the
 published conditions have it. It is about the layer, best against best; the
 published program has verdicts of its own (``program``). Verdicts are computed
-from records each time and never stored.
+from records each time and never stored. Choosing the rows, the rule and the
+row that scripts read are one path, which is why this file is longer than 300
+lines; what is said in words is in ``wording``.
 """
 
 from __future__ import annotations

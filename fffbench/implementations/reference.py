@@ -112,7 +112,8 @@ def unsupported(workload: Workload) -> str | None:
 
 def prepare(weights: Weights, workload: Workload) -> Layer:
     """Widen the weights to float64."""
-    w1, w2 = weights.w1.double().numpy(), weights.w2.double().numpy()
+    copies = weights.w1.double(), weights.w2.double()
+    w1, w2 = (copy.numpy() for copy in copies)
     shape = workload.shape
 
     def forward(x: torch.Tensor) -> torch.Tensor:
@@ -125,4 +126,4 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
         return lambda: y.copy_(forward(x))
 
-    return Layer(forward, bind)
+    return Layer(forward, bind, resident=copies)

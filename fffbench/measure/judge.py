@@ -5,6 +5,8 @@ It compares the outputs with the float64 reference, draws the inputs that are ti
 prepared, picks the timed outputs that it checks, times calls itself through the channel, reads how much processor time
 the other process took, and spoils the weights to see whether a hidden copy of them is in use. On CPUs; on an
 accelerator the check runs in the measuring process (``cellrun``).
+
+One proceeding in the order of its steps, each of which needs what the earlier ones kept: hence more than 300 lines.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from fffbench.measure.channel import Channel, GoneError, shared_memory
 from fffbench.measure.failures import death
 from fffbench.measure.outcome import NEVER, NEXT_RUN, NOW, Outcome, failed
 from fffbench.measure.staging import CONTROL, MOST_CHECKS, UNWRITTEN, Layout, Sheet, size
+from fffbench.measure.watching import Reading, read
 from fffbench.parent import end_with_parent
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell
@@ -80,43 +83,6 @@ class Kept:
     batch: int
     number: int
     offset: int
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Seconds by the judge's clock and processor seconds of the watched process.
-
-    Of each of its threads, seconds on a processor and seconds ready without one.
-    """
-
-    wall: float
-    cpu: float
-    threads: dict[str, tuple[float, float]]
-    late: float = 0.0  # seconds that the judge itself was ready without a processor
-
-    def since(self, before: Reading) -> Reading:
-        """The time between two readings."""
-        threads = {
-            name: (now[0] - then[0], now[1] - then[1])
-            for name, now in self.threads.items()
-            for then in [before.threads.get(name, (0.0, 0.0))]
-        }
-        return Reading(self.wall - before.wall, self.cpu - before.cpu, threads, self.late - before.late)
-
-    @property
-    def undisturbed(self) -> float:
-        """Without what its most hindered thread, and the judge, waited while others had the cores."""
-        return max(1e-9, self.wall - self.late - max((waited for _, waited in self.threads.values()), default=0.0))
-
-    @property
-    def parallel(self) -> float:
-        """How many threads shared the work, however seldom they had a core: all their time over the busiest one's."""
-        busiest = max((ran for ran, _ in self.threads.values()), default=0.0)
-        return self.cpu / busiest if busiest > 0 else 1.0
-
-    def at_least(self, threads: int) -> float:
-        """What it would have taken on ``threads`` cores of its own: neither waiting nor too many threads shorten it."""
-        return max(self.undisturbed, self.cpu / threads)
 
 
 def outcome(case: Case, channel: Channel) -> Outcome:
@@ -245,9 +211,9 @@ class _Judge:
         """What the measuring process says of its timing; seconds and processor seconds of it by the judge's clocks."""
         self._channel.send({"step": "time"})
         self._answer("begin")
-        before = self._now()
+        before = read(self._case.pid)
         timed = self._answer("time")
-        phase = self._now().since(before)
+        phase = read(self._case.pid).since(before)
         self._keep(timed["batches"], timed["fault"])
         if isinstance(timed["label_fault"], str):
             raise RefusedError(contain.one_line(timed["label_fault"]), NOW)
@@ -268,17 +234,6 @@ class _Judge:
             if self._offsets[number] != CONTROL:
                 self._content[batch] = int(self._offsets[number])
             self._kept.append(Kept(batch, number, self._content.get(batch, CONTROL)))
-
-    def _now(self) -> Reading:
-        """The judge's clock, and the system's account of the measuring process."""
-        tasks = {
-            path.parent.name: _schedstat(path) for path in Path(f"/proc/{self._case.pid}/task").glob("*/schedstat")
-        }
-        try:
-            cpu = time.clock_gettime((~self._case.pid << 3) | 2)  # clock_getcpuclockid's number for a process
-        except OSError:
-            cpu = 0.0
-        return Reading(time.perf_counter(), cpu, tasks, _schedstat(Path("/proc/self/schedstat"))[1])
 
     def _audit(self, claimed: float, total: float, samples: int, phase: Reading) -> None:
         """Compare the claimed time per call with the judge's clock, and the threads at work with the label."""
@@ -313,9 +268,9 @@ class _Judge:
     def _run(self, count: int) -> Reading:
         """Have ``count`` calls made, the first of them checked, while this process's clock runs."""
         self._ask("stage")
-        before = self._now()
+        before = read(self._case.pid)
         self._ask("run", calls=count)
-        run = self._now().since(before)
+        run = read(self._case.pid).since(before)
         answer = self._ask("keep")
         self._keep([answer["batch"]], answer["fault"])
         return run
@@ -392,15 +347,6 @@ class _Judge:
             raise RefusedError(f"wrong result: {contain.one_line(answer['harm'])}")
         if isinstance(answer["replaced"], str) and case.chosen.foreign:
             raise RefusedError(f"it replaced {contain.one_line(answer['replaced'])}")
-
-
-def _schedstat(path: Path) -> tuple[float, float]:
-    """Seconds that a thread ran, and that it was ready and had no core."""
-    try:
-        ran, waited, _ = path.read_text().split()
-        return int(ran) * 1e-9, int(waited) * 1e-9
-    except (OSError, ValueError):
-        return 0.0, 0.0
 
 
 def _check_threads(used: list[float], threads: int) -> None:

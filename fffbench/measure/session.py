@@ -10,7 +10,8 @@ behind in two processes get no more. Records and skipped cells say so.
 
 What goes wrong costs the cell it went wrong with. A failure of the cell's own
 is stored at once; a passing one (see ``failures``) has the cell tried again in
-later rounds, a few times, and only then is it stored, for the next run to try.
+later rounds, a few times, and only then is it stored, for the next run to try. The order, the time that is left and
+the attempts depend on one another, which is why this file is longer than 300 lines.
 """
 
 from __future__ import annotations

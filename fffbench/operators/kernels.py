@@ -175,36 +175,24 @@ def _counts(form: str, w1: tuple[int, ...], w2: tuple[int, ...], trees: int) -> 
     return geometry.tree_levels(w1[0], trees), 0
 
 
-def tree_cpu(
-    x: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    b1: Tensor | None = None,
-    b2: Tensor | None = None,
-    trees: int = 1,
-    activation: str = "gelu",
-    threads: int = 0,
-) -> Tensor:
-    """``fffbench::tree`` on the CPU."""
-    if not _all_plain(x, w1, w2, b1, b2):
-        x, w1, w2, b1, b2 = plain(x, w1, w2, b1, b2)
-    return _cpu("tree", x, w1, w2, b1, b2, trees, activation, threads)
+def on_cpu(form: str) -> Callable[..., Tensor]:
+    """``fffbench::tree`` or ``fffbench::leaf`` on the CPU."""
 
+    def run(
+        x: Tensor,
+        w1: Tensor,
+        w2: Tensor,
+        b1: Tensor | None = None,
+        b2: Tensor | None = None,
+        trees: int = 1,
+        activation: str = "gelu",
+        threads: int = 0,
+    ) -> Tensor:
+        if not _all_plain(x, w1, w2, b1, b2):
+            x, w1, w2, b1, b2 = plain(x, w1, w2, b1, b2)
+        return _cpu(form, x, w1, w2, b1, b2, trees, activation, threads)
 
-def leaf_cpu(
-    x: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    b1: Tensor | None = None,
-    b2: Tensor | None = None,
-    trees: int = 1,
-    activation: str = "gelu",
-    threads: int = 0,
-) -> Tensor:
-    """``fffbench::leaf`` on the CPU."""
-    if not _all_plain(x, w1, w2, b1, b2):
-        x, w1, w2, b1, b2 = plain(x, w1, w2, b1, b2)
-    return _cpu("leaf", x, w1, w2, b1, b2, trees, activation, threads)
+    return run
 
 
 def _formula(
@@ -261,38 +249,25 @@ def _cuda(
     return y if flat is x else y.view(x.shape)
 
 
-def tree_cuda(
-    x: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    b1: Tensor | None = None,
-    b2: Tensor | None = None,
-    trees: int = 1,
-    activation: str = "gelu",
-    threads: int = 0,
-) -> Tensor:
-    """``fffbench::tree`` on a GPU."""
-    del threads
-    if not _all_plain(x, w1, w2, b1, b2):
-        x, w1, w2, b1, b2 = plain(x, w1, w2, b1, b2)
-    return _cuda("tree", x, w1, w2, b1, b2, trees, activation)
+def on_cuda(form: str) -> Callable[..., Tensor]:
+    """``fffbench::tree`` or ``fffbench::leaf`` on a GPU."""
 
+    def run(
+        x: Tensor,
+        w1: Tensor,
+        w2: Tensor,
+        b1: Tensor | None = None,
+        b2: Tensor | None = None,
+        trees: int = 1,
+        activation: str = "gelu",
+        threads: int = 0,
+    ) -> Tensor:
+        del threads
+        if not _all_plain(x, w1, w2, b1, b2):
+            x, w1, w2, b1, b2 = plain(x, w1, w2, b1, b2)
+        return _cuda(form, x, w1, w2, b1, b2, trees, activation)
 
-def leaf_cuda(
-    x: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    b1: Tensor | None = None,
-    b2: Tensor | None = None,
-    trees: int = 1,
-    activation: str = "gelu",
-    threads: int = 0,
-) -> Tensor:
-    """``fffbench::leaf`` on a GPU."""
-    del threads
-    if not _all_plain(x, w1, w2, b1, b2):
-        x, w1, w2, b1, b2 = plain(x, w1, w2, b1, b2)
-    return _cuda("leaf", x, w1, w2, b1, b2, trees, activation)
+    return run
 
 
 def meta(

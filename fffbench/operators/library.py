@@ -88,7 +88,7 @@ def _keyset(*names: str) -> int:
 
 
 _OPS = {"tree": tree, "leaf": leaf}
-_KERNELS = {"tree": (kernels.tree_cpu, kernels.tree_cuda), "leaf": (kernels.leaf_cpu, kernels.leaf_cuda)}
+_KERNELS = {form: (kernels.on_cpu(form), kernels.on_cuda(form)) for form in _OPS}
 
 
 def _autograd(form: str) -> Callable[..., Tensor]:

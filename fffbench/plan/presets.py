@@ -4,7 +4,7 @@ A preset is a list of ``Block``s: a product of axes over the implementations tha
 resolved against the machine (``all``, ``physical``) by ``fffbench.plan.matrix``.
 
 Dense layers do their work whatever the routing, so they are measured under ``uniform`` only and serve as baseline for
-every routing.
+every routing. The file is long because it is data: a few lines of code, and every preset.
 """
 
 from __future__ import annotations
