@@ -42,7 +42,8 @@ CHEATS = {
     "redraws_the_inputs": ("wrong result of a timed call", SMALL, (COLD, HOT)),
     "keeps_a_copy": ("copy of w", SMALL, (COLD,)),
     "declares_another_copy": ("copy of w", SMALL, (COLD,)),
-    "takes_more_threads": ("threads were at work", LARGE, (COLD,)),
+    # seen at work inside a call, or only by the processor time of the whole loop
+    "takes_more_threads": (("threads were at work", "belongs to more threads"), LARGE, (COLD,)),
     "forges_the_outcome": ("answered something else", SMALL, (COLD,)),
     "writes_past_the_end": ("overwritten", SMALL, (COLD, WARM)),
 }

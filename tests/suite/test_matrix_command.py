@@ -114,7 +114,7 @@ def test_xdist_is_refused_in_one_line():
 
 @pytest.mark.parametrize("installed", [True, False], ids=["with an installed package", "with none"])
 def test_a_checkout_in_front_of_the_installed_package_uses_that_or_says_so_in_one_line(tmp_path, installed):
-    checkout, site = tmp_path / "checkout", tmp_path / "site"
+    checkout, site, others = tmp_path / "checkout", tmp_path / "site", tmp_path / "others"
     ignored = shutil.ignore_patterns("__pycache__", "*.so")
     shutil.copytree(ROOT / "benchmarks" / "matrix", checkout / "benchmarks" / "matrix", ignore=ignored)
     shutil.copytree(Path(fffbench.__file__).parent, checkout / "fffbench", ignore=ignored)
@@ -122,8 +122,12 @@ def test_a_checkout_in_front_of_the_installed_package_uses_that_or_says_so_in_on
     if installed:
         shutil.copytree(checkout / "fffbench", site / "fffbench")
         shutil.copy(_cpu.__file__, site / "fffbench")
+    others.mkdir()
+    for other in Path(pytest.__file__).parents[1].iterdir():  # what this suite needs, less this package itself
+        if not other.name.startswith("fffbench"):
+            (others / other.name).symlink_to(other)
     # without site's hooks: an editable installation finds itself before any path does
-    paths = ["", str(site), str(Path(pytest.__file__).parents[1])]
+    paths = ["", str(site), str(others)]
     start = f"import sys; sys.path[:0] = {paths!r}; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     done = suite(

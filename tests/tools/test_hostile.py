@@ -92,6 +92,13 @@ def test_what_is_right_is_not_blamed(function, tmp_path):
     assert played(tmp_path, function) == set()
 
 
+def test_what_a_child_inherits_is_not_its_own_memory(tmp_path):
+    held = bytearray(1200 * 2**20)
+    held[::4096] = b"x" * len(held[::4096])
+    assert played(tmp_path, printing("fine\n")) == set()
+    del held
+
+
 def test_a_fault_of_a_domain_is_no_case_that_went_well(tmp_path):
     domain = SimpleNamespace(draw=lambda rng: {}, play=lambda spec, stage: 1 / 0)
     result = server.played(domain, Case("planted", 1, 1), tmp_path)

@@ -26,6 +26,7 @@ from tools.hostile.judges import EXITS, OTHER_EXITS, Done, judge
 ADDRESS_SPACE = 6 * GIB  # beyond what the child was born with: the machine survives what the memory judge will name
 LARGEST_FILE = 2 * GIB
 MOST_OUTPUT = 64 * 2**20  # of a command that is read back
+FRESH = 64 * 2**20  # a fresh command before it reads a result; a forked child is born with its parent's pages instead
 PR_SET_PDEATHSIG = 1
 GRACE_SECONDS = 5.0  # in which what a command started may end after it
 
@@ -102,10 +103,11 @@ class Stage:
         began = time.monotonic()
         sys.stdout.flush()
         sys.stderr.flush()
+        inherited = max(0, _status("VmRSS") - FRESH)
         pid = os.fork()
         if pid == 0:
             self._be_child(function, out, err, self._environment(environment), seconds)
-        return self._wait(pid, out, err, began, seconds)
+        return self._wait(pid, out, err, began, seconds, inherited)
 
     def start(
         self,
@@ -189,14 +191,15 @@ class Stage:
                 code = 120  # as Python's own shutdown
             os._exit(code & 0xFF)
 
-    def _wait(self, pid: int, out: Path, err: Path, began: float, seconds: float) -> Done:
+    def _wait(self, pid: int, out: Path, err: Path, began: float, seconds: float, inherited: int) -> Done:
         usage, status, hung = _reap(pid, began + seconds)
         took = time.monotonic() - began
         orphans = _end_group(pid)
+        peak = max(0, usage.ru_maxrss * 1024 - inherited)
         self.seconds = max(self.seconds, took)
-        self.peak = max(self.peak, usage.ru_maxrss * 1024)
+        self.peak = max(self.peak, peak)
         code = os.waitstatus_to_exitcode(status)
-        return Done(code, _read(out), _read(err), took, usage.ru_maxrss * 1024, hung, seconds, orphans)
+        return Done(code, _read(out), _read(err), took, peak, hung, seconds, orphans)
 
 
 class Process:
@@ -271,10 +274,14 @@ def _code_of(leaving: SystemExit) -> int:
     return 1
 
 
+def _status(name: str) -> int:
+    """Bytes that this process's ``name`` line in /proc says."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
 def _limit(seconds: float) -> None:
-    born = next(
-        int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines() if "VmSize" in line
-    )
+    born = _status("VmSize")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (born + ADDRESS_SPACE, born + ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
