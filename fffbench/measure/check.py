@@ -8,7 +8,7 @@ How many tokens did so is counted and capped by the number that have a near-tie.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,7 +42,7 @@ class Reference:
     scale: Array  # size of y, the denominator of every error
     std: Array  # standard deviation of the error norm that the dtype predicts
     distinct_rows: float  # distinct neurons a batch visits, mean over the batches; routers as plan.counts says
-    alternatives: dict[int, Array] = field(default_factory=dict)
+    alternatives: Mapping[int, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _tree_reference(workload: Workload, x: Array, w1: Array, w2: Array) -> Refer
         walk.inputs, exact.gelu(walk.inputs), z_std, w2_norm[walk.neurons], y_norm, workload.dtype
     )
     near = np.flatnonzero((np.abs(walk.logits) <= model.LOGIT_SIGMAS * turn_std).any(axis=1))
-    others = alternatives(workload, near.tolist(), x, w1, w2)
+    others = Alternatives(workload, near.tolist(), x, w1, w2)
     distinct = _distinct_rows(walk.neurons, workload.batch)
     if shape.routers:
         distinct += ROUTER_ROW * _distinct_rows(walk.rows, workload.batch)
@@ -134,39 +134,78 @@ class Rows(Protocol):
     """A matrix of which some rows are asked for: an array, or one that lies elsewhere."""
 
     def __getitem__(self, rows: Any, /) -> Any:
-        """A row, or a slice of rows, as float64."""
+        """The rows with the given numbers, or a slice of rows, as float64."""
 
 
-def alternatives(workload: Workload, near: Sequence[int], x: Rows, w1: Rows, w2: Rows) -> dict[int, Array]:
-    """For each token of ``near``, which has a near-tie: its outputs along its other admissible paths."""
-    return {token: _alternatives(np.asarray(x[token]), w1, w2, workload.dtype, workload.shape) for token in near}
+class Alternatives(Mapping[int, Array]):
+    """For each token of ``near``, which has a near-tie: its outputs along its other admissible paths.
+
+    They are computed when one is asked for: a comparison asks for the tokens that differ, a tenth of those near.
+    """
+
+    def __init__(self, workload: Workload, near: Sequence[int], x: Rows, w1: Rows, w2: Rows) -> None:
+        """Of inputs ``x (tokens, d)`` and weights as ``make_reference`` takes them."""
+        self._of = (x, w1, w2, workload.dtype, workload.shape)
+        self._near = dict.fromkeys(near)
+
+    def __iter__(self) -> Iterator[int]:
+        """The tokens."""
+        return iter(self._near)
+
+    def __len__(self) -> int:
+        """How many tokens have a near-tie."""
+        return len(self._near)
+
+    def __contains__(self, token: object) -> bool:
+        """Whether ``token`` has a near-tie."""
+        return token in self._near
+
+    def __getitem__(self, token: int) -> Array:
+        """Outputs (paths, d) of ``token``; KeyError where it has no near-tie."""
+        if token not in self._near:
+            raise KeyError(token)
+        x, w1, w2, dtype, shape = self._of
+        return _alternatives(np.asarray(x[token : token + 1])[0], w1, w2, dtype, shape)
 
 
 def _alternatives(x: Array, w1: Rows, w2: Rows, dtype: str, shape: Shape) -> Array:
-    """Outputs of one token along every admissible path but the reference's own: (paths, d)."""
+    """Outputs of one token along every admissible path but the reference's own: (paths, d).
+
+    All trees are walked together, a level at a time; a tree's first path is the reference's own.
+    """
     x_norm = np.asarray(np.linalg.norm(x))
-    totals = [(np.zeros_like(x), False)]  # an output, and whether it left the reference's path
-    for t in range(shape.trees):
-        first = t * (2**shape.levels - 1)
-        frontier = [(0, np.zeros_like(x), False)]
-        for _ in range(shape.levels):
-            following = []
-            for node, y, left in frontier[:MOST_ALTERNATIVES]:
-                row = first + node
-                weight = w1[row]
-                z = np.asarray(x @ weight)
-                added = y if shape.routers else y + exact.gelu(z) * w2[row]
-                following.append((2 * node + 1 + int(z > 0), added, left))
-                spread = model.logit_std(z, np.asarray(x_norm), np.asarray(np.linalg.norm(weight)), shape.d, dtype)
-                if abs(z) <= model.LOGIT_SIGMAS * spread:
-                    following.append((2 * node + 1 + int(z <= 0), added, True))
-            frontier = following
-        if shape.leaf_width:
-            frontier = [
-                (node, _block(x, w1, w2, shape, t, node), left) for node, _, left in frontier[:MOST_ALTERNATIVES]
-            ]
-        totals = [(total + y, was or left) for total, was in totals[:MOST_ALTERNATIVES] for _, y, left in frontier]
-    return np.array([total for total, left in totals if left]).reshape(-1, len(x))
+    tree, node = np.arange(shape.trees), np.zeros(shape.trees, dtype=np.int64)
+    y = np.zeros((shape.trees, len(x)))
+    for _ in range(shape.levels):
+        rows = tree * (2**shape.levels - 1) + node
+        weights = np.asarray(w1[rows])
+        z = weights @ x
+        if not shape.routers:
+            y += exact.gelu(z)[:, None] * np.asarray(w2[rows])
+        spread = model.logit_std(z, x_norm, np.linalg.norm(weights, axis=1), shape.d, dtype)
+        tied = np.flatnonzero(np.abs(z) <= model.LOGIT_SIGMAS * spread)
+        left, right = 2 * node + 1 + (z > 0), 2 * node[tied] + 1 + (z[tied] <= 0)
+        tree, node, y = np.concatenate([tree, tree[tied]]), np.concatenate([left, right]), np.concatenate([y, y[tied]])
+        kept = _first_of_each(tree, MOST_ALTERNATIVES)
+        tree, node, y = tree[kept], node[kept], y[kept]
+    if shape.leaf_width:
+        y = np.array([_block(x, w1, w2, shape, int(t), int(at)) for t, at in zip(tree, node, strict=True)])
+    alone = np.bincount(tree, minlength=shape.trees)[tree] == 1
+    totals = [(y[alone].sum(axis=0), False)]  # an output, and whether it left the reference's path
+    for t in np.unique(tree[~alone]):
+        paths = y[tree == t]
+        totals = [
+            (total + path, was or k > 0) for total, was in totals[:MOST_ALTERNATIVES] for k, path in enumerate(paths)
+        ]
+    return np.array([total for total, was in totals if was]).reshape(-1, len(x))
+
+
+def _first_of_each(group: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+    """Positions of the first ``most`` members of every group, in their order."""
+    order = np.argsort(group, kind="stable")
+    ordered = group[order]
+    rank = np.arange(len(group)) - np.searchsorted(ordered, ordered)
+    return np.sort(order[rank < most])
 
 
 def _block(x: Array, w1: Rows, w2: Rows, shape: Shape, t: int, node: int) -> Array:

@@ -8,10 +8,12 @@ drawn here as well: the host draws some 50 million normal numbers a second, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from fffbench.implementations.registry import Weights
 from fffbench.measure import check, tolerance
@@ -77,7 +79,7 @@ class Reference:
     scale: torch.Tensor
     std: torch.Tensor
     distinct_rows: float
-    alternatives: dict[int, check.Array] = field(default_factory=dict)
+    alternatives: Mapping[int, check.Array] = field(default_factory=dict)
 
     def on_host(self) -> check.Reference:
         """The same for ``check.compare``."""
@@ -237,11 +239,10 @@ def _conditional(workload: Workload, x: torch.Tensor, w1: torch.Tensor, w2: torc
         near.append(tokens[tie])
     distinct = _distinct(visited, workload.batch, len(x)) + ROUTER_ROW * _distinct(routed, workload.batch, len(x))
     joined = _joined(index, parts, x, distinct)
-    if near:
-        joined.alternatives.update(
-            check.alternatives(workload, torch.cat(near).tolist(), _Rows(x), _Rows(w1), _Rows(w2))
-        )
-    return joined
+    if not near:
+        return joined
+    others = check.Alternatives(workload, torch.cat(near).tolist(), _Rows(x), _Rows(w1), _Rows(w2))
+    return replace(joined, alternatives=others)
 
 
 def _distinct(visits: list[tuple[torch.Tensor, torch.Tensor]], batch: int, tokens: int) -> float:
@@ -257,10 +258,13 @@ def _distinct(visits: list[tuple[torch.Tensor, torch.Tensor]], batch: int, token
 
 
 class _Rows:
-    """Rows of a matrix on the device, one or a slice at a time, as float64 on the host."""
+    """Rows of a matrix on the device, numbered or a slice of them, as float64 on the host."""
 
     def __init__(self, matrix: torch.Tensor) -> None:
         self._matrix = matrix
 
-    def __getitem__(self, rows: int | slice) -> check.Array:
-        return np.asarray(self._matrix[rows].double().cpu().numpy())
+    def __getitem__(self, rows: npt.NDArray[np.int64] | slice) -> check.Array:
+        import torch
+
+        chosen = self._matrix[torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows]
+        return np.asarray(chosen.double().cpu().numpy())

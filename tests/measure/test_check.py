@@ -64,6 +64,36 @@ def test_a_second_tree_has_near_ties_of_its_own():
     assert len(reference.alternatives[0]) == 1
 
 
+def test_near_ties_in_several_trees_and_levels_may_turn_in_every_combination():
+    shape = Shape.tree(64, 3, 3)
+    work, x, w1, w2 = layer(shape, 1)
+    for row in (0, 1, 2, 14):  # the first tree's root and both its children, the third's root
+        w1[row] -= x[0] * (x[0] @ w1[row] - 1e-8) / (x[0] @ x[0])
+    others = check.make_reference(work, x, w1, w2, conditional=True).alternatives[0]
+
+    def along(turns):
+        flipped = w1.copy()
+        for row in turns:
+            flipped[row] = -w1[row]
+        walk = exact.tree(x, flipped, w2, shape)
+        return (exact.gelu(x @ w1[walk.rows[0]].T)[0][:, None] * w2[walk.rows[0]]).sum(axis=0)
+
+    first = [set(), {2}, {0}, {0, 1}]  # the reference goes right at the root
+    expected = [along(a | b) for a in first for b in (set(), {14}) if a | b]
+    assert others.shape == (7, 64)
+    for one in expected:
+        assert np.abs(others - one).max(axis=1).min() < 1e-6
+
+
+def test_other_paths_are_computed_for_tokens_that_differ_alone():
+    shape = Shape.tree(64, 1, 4)
+    work, x, w1, w2 = near_tie(shape, 1e-8)
+    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    w1[:] = np.nan  # nothing may be computed from them any more
+    assert check.compare(reference, reference.y).failure is None
+    assert list(reference.alternatives) == [0]
+
+
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("conditional", [True, False])
 def test_one_wrong_element_in_a_million_is_seen(dtype, conditional):
