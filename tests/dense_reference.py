@@ -18,3 +18,29 @@ def reference(x, w1, w2):
     x, w1, w2 = (a.astype(np.float64) for a in (x, w1, w2))
     z = x @ w1.T
     return (z * 0.5 * (1 + erf(z / 2**0.5))) @ w2
+
+
+def packed(w1, w2, panel, block, levels=0):
+    """The order that ``GemmJob`` asks for, in blocks of ``block`` neurons, of whole trees where ``levels`` says so.
+
+    By NumPy: the sanitizers' environment has no torch.
+    """
+    if levels:
+        w1, w2 = (whole_trees(w, levels, panel, block) for w in (w1, w2))
+    n, d = w1.shape
+    rows, columns = (-(-size // panel) * panel for size in (n, d))
+    w1, w2 = np.pad(w1, ((0, rows - n), (0, 0))), np.pad(w2, ((0, rows - n), (0, columns - d)))
+    parts = []
+    for begin in range(0, rows, block):
+        first, second = (w[begin : begin + block] for w in (w1, w2))
+        parts += [first[i : i + panel].T.ravel() for i in range(0, len(first), panel)]
+        parts += [second[:, i : i + panel].ravel() for i in range(0, columns, panel)]
+    return np.concatenate(parts)
+
+
+def whole_trees(w, levels, panel, block):
+    """Rows of ``w`` with zeros after the last tree that ends in a block; the last block ends with a panel."""
+    rows = block // (2**levels - 1) * (2**levels - 1)
+    parts = [w[begin : begin + rows] for begin in range(0, len(w), rows)]
+    sizes = [block] * (len(parts) - 1) + [-(-len(parts[-1]) // panel) * panel]
+    return np.concatenate([np.pad(one, ((0, size - len(one)), (0, 0))) for one, size in zip(parts, sizes, strict=True)])

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TESTS = tuple(f"tests/implementations/test_{name}.py" for name in ("fff_cpu", "leaf_cpu", "dense_gemv", "dense_gemm"))
+TESTED = ("fff_cpu", "leaf_cpu", "dense_gemv", "dense_gemm", "dense_form")
+TESTS = tuple(f"tests/implementations/test_{name}.py" for name in TESTED)
 REPORTED = 99  # the exit status by which a sanitizer says that it found something; Python and pytest use none above 5
 OPTIONS = f"halt_on_error=1:exitcode={REPORTED}"
 MINUTES = 8  # for one run; it takes less than one on 2 cores
@@ -76,7 +77,8 @@ RUNS = (
         # every path that more than one thread takes; the others cost ThreadSanitizer minutes and race with nobody
         "many_trees or two_phase or several_python or same_bits"
         " or (leaf_cpu and (preset or split or every_shape)) or (dense_gemv and every_shape and 15)"
-        " or (dense_gemm and every_shape and 130)",
+        " or (dense_gemm and every_shape and 130)"
+        " or (dense_form and ((every_shape and 130) or several_trees or masked_logits))",
         {"a race": (RACE, "ThreadSanitizer: data race")},
     ),
 )

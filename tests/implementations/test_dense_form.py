@@ -1,15 +1,17 @@
 """Does the dense form of shallow trees, and every plan for several trees, compute the tree FFF?"""
 
 import itertools
+import math
 
+import numpy as np
 import pytest
+from dense_reference import packed
 from tree_reference import ISAS, THREADS, make
 
 from fffbench.implementations import dense_gemm, fff_cpu
 from fffbench.implementations.registry import Weights
 from fffbench.plan.workload import Shape, Workload
 
-torch = pytest.importorskip("torch")
 _cpu = pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
 
 SHAPES = [(1, 1), (70, 1), (65, 2), (28, 3), (13, 4), (7, 5), (2, 7)]
@@ -20,19 +22,48 @@ SHAPES = [(1, 1), (70, 1), (65, 2), (28, 3), (13, 4), (7, 5), (2, 7)]
 @pytest.mark.parametrize(("trees", "levels"), SHAPES)
 def test_every_shape_of_the_dense_form_matches_the_float64_reference(trees, levels, d, batch):
     case = make(batch, d, trees, levels)
-    w1, w2 = torch.from_numpy(case.w1), torch.from_numpy(case.w2)
     for isa, threads in itertools.product(ISAS, THREADS):
         case.buffer[:] = case.poison
-        call = _cpu.GemmCall(0, 0, 0, batch, d, len(w1), threads, isa, levels)
-        packed = dense_gemm.pack(w1, w2, call.panel, levels)
-        call.run_on(case.x.ctypes.data, packed.data_ptr(), case.y.ctypes.data)
+        call = _cpu.GemmCall(0, 0, 0, batch, d, len(case.w1), threads, isa, levels)
+        weights = packed(case.w1, case.w2, call.panel, _cpu.GEMM_NEURONS, levels)
+        call.run_on(case.x.ctypes.data, weights.ctypes.data, case.y.ctypes.data)
         case.assert_right((isa, threads))
+
+
+@pytest.mark.parametrize(("trees", "levels"), SHAPES)
+@pytest.mark.parametrize("panel", [12, 48])
+def test_whole_trees_are_packed_in_the_order_of_use(trees, levels, panel):
+    torch = pytest.importorskip("torch")
+    case = make(1, 17, trees, levels)
+    found = dense_gemm.pack(torch.from_numpy(case.w1), torch.from_numpy(case.w2), panel, levels)
+    np.testing.assert_array_equal(found.numpy(), packed(case.w1, case.w2, panel, _cpu.GEMM_NEURONS, levels))
+
+
+@pytest.mark.parametrize(("trees", "levels"), SHAPES)
+@pytest.mark.parametrize("tokens", [0, 1, 5, 64])
+def test_masked_logits_are_the_activations_on_the_paths_and_zeros(trees, levels, tokens):
+    nodes = 2**levels - 1
+    n, stride = trees * nodes, trees * nodes + 3
+    logits = np.random.default_rng([trees, levels]).standard_normal((tokens, stride)).astype(np.float32)
+    want = logits.astype(np.float64)
+    want[:, :n] = 0
+    for token, tree in itertools.product(range(tokens), range(trees)):
+        node = 0
+        for _ in range(levels):
+            z = float(logits[token, tree * nodes + node])
+            want[token, tree * nodes + node] = z * 0.5 * (1 + math.erf(z / 2**0.5))
+            node = 2 * node + 1 + (z > 0)
+    for threads in THREADS:
+        found = logits.copy()
+        _cpu.mask_trees(found.ctypes.data, tokens, stride, trees, levels, threads)
+        np.testing.assert_allclose(found, want, 2e-6, 2e-6)
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("batch", [17, 600])
 @pytest.mark.parametrize(("trees", "levels"), [(70, 1), (20, 2), (9, 3), (5, 4)])
 def test_the_layer_that_is_prepared_matches_the_float64_reference(trees, levels, batch, dtype):
+    torch = pytest.importorskip("torch")
     case = make(batch, 48, trees, levels, dtype)
     kind = torch.float32 if dtype == "fp32" else torch.bfloat16
     x, w1, w2 = (torch.from_numpy(a).view(kind) for a in (case.x, case.w1, case.w2))

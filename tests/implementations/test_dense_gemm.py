@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from dense_reference import make, reference
+from dense_reference import make, packed, reference
 
 from fffbench.implementations import dense_gemm
 from fffbench.implementations.registry import Weights
@@ -15,19 +15,6 @@ from fffbench.plan.workload import Shape, Workload
 _cpu = pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
 
 GUARD = 64
-
-
-def packed(w1, w2, panel):
-    """The order that ``GemmJob`` asks for, by NumPy: the sanitizers' environment has no torch."""
-    n, d = w1.shape
-    rows, columns = (-(-size // panel) * panel for size in (n, d))
-    w1, w2 = np.pad(w1, ((0, rows - n), (0, 0))), np.pad(w2, ((0, rows - n), (0, columns - d)))
-    parts = []
-    for begin in range(0, rows, _cpu.GEMM_NEURONS):
-        first, second = (w[begin : begin + _cpu.GEMM_NEURONS] for w in (w1, w2))
-        parts += [first[i : i + panel].T.ravel() for i in range(0, len(first), panel)]
-        parts += [second[:, i : i + panel].ravel() for i in range(0, columns, panel)]
-    return np.concatenate(parts)
 
 
 @pytest.mark.parametrize("batch", [0, 1, 2, 3, 7, 8, 9, 63, 64, 65, 130])
@@ -40,7 +27,7 @@ def test_every_shape_matches_the_float64_reference(batch, d, n):
     for isa, threads in itertools.product(_cpu.isas(), (1, 2, 3)):
         buffer[:] = np.nan
         call = _cpu.GemmCall(x.ctypes.data, 0, y.ctypes.data, batch, d, n, threads, isa)
-        weights = packed(w1, w2, call.panel)
+        weights = packed(w1, w2, call.panel, _cpu.GEMM_NEURONS)
         for _ in range(2):
             call.run_on(x.ctypes.data, weights.ctypes.data, y.ctypes.data)
             np.testing.assert_allclose(y, want, 2e-5, 2e-5)
@@ -54,7 +41,7 @@ def test_weights_are_packed_in_the_order_of_use(d, n, panel):
     torch = pytest.importorskip("torch")
     _, w1, w2 = make(1, d, n)
     found = dense_gemm.pack(torch.from_numpy(w1), torch.from_numpy(w2), panel)
-    np.testing.assert_array_equal(found.numpy(), packed(w1, w2, panel))
+    np.testing.assert_array_equal(found.numpy(), packed(w1, w2, panel, _cpu.GEMM_NEURONS))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 16])

@@ -12,7 +12,7 @@ from tools.hostile.case import Spec
 from tools.hostile.server import READING
 from tools.hostile.stage import Stage
 
-WEIGHT = 6
+WEIGHT = 8
 PRELOAD = READING
 
 LINES = [

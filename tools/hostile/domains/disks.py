@@ -18,7 +18,7 @@ from tools.hostile.judges import Done
 from tools.hostile.server import KERNELS
 from tools.hostile.stage import LARGEST_FILE, Stage, fresh_streams
 
-WEIGHT = 4
+WEIGHT = 2.5
 PRELOAD = KERNELS
 
 READING = [

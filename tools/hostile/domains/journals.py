@@ -12,7 +12,7 @@ from tools.hostile.case import Spec
 from tools.hostile.server import KERNELS
 from tools.hostile.stage import Stage
 
-WEIGHT = 4
+WEIGHT = 2.5
 PRELOAD = KERNELS
 
 FILES = [

@@ -10,7 +10,7 @@ from tools.hostile.case import Spec
 from tools.hostile.server import KERNELS
 from tools.hostile.stage import Stage
 
-WEIGHT = 16
+WEIGHT = 20
 PRELOAD = KERNELS
 
 CALLS = 6  # of one case: a child for each would cost more than the calls

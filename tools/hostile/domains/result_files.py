@@ -14,7 +14,7 @@ from tools.hostile.case import Spec
 from tools.hostile.server import READING
 from tools.hostile.stage import Stage
 
-WEIGHT = 26
+WEIGHT = 28
 PRELOAD = READING
 
 ENTRIES = [

@@ -10,7 +10,7 @@ from tools.hostile.case import Spec
 from tools.hostile.server import KERNELS
 from tools.hostile.stage import Stage
 
-WEIGHT = 2
+WEIGHT = 1
 PRELOAD = KERNELS
 
 NAMES = (

@@ -11,7 +11,7 @@ from tools.hostile.case import Spec
 from tools.hostile.server import KERNELS
 from tools.hostile.stage import Stage
 
-WEIGHT = 5
+WEIGHT = 4
 PRELOAD = KERNELS
 
 ODD = [
