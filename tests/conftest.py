@@ -7,9 +7,16 @@ at once lies there, and the runs of two test sessions (or of a test and of a use
 
 import atexit
 import os
+import signal
 import tempfile
 
 os.environ["PYTHONSAFEPATH"] = "1"
 _TEMPORARY = tempfile.TemporaryDirectory(prefix="fffbench-tests-")
 atexit.register(_TEMPORARY.cleanup)
 os.environ["TMPDIR"] = _TEMPORARY.name
+
+# ``nohup`` and a shell's background leave signals ignored, and children inherit that; what has a handler is default
+# again in a child, and the suite itself goes on as it was asked to.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, lambda *_: None)

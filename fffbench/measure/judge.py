@@ -328,6 +328,7 @@ class _Judge:
         w1, w2 = self._weights()
         rows = []
         for name, unchanged in (("w2", [(w1, w2)]), ("w1", [(w1, w2), (w1, -w2)])):
+            self._offsets[len(self._kept)] = CONTROL  # its input stays
             try:
                 answer = self._ask("spoil", weights=name)
             except (GoneError, RefusedError):

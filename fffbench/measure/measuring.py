@@ -153,9 +153,11 @@ class Measuring:
         return {"batch": self._next, "fault": self._staged.fault}
 
     def spoil(self, message: dict[str, Any]) -> Answer:
-        """Spoil one matrix, and call once: the output must not stay."""
+        """Call, spoil one matrix, and call again on the same input: the output must not stay."""
+        self._next = self._position
+        self._calls[self._next]()  # what keeps outputs by their inputs has this one
         spoil(self._pool.weights, self._layer, message["weights"])
-        self.stage({})
+        self._staged.unwrite(self._next)
         self._result = self._calls[self._next]()
         return self.keep({})
 

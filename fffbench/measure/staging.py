@@ -127,8 +127,12 @@ class Staged:
             index = self._starts + self._columns[offset : offset + count]
             self._undo[batch] = (index, x[index])
             x[index] = self._values[offset : offset + count]
+        self.unwrite(batch)
+
+    def unwrite(self, batch: int) -> None:
+        """Fill the batch's output with what no kernel writes."""
         if self._y is not None:
-            self._tools.fill(self._y[batch], UNWRITTEN, count * self._row_bytes)
+            self._tools.fill(self._y[batch], UNWRITTEN, self._layout.batch * self._row_bytes)
 
     def keep(self, batch: int, result: object) -> None:
         """Copy one row of the output, at once."""

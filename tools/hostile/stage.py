@@ -103,7 +103,7 @@ class Stage:
         began = time.monotonic()
         sys.stdout.flush()
         sys.stderr.flush()
-        inherited = max(0, _status("VmRSS") - FRESH)
+        inherited = max(0, _status("RssAnon") - FRESH)  # a file's pages are not inherited but mapped again
         pid = os.fork()
         if pid == 0:
             self._be_child(function, out, err, self._environment(environment), seconds)
