@@ -55,6 +55,7 @@ def meanings(values: dict[str, str]) -> str:
 FAULTY = "faulty"  # the family of what repeats a published benchmark with its mistakes
 
 MAX_LEVELS = 24  # 2**24 - 1 neurons of 768 fp32 weights, twice, are 103 GB: no machine at hand holds more
+MAX_ELEMENTS = 2**38  # of one weight matrix: 1.1 TB in fp32
 
 
 @dataclass(frozen=True, order=True)
@@ -71,6 +72,11 @@ class Shape:
     trees: int = 0
     levels: int = 0
     leaf_width: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what no memory holds, before anything is computed from it."""
+        if self.d * self.n > MAX_ELEMENTS:
+            raise UserError(f"shape d={self.d}, n={self.n}: d * n must be at most 2**38, 1.1 TB of fp32 weights")
 
     @classmethod
     def tree(cls, d: int, trees: int, levels: int) -> Shape:
