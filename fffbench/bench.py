@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fffbench.anonymity import neutral
+from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError
 from fffbench.implementations.registry import broken, implementation, implementations
 from fffbench.implementations.registry import reasons as registry_reasons
@@ -111,9 +112,9 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
         wanted = {cell: keep for cell, keep in wanted.items() if cell.id in options.only}
     answers = registry_reasons([(implementation(cell.implementation), cell.workload) for cell in wanted])
     reasons = dict(zip(wanted, answers, strict=True))
-    on_gpu = [cell for cell, reason in reasons.items() if reason is None and cell.workload.device == "cuda"]
-    unnamed = fingerprint.unnamed_accelerator() if on_gpu else None
-    reasons |= dict.fromkeys(on_gpu, unnamed)
+    runnable = [cell for cell, reason in reasons.items() if reason is None]
+    unnamed = {name: DEVICES[name].unnamed() for name in {cell.workload.device for cell in runnable}}
+    reasons |= {cell: _no_such_call(cell) or unnamed[cell.workload.device] for cell in runnable}
     plan = Plan(
         tuple(cell for cell in wanted if reasons[cell] is None),
         options.processes or chosen.processes,
@@ -122,6 +123,12 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
         frozenset(cell for cell, keep in wanted.items() if keep),
     )
     return plan, [(cell, reason) for cell, reason in reasons.items() if reason is not None]
+
+
+def _no_such_call(cell: Cell) -> str | None:
+    """Why the device of ``cell`` cannot time the call that it asks for, or None."""
+    device, call = cell.workload.place, cell.protocol.call
+    return None if call in device.calls else f"{device.name} has the calls {', '.join(device.calls)}, not {call}"
 
 
 def planned_cells(options: Options) -> dict[str, str | None]:
@@ -145,7 +152,7 @@ def _forecast(plan: Plan, ceilings: dict[str, dict[str, float]]) -> dict[Cell, f
         return forecast.process_seconds(
             forecast.call_seconds(cell, chosen.family, ceilings, chosen.roofline_share),
             plan.sample_seconds,
-            device=cell.workload.device,
+            device=cell.workload.place,
             slow_to_prepare=chosen.slow_to_prepare,
         )
 
@@ -209,10 +216,11 @@ def _begun(
     """A new run and its journal."""
     machine = folder.name
     say(f"measuring the ceilings of {machine}")
-    threads = sorted({cell.workload.threads for cell in plan.cells if cell.workload.device == "cpu"} or {1})
-    cuda = any(cell.workload.device == "cuda" for cell in plan.cells)
+    threads = {HOST: {1}} | {name: set[int]() for name in dict.fromkeys(cell.workload.device for cell in plan.cells)}
+    for cell in plan.cells:
+        threads[cell.workload.device].add(cell.workload.threads)
     with Round() as worker:
-        ceilings = worker.ceilings(threads, cuda=cuda)
+        ceilings = worker.ceilings({name: sorted(counts) for name, counts in threads.items()})
     now, measured = time.gmtime(), provenance.current()
     started = time.strftime(chronology.FORMAT, now)
     if measured.dirty is not False:  # None: nobody can tell

@@ -11,6 +11,9 @@ import hashlib
 import re
 from collections.abc import Mapping
 
+from fffbench.devices import DEVICES, HOST, main_device
+
+PROCESSOR = DEVICES[HOST].fact_names[0]
 DIGITS = 4  # hexadecimal, of the hash: tells apart machines of one description
 NOT_IDENTITY = frozenset({"memory", "physical cores", "threads per core"})
 # Machines whose results were filed while memory in GiB was part of the hash: they keep their ids and their history.
@@ -26,8 +29,10 @@ FILED_BEFORE = {
 
 def machine_id(facts: Mapping[str, str]) -> str:
     """A readable, unique id: ``amd-epyc-zen4-2c-1f3a``, with the accelerator in front where there is one."""
-    brand = re.sub(r"\((r|tm)\)|\bcpu\b|@.*|\bprocessor\b|\d+-core\b", " ", facts["cpu"].lower())
-    words = [facts.get("gpu 0", "").lower(), brand, facts["architecture"], f"{facts['cores']}c"]
+    brand = re.sub(r"\((r|tm)\)|\bcpu\b|@.*|\bprocessor\b|\d+-core\b", " ", facts[PROCESSOR].lower())
+    main = main_device(facts)
+    beside = DEVICES[main].model(facts) if main != HOST else None
+    words = [(beside or "").lower(), brand, facts["architecture"], f"{facts['cores']}c"]
     readable = re.sub(r"[^a-z0-9]+", "-", " ".join(words)).strip("-")
     digits = _hash({name: value for name, value in facts.items() if name not in NOT_IDENTITY})
     return FILED_BEFORE.get(f"{readable}-{digits}", f"{readable}-{digits}")
@@ -35,7 +40,7 @@ def machine_id(facts: Mapping[str, str]) -> str:
 
 def belongs(machine: str, facts: Mapping[str, str]) -> bool:
     """Whether ``machine`` is the id of ``facts``, by today's rule or by the one that counted the memory."""
-    if not {"cpu", "architecture", "cores"} <= facts.keys():
+    if not {PROCESSOR, "architecture", "cores"} <= facts.keys():
         return False
     before = _hash({name: value for name, value in facts.items() if name in _COUNTED_BEFORE or name.startswith("gpu ")})
     return machine == machine_id(facts) or machine == f"{machine_id(facts).rpartition('-')[0]}-{before}"
@@ -43,7 +48,7 @@ def belongs(machine: str, facts: Mapping[str, str]) -> bool:
 
 _COUNTED_BEFORE = frozenset(
     {
-        *("cpu", "vendor", "model", "architecture", "instruction sets", "cores", "caches", "memory"),
+        *(PROCESSOR, "vendor", "model", "architecture", "instruction sets", "cores", "caches", "memory"),
         *("virtualised", "system"),
     }
 )

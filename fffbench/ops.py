@@ -125,7 +125,7 @@ def _fff_torch(
     if not (x.layout is w1.layout is w2.layout is th.strided and x.is_contiguous()):
         name = next((n for n, t in (("w1", w1), ("w2", w2)) if t.layout is not th.strided), "x")
         raise ValueError(f"{name} must be contiguous (row-major); call .contiguous() on it")
-    if implementation != "auto" and (implementation != "fff_cpu" or x.device.type != "cpu"):
+    if implementation != "auto" and (implementation != "fff_cpu" or not x.is_cpu):
         return _through_registry(th, x, w1, w2, b1, b2, trees, activation, implementation, count)
     try:
         y: torch.Tensor = library.tree(x, w1, w2, b1, b2, trees, activation, count)

@@ -10,7 +10,7 @@ import pytest
 import fffbench
 
 ROOT = Path(fffbench.__file__).parent
-CORRIDOR = ["plan", "implementations", "measure", "results", "analysis", "report"]
+CORRIDOR = ["devices", "identity", "plan", "implementations", "measure", "results", "analysis", "report"]
 # what stands at the corridor's end and may use all of it
 ENDS = {
     "__main__",
@@ -26,8 +26,8 @@ ENDS = {
     "nn",
     "swapping",
 }
-COMMON = {"anonymity", "collector", "contain", "errors", "files", "identity", "parent", "sources", "text", "units"}
-COMMON |= {"_cpu", "_cpu_faults", "claims"}
+COMMON = {"anonymity", "blaslib", "collector", "contain", "errors", "extensions", "files", "parent", "sources", "text"}
+COMMON |= {"units", "_cpu", "_cpu_faults", "claims"}
 MODULES = sorted(path for path in ROOT.rglob("*.py"))
 
 

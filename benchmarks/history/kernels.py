@@ -26,6 +26,9 @@ class _Passes:
         device = "cuda" if name in ("fff_cuda", "fff_triton") else "cpu"
         if device == "cuda" and not NVIDIA.exists():
             raise NotImplementedError("no NVIDIA device here")  # asv's way to say "skipped here"
+        import torch
+        from threadpoolctl import threadpool_limits
+
         from fffbench.implementations.registry import implementation
         from fffbench.measure import cellrun, inputs
         from fffbench.plan import routing
@@ -40,14 +43,13 @@ class _Passes:
         if reason is not None:
             raise NotImplementedError(reason)
         cell = Cell(name, workload, Protocol("warm"))
-        cellrun.set_threads(1)
+        torch.set_num_threads(1)
+        threadpool_limits(1)
         self.pool = inputs.make_pool(cell, routing.make(workload, cellrun.data_tokens(cell)))
         layer = chosen.prepare(self.pool.weights, workload)
         self.calls = [layer.bind(x, y) for x, y in zip(self.pool.x, self.pool.y, strict=True)][: self.most_calls]
         self.wait = _nothing
         if device == "cuda":
-            import torch
-
             self.wait = torch.cuda.synchronize
         self.ready = (name, batch)
         self.time_pass(name, batch)

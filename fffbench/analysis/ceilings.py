@@ -19,7 +19,6 @@ from fffbench.plan.workload import FAULTY, Workload
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
-ACCELERATOR_KEY = "0"  # ceilings of an accelerator do not depend on host threads
 DOUBT = 1.05  # a cell that takes less than its bound by more than this puts the measured ceiling in doubt
 FP32_UNIT = "the fp32 unit"
 PEAKS = ("peak", "fma")  # by the fastest library or unit; by a plain multiply-add loop
@@ -132,4 +131,4 @@ def bytes_of(record: Record) -> float:
 
 def threads_key(workload: Workload) -> str:
     """Under which a machine's ceilings stand for ``workload``."""
-    return ACCELERATOR_KEY if workload.device != "cpu" else str(workload.threads)
+    return workload.place.ceilings_key(workload.threads)

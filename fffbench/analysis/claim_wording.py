@@ -10,6 +10,7 @@ from fffbench.analysis.rivals import provisional, tried_text
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.rule import position
 from fffbench.analysis.stats import LEVEL
+from fffbench.devices import threads_text
 from fffbench.units import number, percent, ratio
 
 
@@ -25,7 +26,7 @@ def fair_or_published(claim: Claim, row: Speedup) -> str:
     words = {"reached": "within the band of", "unclear": "too uncertain for the band of"}
     where = words.get(position_of(claim, row), outside)
     band = f"{number(claim.published / claim.band)} to {number(claim.published * claim.band)}"
-    threads = "" if row.device != "cpu" else f", {row.threads} thread{'s' if row.threads > 1 else ''}"
+    threads = threads_text(row.device, row.threads, ", ")
     if threads and row.baseline_thread_count != row.threads:
         threads += f" against {row.baseline_thread_count}"
     other = claim.workload and row.batch != claim.workload.batch

@@ -6,10 +6,9 @@ from fffbench.analysis.commands import command
 from fffbench.analysis.ledger import Claim
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.stats import LEVEL
+from fffbench.devices import DEVICES
 from fffbench.results.record import FULL_PROCESSES
 from fffbench.results.store import Results
-
-DEVICE_NAMES = {"cpu": "CPU", "cuda": "CUDA"}
 
 
 def lacking(claim: Claim, fair: Speedup | None, published: Speedup | None, results: Results) -> str:
@@ -57,7 +56,7 @@ def why_not_measured(claim: Claim, results: Results) -> str:
             return f"Not measured: {item.cell.implementation} was skipped on {item.machine} ({item.reason})."
     devices = {record.cell.workload.device for record in results.records}
     if not devices.intersection(want.devices):
-        needed = " or ".join(DEVICE_NAMES[device] for device in want.devices)
+        needed = " or ".join(DEVICES[device].label for device in want.devices)
         return f"Not measured: there are no {needed} results yet."
     assert claim.subject is not None
     names = " or ".join(claim.subject.implementations) or f"an implementation of family {claim.subject.family}"

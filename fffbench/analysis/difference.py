@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from fffbench.analysis.fidelity import SMALL_CHANGE, Climb, changes, in_words
 from fffbench.analysis.ledger import Claim
 from fffbench.analysis.rows import Speedup
+from fffbench.devices import threads_text
 from fffbench.units import number
 
 SMALL = math.log(SMALL_CHANGE)
@@ -47,10 +48,8 @@ def _by_threads(rows: Sequence[Speedup]) -> str:
 
 
 def _threads(row: Speedup) -> str:
-    if row.device != "cpu":
-        return ""
     against = "" if row.baseline_thread_count in (None, row.threads) else f" against {row.baseline_thread_count}"
-    return f" ({row.threads} thread{'s' * (row.threads != 1)}{against})"
+    return threads_text(row.device, row.threads, " (", f"{against})")
 
 
 def _from_ladders(ladders: Sequence[Climb]) -> str:
@@ -68,7 +67,7 @@ def _from_ladders(ladders: Sequence[Climb]) -> str:
 
 
 def _told(climb: Climb) -> str:
-    threads = f" on {climb.threads} thread{'s' * (climb.threads != 1)}" if climb.device == "cpu" else ""
+    threads = threads_text(climb.device, climb.threads, " on ")
     shipped = f"the benchmark as shipped gives {number(climb.steps[0].speedup or 0)}x{threads}"
     if climb.residual is None:
         lacking = sorted({name for step in climb.steps if step.missing for name in step.missing.split(", ")})
@@ -106,7 +105,7 @@ def _sides(claim: Claim, before: Speedup, after: Speedup) -> str:
     parts.sort(key=lambda part: -abs(math.log(part[0])))
     large = [f"{in_words(factor)} from {what}" for factor, what in parts if abs(math.log(factor)) > SMALL]
     named = ", ".join(large) or "neither side changes much"
-    threads = f" ({before.threads} thread{'s' * (before.threads != 1)} on both sides)" if before.device == "cpu" else ""
+    threads = threads_text(before.device, before.threads, " (", " on both sides)")
     return f"What makes the difference, largest first{threads}: {named}."
 
 

@@ -20,6 +20,7 @@ from fffbench.analysis.ceilings import time_of
 from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.ledger import load_claims
 from fffbench.analysis.stats import process_medians, ratio_of_medians
+from fffbench.devices import threads_text
 from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS, Ladder, Rung, Side
 from fffbench.plan.workload import FAULTY
 from fffbench.results.record import Record
@@ -179,7 +180,7 @@ def _faster(before: Record | None, after: Record | None) -> float:
 
 def _sentence(climb: Climb) -> str:
     """From the publication to the fair comparison, at one batch and thread count."""
-    threads = f", {climb.threads} thread{'s' * (climb.threads != 1)} on both sides" if climb.device == "cpu" else ""
+    threads = threads_text(climb.device, climb.threads, ", ", " on both sides")
     first, last = climb.steps[0].speedup or 0, climb.steps[-1].speedup
     said = (
         f"At batch {climb.batch}{threads}: {number(climb.published)}x was published; as shipped, the benchmark gives "

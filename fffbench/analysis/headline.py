@@ -21,6 +21,7 @@ from fffbench.analysis.baselines import WITH_TF32
 from fffbench.analysis.rivals import TIE, tried_text
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import Found
+from fffbench.devices import DEVICES, HOST, main_device
 from fffbench.results.record import Machine
 from fffbench.results.store import Results
 from fffbench.units import number, ratio
@@ -32,7 +33,6 @@ DEPLOYED = ("bf16", "fp16", "tf32")  # types in which people deploy; TF32 is fp3
 STRICT = "fp32"
 TYPES = (*DEPLOYED, STRICT)  # in the order in which they are shown
 TYPE_NAMES = {"tf32": "fp32 with TF32", "fp32": "strict fp32"}
-NAME_KEYS = {"cuda": ("gpu 0", "gpu"), "cpu": ("cpu", "cpu_model", "cpu_name", "cpu_brand")}
 # what makers put around a name and readers leave out; of a GPU also its maker and memory
 _NO_NAME = re.compile(r"\((R|TM)\)|\bProcessor$")
 _NO_GPU_NAME = re.compile(r"^NVIDIA |\b(\d+ ?GB|HBM\w*)\b")
@@ -40,20 +40,16 @@ _NO_GPU_NAME = re.compile(r"^NVIDIA |\b(\d+ ?GB|HBM\w*)\b")
 
 def machine_name(machine: Machine, device: str) -> str:
     """What a reader calls the machine: its GPU; its CPU with its cores and, in brackets, the GPU beside it; its id."""
-    name = _first(machine, device)
+    name = DEVICES[device].model(machine.stable)
     if name is None:
         return machine.id
-    if device != "cpu":
+    if device != HOST:
         return name
     name = _NO_NAME.sub("", name).strip()
-    cores, beside = machine.stable.get("cores"), _first(machine, "cuda")
+    cores, main = machine.stable.get("cores"), main_device(machine.stable)
     name += f", {cores} cores" if cores else ""
+    beside = DEVICES[main].model(machine.stable) if main != HOST else None
     return f"{name} ({_NO_GPU_NAME.sub('', beside).strip()})" if beside else name
-
-
-def _first(machine: Machine, device: str) -> str | None:
-    """The model of the machine's CPU or GPU as it was stored."""
-    return next((machine.stable[key] for key in NAME_KEYS.get(device, ()) if machine.stable.get(key)), None)
 
 
 def fair(row: Speedup) -> bool:
@@ -240,7 +236,7 @@ def headline(results: Results, rows: Sequence[Speedup]) -> Headline:
     found = answers(results, rows)
     if found:
         first = found[0].rows[0]
-        on_cpu = shape_of(first) == PUBLISHED_SHAPE and any(answer.device == "cpu" for answer in found)
+        on_cpu = shape_of(first) == PUBLISHED_SHAPE and any(answer.device == HOST for answer in found)
         published = f", published as {PUBLISHED_GAIN}x faster on CPUs," if on_cpu else ""
         asked = f"Against the best dense layer, {_layer(first)}{published} is under fair conditions:"
         return Headline(asked, tuple(answer.line for answer in found), tuple(_details(found, shape_of(first))))

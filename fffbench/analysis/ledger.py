@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fffbench.devices import DEVICES
 from fffbench.errors import UserError
 from fffbench.files import read_plain
 from fffbench.plan.workload import CALLS, Shape
@@ -76,6 +77,13 @@ class Conditions(_Strict):
     subject: Subject | None = None
 
 
+def _known_devices(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in DEVICES:
+            raise ValueError(f"unknown device {name!r}; allowed: {', '.join(DEVICES)}")
+    return names
+
+
 class Selector(_Strict):
     """The work the claim is about: a tree, or with ``trees = 0`` a dense layer of ``n`` neurons."""
 
@@ -86,7 +94,7 @@ class Selector(_Strict):
     leaf_width: Annotated[int, Field(ge=0)] = 0
     batch: Annotated[int, Field(ge=1)] | None = None
     dtype: Literal["fp32", "tf32", "bf16", "fp16"] | None = None
-    devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
+    devices: Annotated[tuple[str, ...], AfterValidator(_known_devices)] = tuple(DEVICES.own)
 
     @model_validator(mode="after")
     def _tree_or_width(self) -> Selector:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from fffbench.analysis.fidelity import Climb, Step
 from fffbench.analysis.ledger import Claim
 from fffbench.analysis.rule import NOT_MEASURED, OF_POSITION, position
+from fffbench.devices import threads_text
 from fffbench.units import ratio
 
 
@@ -38,7 +39,7 @@ def program(claim: Claim, ladders: Sequence[Climb]) -> Program | None:
         (climb for climb in ladders if climb.batch == batch),
         key=lambda climb: (abs(math.log((climb.steps[0].speedup or 1) / claim.published)), climb.threads),
     )
-    threads = f" on {climb.threads} thread{'s' * (climb.threads != 1)}" if climb.device == "cpu" else ""
+    threads = threads_text(climb.device, climb.threads, " on ")
     shipped, mended = climb.steps[0], climb.mended
     text = f"At batch {batch}{threads}: as shipped {_gain(shipped)}, with its mistakes mended {_gain(mended)}."
     return Program(_verdict(claim, shipped), _verdict(claim, mended), text)

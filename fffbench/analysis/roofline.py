@@ -104,8 +104,7 @@ def _strength(records: Iterable[Record], ceiling: str, ceilings: Ceilings) -> De
     )
     if share < STRONG:
         sentence += f", short of the {percent(STRONG)} asked of it, so the speed-ups over it there are flattering"
-        if work.device == "cpu":
-            sentence += " (docs/kernels.md lists the dense layers, what was tried and what is missing)"
+        sentence += f" ({work.place.dense_notes})" if work.place.dense_notes else ""
     return DenseStrength(
         best.machine,
         work.device,

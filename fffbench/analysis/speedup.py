@@ -36,6 +36,7 @@ from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.evidence import full_processes, one_record_per_cell
 from fffbench.analysis.rivals import TIE, Untried, thin_rival
 from fffbench.analysis.rows import Speedup, Timed, Tried, measured_row, skipped_row
+from fffbench.devices import DEVICES
 from fffbench.plan.workload import Cell
 from fffbench.results.record import Record
 from fffbench.results.store import Results
@@ -73,15 +74,13 @@ def speedups(results: Results) -> list[Speedup]:
 
 
 def _headline_calls(rows: Sequence[Speedup]) -> dict[tuple[str, str], str]:
-    """The call of the headline by machine and device: the bare kernel, on a GPU inside a graph where one was measured.
-
-    An eager launch of a small layer measures the launch; inside a model it would be hidden, as a graph hides it.
-    """
+    """The call of the headline by machine and device: what the device prefers where it was measured, or the kernel."""
     found: dict[tuple[str, str], str] = {}
     for row in rows:
-        with_graph = row.call == "graph" and row.device == "cuda" and row.time is not None
-        if with_graph or (row.machine, row.device) not in found:
-            found[row.machine, row.device] = "graph" if with_graph else "kernel"
+        preferred = DEVICES[row.device].headline_call
+        measured = row.call == preferred and row.time is not None
+        if measured or (row.machine, row.device) not in found:
+            found[row.machine, row.device] = preferred if measured else "kernel"
     return found
 
 
@@ -143,7 +142,7 @@ class Found:
         self._all: dict[str, int] = {}
         for record in self.results.records:
             work, machine = record.cell.workload, results.machines[record.machine]
-            if work.device == "cpu":
+            if work.place.threaded:
                 cores = machine.stable.get("cores", "")
                 self._all.setdefault(record.machine, int(cores) if cores.isdecimal() and len(cores) < 6 else 1)
                 self._all[record.machine] = max(self._all[record.machine], work.threads)
@@ -174,7 +173,7 @@ class Found:
             place = self.place(record)
             if baseline == WITH_TF32:
                 place, work = self._place_in(record, "tf32"), record.cell.workload
-                if work.dtype != "fp32" or work.device == "cpu" or place not in self.dense:
+                if work.dtype != "fp32" or not work.place.has_tf32 or place not in self.dense:
                     continue
             others = candidates_of(baseline, subject, self.dense.get(place, []))
             if mode == "same":
@@ -211,7 +210,7 @@ class Found:
     def unknown_threads(self, ours: Sequence[Timed], others: Sequence[Timed]) -> str | None:
         """Why a side's fastest thread count is not known, or None where both are."""
         record = others[0].record
-        if record.cell.workload.device != "cpu":
+        if not record.cell.workload.place.threaded:
             return None
         counts = [{item.record.cell.workload.threads for item in side} for side in (ours, others)]
         needed = {self._all[record.machine], *counts[0], *counts[1]}

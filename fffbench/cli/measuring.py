@@ -13,6 +13,7 @@ import typer
 
 from fffbench.cli import options
 from fffbench.cli.stopped import Stopped
+from fffbench.devices import HOST
 from fffbench.errors import UserError
 from fffbench.plan.workload import CACHE_MEANING, CALL_MEANING, ROUTING_MEANING, meanings
 from fffbench.units import duration, number, parse_duration
@@ -81,7 +82,7 @@ def list_implementations(as_json: Json = False) -> None:
 def check(
     implementations: Listed = None,
     dtypes: Listed = None,
-    devices: Annotated[str, typer.Option(help="comma-separated")] = "cpu",
+    devices: Annotated[str, typer.Option(help="comma-separated")] = HOST,
     as_json: Json = False,
 ) -> None:
     """Check implementations against the float64 reference on every edge of the shapes; exit 1 if one is wrong."""

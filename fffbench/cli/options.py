@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from fffbench.devices import DEVICES
 from fffbench.errors import UserError, one_of
 from fffbench.plan.matrix import Axes
-from fffbench.plan.workload import CACHES, CALLS, DEVICES, DTYPES, ROUTINGS
+from fffbench.plan.workload import CACHES, CALLS, DTYPES, ROUTINGS
 
 T = TypeVar("T")
 MAX_BATCH = 2**20

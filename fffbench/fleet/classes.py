@@ -15,10 +15,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fffbench.cli import options
+from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError, one_of
 from fffbench.files import read_plain
 from fffbench.plan.matrix import Axes
-from fffbench.plan.workload import DEVICES
 from fffbench.results.parsing import why
 from fffbench.units import parse_duration
 
@@ -56,7 +56,7 @@ class MachineClass(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    devices: Annotated[list[str], Field(min_length=1)] = ["cpu"]
+    devices: Annotated[list[str], Field(min_length=1)] = [HOST]
     budget: str | None = None  # of one job, such as "30m"; the preset's own where not given
     processes: Annotated[int, Field(ge=1, le=100)] | None = None  # as ``fffbench run`` takes them, as are
     seconds: Annotated[float, Field(ge=0.01, le=60)] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fffbench.implementations import blaslib
+from fffbench import blaslib
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.workload import Workload
 

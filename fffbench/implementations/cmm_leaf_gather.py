@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fffbench.implementations.registry import Layer, Weights
-from fffbench.implementations.torchlib import accelerator_missing
 from fffbench.plan.workload import Workload
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ def unsupported(workload: Workload) -> str | None:
     """Leaf form only; otherwise only a missing device stops it."""
     if not workload.shape.leaf_width:
         return "cmm_leaf_gather computes leaf blocks; this tree's nodes are neurons"
-    return accelerator_missing(workload.device)
+    return None
 
 
 def prepare(weights: Weights, workload: Workload) -> Layer:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fffbench.implementations.registry import Layer, Weights
-from fffbench.implementations.torchlib import accelerator_missing
 from fffbench.plan.workload import Shape, Workload
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def unsupported(workload: Workload) -> str | None:
         return f"the grouped product wants multiples of {ALIGNED}, not d={shape.d} and leaves of {shape.leaf_width}"
     if workload.batch == 0:
         return "the grouped product refuses an empty batch"
-    return accelerator_missing(workload.device) or _no_grouped_product()
+    return _no_grouped_product()
 
 
 def _no_grouped_product() -> str | None:
@@ -37,7 +36,7 @@ def _no_grouped_product() -> str | None:
 
     if _grouped() is None:
         return "this torch has no _grouped_mm"
-    if torch.cuda.get_device_capability() < CAPABILITY:
+    if torch.cuda.is_available() and torch.cuda.get_device_capability() < CAPABILITY:
         return "the grouped product needs compute capability 9.0 or newer"
     return None
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fffbench.implementations.registry import Layer, Weights
-from fffbench.implementations.torchlib import accelerator_missing
 from fffbench.plan.workload import Workload
 
 if TYPE_CHECKING:
@@ -29,12 +28,12 @@ def unsupported(workload: Workload) -> str | None:
         return "cmm_sparse computes the tree form, not leaf blocks"
     if workload.batch == 0:
         return "torch's sparse products refuse an empty batch"
-    if workload.device == "cpu":
+    if workload.place.host_memory:
         import torch
 
         if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
             return "this torch was built without MKL, whose sampled sparse product cmm_sparse needs on a CPU"
-    return accelerator_missing(workload.device)
+    return None
 
 
 def prepare(weights: Weights, workload: Workload) -> Layer:

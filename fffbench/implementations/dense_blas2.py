@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fffbench.implementations import blaslib
+from fffbench import blaslib
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.implementations.torchlib import gelu_in_place, tile_tokens
 from fffbench.plan.workload import Workload
@@ -34,7 +34,7 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     gemv = blas.address("sgemv")
     w1, w2 = weights.w1, weights.w2
     n, d = w1.shape
-    tile = tile_tokens("cpu", workload.batch)
+    tile = tile_tokens(workload.device, workload.batch)
     hidden = w1.new_empty((tile, n))
     hidden_at = hidden.data_ptr()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from fffbench.implementations import blaslib
+from fffbench import blaslib
 from fffbench.implementations.dense_padded import NEURON_MULTIPLE
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.implementations.torchlib import pad_rows, round_up, tile_tokens
@@ -37,7 +37,7 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     blas = blaslib.use(workload.threads)
     d, rows = workload.shape.d, round_up(weights.w1.shape[0], NEURON_MULTIPLE)
     w1_t, w2 = pad_rows(weights.w1, rows).t().contiguous(), pad_rows(weights.w2, rows)
-    tile = tile_tokens("cpu", workload.batch)
+    tile = tile_tokens(workload.device, workload.batch)
     hidden = w2.new_empty((tile, rows))
     products = {
         tokens: (blas.product(tokens, d, rows), blas.product(tokens, rows, d))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fffbench.implementations.registry import Layer, Weights
-from fffbench.implementations.torchlib import accelerator_missing
 from fffbench.plan.workload import Workload
 
 if TYPE_CHECKING:
@@ -29,12 +28,9 @@ def unsupported(workload: Workload) -> str | None:
     """torch.compile writes C++ or Triton, so it needs a compiler on the machine that measures."""
     if workload.batch == 0:
         return "dense_compiled has nothing to compile for an empty batch"
-    if workload.device == "cpu" and workload.dtype == "fp16":
+    if workload.place.host_memory and workload.dtype == "fp16":
         return "dense_compiled computes fp16 on a GPU only; CPUs emulate it"
-    missing = accelerator_missing(workload.device)
-    if missing is not None:
-        return missing
-    return _no_triton() if workload.device == "cuda" else _no_compiler()
+    return workload.place.absent() or (_no_compiler() if workload.place.host_memory else _no_triton())
 
 
 @cache

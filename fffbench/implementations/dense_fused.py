@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fffbench.implementations.dense_padded import NEURON_MULTIPLE
 from fffbench.implementations.registry import Layer, Weights
-from fffbench.implementations.torchlib import accelerator_missing, hidden_buffer, pad_rows, round_up, tile_tokens
+from fffbench.implementations.torchlib import hidden_buffer, pad_rows, round_up, tile_tokens
 from fffbench.plan.workload import Workload
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ def unsupported(workload: Workload) -> str | None:
     """Both operators are private to torch, so their absence is a reason, not a crash."""
     if workload.batch == 0:
         return "the fused products refuse an empty batch"
-    return _no_cublaslt(workload) if workload.device == "cuda" else _no_onednn(workload)
+    return _no_onednn(workload) if workload.place.host_memory else _no_cublaslt(workload)
 
 
 def _no_cublaslt(workload: Workload) -> str | None:
     if workload.dtype == "fp32":
         return "cuBLASLt fuses the tanh form of GELU, which is outside fp32's tolerance"
-    return accelerator_missing(workload.device) or (None if _addmm_gelu() else "this torch has no _addmm_activation")
+    return None if _addmm_gelu() else "this torch has no _addmm_activation"
 
 
 def _no_onednn(workload: Workload) -> str | None:
@@ -55,7 +55,7 @@ def _linear_pointwise() -> Any:
 
 def prepare(weights: Weights, workload: Workload) -> Layer:
     """Pad the neurons to a multiple of 64."""
-    return (_cuda if workload.device == "cuda" else _cpu)(weights, workload)
+    return (_cpu if workload.place.host_memory else _cuda)(weights, workload)
 
 
 def _cpu(weights: Weights, workload: Workload) -> Layer:
@@ -65,7 +65,7 @@ def _cpu(weights: Weights, workload: Workload) -> Layer:
     linear = _linear_pointwise()
     rows = round_up(weights.w1.shape[0], NEURON_MULTIPLE)
     w1, output_weight = pad_rows(weights.w1, rows), pad_rows(weights.w2, rows).t().contiguous()
-    tile = tile_tokens("cpu", workload.batch)
+    tile = tile_tokens(workload.device, workload.batch)
 
     def fill(x: torch.Tensor, y: torch.Tensor) -> None:
         # as in dense_onednn: the operator allocates its result, a tile of it comes from the free list

@@ -38,7 +38,7 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     linear = torch.ops.mkldnn._linear_pointwise  # noqa: SLF001  (torch has no public way to this matmul)
     rows = round_up(weights.w1.shape[0], NEURON_MULTIPLE)
     w1, output_weight = pad_rows(weights.w1, rows), pad_rows(weights.w2, rows).t().contiguous()
-    tile = tile_tokens("cpu", workload.batch)
+    tile = tile_tokens(workload.device, workload.batch)
 
     def fill(x: torch.Tensor, y: torch.Tensor) -> None:
         # The operator allocates its result; a tile of it is small enough to come back from the allocator's

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fffbench.implementations.dense_padded import NEURON_MULTIPLE
 from fffbench.implementations.registry import Layer, Weights
-from fffbench.implementations.torchlib import accelerator_missing, gelu_in_place, pad_rows, round_up, tile_tokens
+from fffbench.implementations.torchlib import gelu_in_place, pad_rows, round_up, tile_tokens
 from fffbench.plan.workload import Workload
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def unsupported(workload: Workload) -> str | None:
     """A batch of one tile is the padded layer already."""
     if workload.batch <= tile_tokens(workload.device, workload.batch):
         return f"a batch of {workload.batch} is a single tile: this is dense_padded"
-    return accelerator_missing(workload.device)
+    return None
 
 
 def prepare(weights: Weights, workload: Workload) -> Layer:

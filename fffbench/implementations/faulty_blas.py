@@ -20,7 +20,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fffbench.implementations import blaslib
+from fffbench import blaslib
 from fffbench.implementations.registry import Layer, Variant, Weights
 from fffbench.plan.workload import Workload
 

@@ -6,7 +6,8 @@ group ``fffbench.implementations``) with
     FAMILY   "dense", "cmm", "fff", "reference" or "faulty"
     DEVICES  the devices it runs on
     DTYPES   the dtypes it computes in (inputs and outputs are stored in that dtype, tf32 in fp32)
-    unsupported(workload) -> str | None    a sentence if it cannot run that workload here, else None
+    unsupported(workload) -> str | None    a sentence if it cannot run that workload here, else None; that the device
+        is here is asked of the device
     prepare(weights, workload) -> Layer    untimed; sees weights and shapes, never inputs
     SLOW_TO_PREPARE (optional)  True where prepare takes a second or more: conformance then tries two batches only
     ROOFLINE_SHARE (optional)  the share of the roofline it is known to reach, where its family's is far off, for the
@@ -40,16 +41,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from fffbench import contain
+from fffbench.devices import DEVICES
 from fffbench.errors import UserError, one_of
-from fffbench.implementations import _plugin, _points
-from fffbench.plan.workload import DEVICES, DTYPES, FAULTY, Cell, Workload, faulty_name
+from fffbench.extensions import IMPLEMENTATIONS, registered
+from fffbench.implementations import _plugin
+from fffbench.plan.workload import DTYPES, FAULTY, Cell, Workload, faulty_name
 
 if TYPE_CHECKING:
     import torch
 
 FAMILIES = ("dense", "cmm", "fff", "reference", FAULTY)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # it is part of every cell id
-_NOT_IMPLEMENTATIONS = {"blaslib", "registry", "torchlib"}
+_NOT_IMPLEMENTATIONS = {"registry", "torchlib"}
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def reasons(questions: Iterable[tuple[Implementation, Workload]]) -> list[str | 
         if found[item, workload] is not None:
             continue
         if item.module is not None:
-            found[item, workload] = item.module.unsupported(workload, *item.suffix)
+            found[item, workload] = item.module.unsupported(workload, *item.suffix) or workload.place.absent()
         else:
             foreign.setdefault((item.entry_point, item.variant), []).append((item, workload))
 
@@ -236,7 +239,7 @@ def _own() -> dict[str, Implementation]:
 @cache
 def _plugins() -> tuple[dict[str, Implementation], dict[str, str]]:
     """Other packages' implementations by name, and the broken entry points' names with the reason in a line."""
-    points, unreadable = _points.registered()
+    points, unreadable = registered(IMPLEMENTATIONS)
     with ThreadPoolExecutor(max_workers=4) as pool:
         answers = list(pool.map(_answer, points))
     found: dict[str, Implementation] = {}

@@ -8,15 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fffbench.devices import DEVICES
 from fffbench.plan.workload import Workload
 
 if TYPE_CHECKING:
     import torch
-
-# Tokens in a tile of the batch-tiled dense layers: 512 x 4095 fp32 activations are 8 MiB, resident in a
-# last-level cache, while 512 rows keep a GEMM at its large-batch rate on 1 to 16 cores.
-TILE_TOKENS = 512
-CUDA_TILE_TOKENS = 16384  # a GPU needs more rows for full waves; 16384 x 4096 bf16 activations are 128 MiB
 
 
 def gelu_in_place(hidden: torch.Tensor) -> None:
@@ -28,7 +24,7 @@ def gelu_in_place(hidden: torch.Tensor) -> None:
 
 def tile_tokens(device: str, batch: int) -> int:
     """How many tokens one tile of a batch-tiled layer holds."""
-    return max(1, min(batch, CUDA_TILE_TOKENS if device == "cuda" else TILE_TOKENS))
+    return max(1, min(batch, DEVICES[device].tile_tokens))
 
 
 def hidden_buffer(workload: Workload) -> Callable[[torch.Tensor, int], torch.Tensor]:
@@ -41,7 +37,7 @@ def hidden_buffer(workload: Workload) -> Callable[[torch.Tensor, int], torch.Ten
 
     def buffer(x: torch.Tensor, rows: int) -> torch.Tensor:
         shape = (x.shape[0], rows)
-        if workload.device != "cuda":
+        if workload.place.host_memory:
             return x.new_empty(shape)
         if shape not in kept:
             kept[shape] = x.new_empty(shape)
@@ -60,13 +56,3 @@ def pad_rows(matrix: torch.Tensor, rows: int) -> torch.Tensor:
 def round_up(value: int, multiple: int) -> int:
     """The smallest multiple of ``multiple`` that is at least ``value``."""
     return -(-value // multiple) * multiple
-
-
-def accelerator_missing(device: str) -> str | None:
-    """A sentence if ``device`` is not here, else None."""
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            return "no CUDA device here"
-    return None

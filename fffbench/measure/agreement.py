@@ -19,13 +19,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fffbench.devices import HOST, cuda
+from fffbench.devices.clock import Effort, time_calls
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation
 from fffbench.measure import agreement_gpu, cellrun, environment, fingerprint, inputs, lock
 from fffbench.measure.agreement_gpu import Reading
-from fffbench.measure.clock import Effort, time_calls
 from fffbench.plan import routing
-from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+from fffbench.plan.workload import Cell, Protocol, Shape, Workload, parse_cell
 from fffbench.units import percent, seconds
 
 ALLOWED = 0.05
@@ -61,7 +62,7 @@ def compare(cell: Cell) -> Row:
     """Time ``cell`` by both timers in short turns of alternating order."""
     from torch.utils.benchmark import Timer
 
-    cellrun.set_threads(cell.workload.threads)
+    cell.workload.place.configure(cell.workload.dtype, cell.workload.threads)
     pool = inputs.make_pool(cell, routing.make(cell.workload, cellrun.data_tokens(cell)))
     layer = implementation(cell.implementation).prepare(pool.weights, cell.workload)
     run = layer.bind(pool.x[0], pool.y[0])
@@ -120,20 +121,20 @@ def table(written: dict[str, Any]) -> str:
 
 def counts(reading: Reading) -> bool:
     """Whether the cell is long enough to be judged: on the GPU all are."""
-    return "-cuda-" in reading.cell or max(reading.ours, reading.theirs) > SHORTEST
+    return not parse_cell(reading.cell).workload.place.host_memory or max(reading.ours, reading.theirs) > SHORTEST
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; 1 if a cell that counts disagrees, or if there was none."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", choices=(HOST, cuda.NAME), default=HOST)
     parser.add_argument("--out", type=Path, help="write the table here, as JSON")
     parser.add_argument("--table", type=Path, metavar="FILE", help="compare nothing; print this file as Markdown")
     chosen = parser.parse_args(arguments)
     if chosen.table is not None:
         print(table(json.loads(chosen.table.read_text(encoding="utf-8"))))
         return 0
-    if chosen.device == "cuda" and not fingerprint.gpu_names():
+    if chosen.device == cuda.NAME and not cuda.gpu_names():
         print("no NVIDIA GPU here: nothing to compare")
         return 0
     try:
@@ -147,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(device: str, out: Path | None) -> int:
     taken = []
-    for reading in agreement_gpu.readings() if device == "cuda" else by_torch():
+    for reading in agreement_gpu.readings() if device == cuda.NAME else by_torch():
         taken.append(reading)
         print(
             f"{reading.cell:<72} ours {seconds(reading.ours):>9}  {reading.clock} {seconds(reading.theirs):>9}  "

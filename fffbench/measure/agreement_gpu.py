@@ -1,7 +1,7 @@
 """Does our GPU clock agree with Triton's and with the driver's own record of when kernels ran?
 
 Three clocks time the same bound kernels in one process, each call behind a flush of the L2, in short turns whose order
-alternates: ours (``gpu.time_calls``), ``triton.testing.do_bench`` (events too, another loop), and CUPTI through
+alternates: ours (``devices.cuda``), ``triton.testing.do_bench`` (events too, another loop), and CUPTI through
 ``torch.profiler`` (no events: from the start of a call's first kernel to the end of its last). Cells last 0.2 ms and
 more, because events see a launch that CUPTI does not, some microseconds. A clock that is not there is left out, with
 the reason.
@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from fffbench.devices import cuda
+from fffbench.devices.clock import Call, Effort
 from fffbench.implementations.registry import implementation
-from fffbench.measure import cellrun, gpu, inputs
-from fffbench.measure.clock import Call, Effort
+from fffbench.measure import cellrun, inputs
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
@@ -28,7 +29,7 @@ _WAITS = ("Stream ", "Event ", "Context ")  # how the profiler names synchronisa
 
 TREE = Shape.tree(768, 1, 12)
 CELLS = tuple(
-    Cell(name, Workload(TREE, batch, dtype, device="cuda"), Protocol("hot", "kernel"))  # one batch of inputs
+    Cell(name, Workload(TREE, batch, dtype, device=cuda.NAME), Protocol("hot", "kernel"))  # one batch of inputs
     for name, dtype, batch in (
         ("dense_linear", "fp32", 16384),
         ("dense_linear", "bf16", 16384),
@@ -60,7 +61,7 @@ def do_bench(run: Call) -> float:
 
 def cupti(run: Call) -> float:
     """Seconds a call from the start of its first kernel to the end of its last, as the driver records them."""
-    flush = gpu._flusher()  # noqa: SLF001 - the same flush as the clock under test
+    flush = cuda._flusher()  # noqa: SLF001 - the same flush as the clock under test
     parts = len(_recorded(flush)), len(_recorded(run))
 
     def all_calls() -> None:
@@ -105,13 +106,13 @@ def clocks() -> dict[str, Callable[[Call], float]]:
 
 def compare(cell: Cell) -> list[Reading]:
     """``cell`` by our clock and every other, in short turns of alternating order."""
-    gpu.configure(cell.workload)
+    cuda.DEVICE.configure(cell.workload.dtype, cell.workload.threads)
     pool = inputs.make_pool(cell, routing.make(cell.workload, cellrun.data_tokens(cell)))
     run = implementation(cell.implementation).prepare(pool.weights, cell.workload).bind(pool.x[0], pool.y[0])
     run()  # compiles and allocates
 
     def ours() -> float:
-        return statistics.median(gpu.time_calls([run], COLD, Effort(TURN_SECONDS))[0])
+        return statistics.median(cuda.DEVICE.time_calls([run], COLD, Effort(TURN_SECONDS))[0])
 
     readings = []
     for name, clock in clocks().items():

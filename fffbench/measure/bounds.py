@@ -17,13 +17,7 @@ from fffbench.units import duration
 
 Ceilings = Mapping[str, Mapping[str, float]]
 
-# Times a measured ceiling that a call may reach. 16-bit products on a CPU: matrix units do up to 32 times as many as
-# the vector units that a ceiling may have been measured on.
-ARITHMETIC = {
-    "cpu": {"fp32": 4.0, "tf32": 4.0, "bf16": 64.0, "fp16": 64.0},
-    "cuda": dict.fromkeys(("fp32", "tf32", "bf16", "fp16"), 2.0),
-}
-BANDWIDTH = 2.0
+BANDWIDTH = 2.0  # times a measured one that a call may reach; of arithmetic the device says how many
 CLOCK_SECONDS = 5e-8  # two readings of the clock; an empty call from Python takes as long
 
 
@@ -32,12 +26,12 @@ def least_seconds(cell: Cell, ceilings: Ceilings, distinct_rows: float | None, *
     workload = cell.workload
     if workload.batch == 0:
         return 0.0
-    key = "0" if workload.device == "cuda" else str(workload.threads)
+    key = workload.place.ceilings_key(workload.threads)
     least = CLOCK_SECONDS
     peak = ceilings.get(f"peak_{workload.dtype}", {}).get(key, 0.0)  # of the fastest unit, where it was measured
     rate = max(peak, *(ceilings.get(name, {}).get(key, 0.0) for name in (f"fma_{workload.dtype}", "fma_fp32")))
     if rate > 0:
-        allowed = rate * ARITHMETIC[workload.device]["fp32" if peak else workload.dtype]
+        allowed = rate * workload.place.over_ceiling["fp32" if peak else workload.dtype]
         least = max(least, useful_operations(workload, conditional=conditional) / allowed)
     bandwidth = max(ceilings.get(name, {}).get(key, 0.0) for name in ("dram_read", "dram_copy"))
     if bandwidth > 0 and cell.protocol.cache == "cold":

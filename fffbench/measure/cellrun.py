@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fffbench.devices.clock import Effort
 from fffbench.implementations.registry import Layer, implementation
-from fffbench.measure import check, device, fingerprint, fresh, inputs, seal
-from fffbench.measure.clock import Effort, time_calls
-from fffbench.measure.eviction import evictor
+from fffbench.measure import check, device, fresh, inputs, seal
 from fffbench.measure.idle import await_idle
 from fffbench.measure.outcome import Outcome, failed
 from fffbench.plan import routing
@@ -51,15 +50,6 @@ def build_reference(workload: Workload, data: routing.Data, tokens: int, *, cond
     return check.make_reference(workload, x, w1, w2, conditional=conditional)
 
 
-def set_threads(threads: int) -> None:
-    """Give torch and every BLAS in the process exactly ``threads`` threads."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(threads)
-    threadpool_limits(threads)
-
-
 def _pool(cell: Cell, data: routing.Data | None) -> inputs.Pool:
     """What the cell computes on: from ``data``, or drawn on the device."""
     if data is not None:
@@ -76,8 +66,7 @@ def _expected(cell: Cell, pool: inputs.Pool, reference: Path | None) -> check.Re
     workload = cell.workload
     x = torch.cat(pool.x[: inputs.checked_batches(workload, len(pool.x))])
     made = device.make_reference(workload, x, pool.weights.w1, pool.weights.w2, conditional=is_conditional(cell))
-    if workload.device == "cuda":
-        torch.cuda.empty_cache()  # float64 weights were here: give the layer their room
+    workload.place.release_memory()  # float64 weights were here: give the layer their room
     return made
 
 
@@ -93,11 +82,7 @@ def measure_cell(
     start = time.perf_counter()
     workload, names = cell.workload, seal.snapshot()
     chosen = implementation(cell.implementation)
-    set_threads(workload.threads)
-    if workload.device == "cuda":
-        from fffbench.measure import gpu
-
-        gpu.configure(workload)
+    workload.place.configure(workload.dtype, workload.threads)
     pool = _pool(cell, data)
     expected = _expected(cell, pool, reference)  # before anything of the implementation has run
     before = time.perf_counter()
@@ -174,8 +159,7 @@ def run_checked(
     if count > 1:
         inputs.unwrite(pool, ())
         calls[0]()
-        if cell.workload.device == "cuda":
-            torch.cuda.synchronize()
+        cell.workload.place.synchronize()
         if inputs.written_elsewhere(pool, () if by_torch else (0,)):
             harm = "rows beside the output were overwritten"
     inputs.unwrite(pool, range(count))
@@ -185,8 +169,7 @@ def run_checked(
         if by_torch and type(result) is not torch.Tensor:
             return [], f"forward returned {type(result).__name__}, not a plain torch.Tensor"
         outputs.append(result if by_torch else pool.y[i].clone())
-    if cell.workload.device == "cuda":
-        torch.cuda.synchronize()
+    cell.workload.place.synchronize()
     if inputs.written_elsewhere(pool, range(count)):
         harm = "the rows before or after the output were overwritten"
     now = (*pool.x[:count], pool.weights.w1, pool.weights.w2)
@@ -223,15 +206,11 @@ def _time(
     effort: Effort,
     renew: Callable[[], object],
 ) -> tuple[list[float], list[str]]:
-    """Samples of the cell's clock, and what the clock has to say about them; ``renew`` as ``gpu.time_calls`` has it."""
-    if cell.workload.device == "cuda":
-        from fffbench.measure import gpu
-
-        if implementation(cell.implementation).unsynchronised:
-            return gpu.time_launches(calls, effort)
-        return gpu.time_calls(calls, cell.protocol, effort, renew)
-    evict = None
+    """Samples of the device's clock, and its notes; ``renew`` as ``Device.time_calls`` has it."""
+    device, evict = cell.workload.place, None
+    if implementation(cell.implementation).unsynchronised:
+        return device.time_launches(calls, effort)
     if cell.protocol.cache == "cold":
         resident = (pool.weights.w1, pool.weights.w2, *layer.resident)
-        evict = evictor(resident, pool.x, pool.y, fingerprint.last_level_cache(), seal.Tools().evict)
-    return time_calls(calls, effort, evict), []
+        evict = device.evictor(resident, pool.x, pool.y, seal.Tools().evict)
+    return device.time_calls(calls, cell.protocol, effort, evict, renew)

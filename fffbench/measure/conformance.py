@@ -16,6 +16,7 @@ from itertools import product
 from typing import Any
 
 from fffbench import contain
+from fffbench.devices import HOST
 from fffbench.implementations.registry import Implementation, Layer, implementation, reasons
 from fffbench.measure import cellrun, check, fresh, inputs, measuring, seal
 from fffbench.plan import routing
@@ -124,13 +125,9 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
     if chosen.slow_to_prepare and workload.batch not in FEW_BATCHES:
         return f"{name} is slow to prepare: only batches {' and '.join(map(str, FEW_BATCHES))} are tried"
     cell = Cell(name, workload, Protocol("hot", "kernel"))
-    cellrun.set_threads(workload.threads)
-    if workload.device == "cuda":
-        from fffbench.measure import gpu
-
-        gpu.configure(workload)
+    workload.place.configure(workload.dtype, workload.threads)
     names = seal.snapshot() if chosen.foreign else {}
-    key = replace(workload, threads=1, device="cpu"), cellrun.is_conditional(cell)
+    key = replace(workload, threads=1, device=HOST), cellrun.is_conditional(cell)
     data, reference = _case(*key)
     pool = inputs.make_pool(cell, data)
     layer = measuring.checked_layer(chosen.prepare(pool.weights, workload))

@@ -24,22 +24,15 @@ from fffbench.plan.workload import Workload
 if TYPE_CHECKING:
     import torch
 
-# Elements of one weight matrix from which a GPU's cells draw their data there: 16 million take the host 0.7 s.
-DRAWN_ELEMENTS = 2**24
-# float64 operations spent on one dense reference, ten times what the host may: 0.1 s at 10 TFLOP/s. Above it a random
-# sample of the tokens is checked; a layer of 2**20 neurons of 768 has 310.
-DENSE_OPERATIONS = 1.0e12
 DENSE_TOKENS = 1024  # a chunk: with 64 thousand neurons at once, one intermediate has CHUNK_BYTES
 CHUNK_BYTES = 2**29  # of one float64 intermediate
 
 
 def draws(workload: Workload) -> bool:
     """Whether the data of ``workload`` is drawn on its device, from a stream other than ``routing.make``'s."""
-    return (
-        workload.device == "cuda"
-        and (workload.routing == "uniform" or not workload.shape.is_tree)
-        and workload.shape.n * workload.shape.d >= DRAWN_ELEMENTS
-    )
+    least = workload.place.drawn_elements
+    plain = workload.routing == "uniform" or not workload.shape.is_tree
+    return least is not None and plain and workload.shape.n * workload.shape.d >= least
 
 
 def draw(workload: Workload, tokens: int) -> tuple[torch.Tensor, Weights]:
@@ -53,8 +46,8 @@ def draw(workload: Workload, tokens: int) -> tuple[torch.Tensor, Weights]:
         import torch
 
         seed = np.random.SeedSequence([workload.seed, shape.d, shape.n, stream]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator(workload.device).manual_seed(int(seed >> np.uint64(1)))
-        drawn = torch.empty((rows, shape.d), dtype=torch.float32, device=workload.device)
+        generator = torch.Generator(workload.place.torch_type).manual_seed(int(seed >> np.uint64(1)))
+        drawn = torch.empty((rows, shape.d), dtype=torch.float32, device=workload.place.torch_type)
         return drawn.normal_(generator=generator).mul_(scale).to(torch_dtype(workload.dtype))
 
     contributing = shape.trees * shape.leaf_width if shape.leaf_width else shape.active
@@ -180,7 +173,7 @@ def _dense(workload: Workload, x: torch.Tensor, w1: torch.Tensor, w2: torch.Tens
 
     w1 = w1[workload.shape.routers :]
     n, d = w1.shape
-    affordable = max(1, int(DENSE_OPERATIONS / (4 * n * d)))
+    affordable = max(1, int(workload.place.reference_operations / (4 * n * d)))
     chosen = np.arange(len(x))
     if affordable < len(x):
         chosen = np.sort(np.random.default_rng(workload.seed).choice(len(x), affordable, replace=False))

@@ -14,18 +14,17 @@ import re
 from pathlib import Path
 
 from fffbench.anonymity import neutral
-from fffbench.identity import machine_id
+from fffbench.devices import DEVICES
+from fffbench.devices.cpu import caches
+from fffbench.identity import PROCESSOR, machine_id
 from fffbench.measure import cgroups, environment
 
 __all__ = [
-    "gpu_names",
-    "last_level_cache",
     "load",
     "machine_id",
     "observed",
     "physical_cores",
     "stable",
-    "unnamed_accelerator",
     "usable_cores",
 ]
 
@@ -62,12 +61,6 @@ def _affinity() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
-def last_level_cache() -> int | None:
-    """Bytes of the largest cache of core 0, or None where the system does not say."""
-    sizes = [size for size in _caches().values() if size]
-    return max(sizes, default=None)
-
-
 def stable() -> dict[str, str]:
     """What the machine is. ``identity.machine_id`` makes its id of all but the memory and the physical cores."""
     import psutil
@@ -76,20 +69,20 @@ def stable() -> dict[str, str]:
     cpu = get_cpu_info()
     flags = set(cpu.get("flags", ()))
     facts = {
-        "cpu": re.sub(r"\s+", " ", str(cpu.get("brand_raw", platform.machine()))).strip(),
+        PROCESSOR: re.sub(r"\s+", " ", str(cpu.get("brand_raw", platform.machine()))).strip(),
         "vendor": str(cpu.get("vendor_id_raw", "unknown")),
         "model": f"family {cpu.get('family', '?')} model {cpu.get('model', '?')} stepping {cpu.get('stepping', '?')}",
         "architecture": _architecture(cpu) or platform.machine(),
         "instruction sets": " ".join(name for name in INSTRUCTION_SETS if name in flags) or "baseline",
         "cores": str(usable_cores()),
         "physical cores": str(physical_cores()),
-        "caches": ", ".join(f"{name} {size // 1024} KiB" for name, size in _caches().items()) or "unknown",
+        "caches": ", ".join(f"{name} {size // 1024} KiB" for name, size in caches().items()) or "unknown",
         "memory": f"{round(min(psutil.virtual_memory().total, cgroups.memory_limit() or 2**63) / 2**30)} GiB",
         "virtualised": "yes" if "hypervisor" in flags else "no",
         "system": platform.system(),
     }
-    for index, name in enumerate(gpu_names()):
-        facts[f"gpu {index}"] = name
+    for device in DEVICES.usable().values():
+        facts |= device.facts()
     return facts
 
 
@@ -123,32 +116,6 @@ def load() -> str:
     return f"{os.getloadavg()[0]:.2f}, {100 * steal / total:.2f} % stolen since boot"
 
 
-def gpu_names() -> list[str]:
-    """Names of the NVIDIA devices; empty where there is no driver."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except (ImportError, OSError):
-        return []
-    except pynvml.NVMLError:
-        return []
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-    return [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
-
-
-def unnamed_accelerator() -> str | None:
-    """Why a GPU that torch can use here must not be measured: its results would be filed under another machine."""
-    if gpu_names():
-        return None
-    import torch
-
-    hip = getattr(torch.version, "hip", None)
-    if hip:
-        return f"torch is built for ROCm {hip}: AMD's GPUs are not named in a machine's id yet, so nothing is measured"
-    return "NVML does not name the GPU (nvidia-ml-py or the driver's library is missing): no machine to file it under"
-
-
 def _architecture(cpu: dict[str, object]) -> str | None:
     vendor, family, model = (cpu.get(key) for key in ("vendor_id_raw", "family", "model"))
     if not isinstance(family, int) or not isinstance(model, int):
@@ -157,16 +124,6 @@ def _architecture(cpu: dict[str, object]) -> str | None:
         if vendor == known_vendor and family == known_family and first <= model <= last:
             return name
     return None
-
-
-def _caches() -> dict[str, int]:
-    """Data and unified caches of core 0 by name (``L1``, ``L2``, ``L3``), in bytes."""
-    sizes: dict[str, int] = {}
-    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
-        kind, level, size = (_read(index / name).strip() for name in ("type", "level", "size"))
-        if kind in ("Data", "Unified") and size.endswith("K"):
-            sizes[f"L{level}"] = int(size[:-1]) * 1024
-    return sizes
 
 
 def _selected(text: str) -> str:

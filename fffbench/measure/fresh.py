@@ -45,7 +45,9 @@ def refill(cell: Cell, pool: inputs.Pool, data: routing.Data | None) -> None:
         for x in pool.x:
             x.copy_(draw(cell.workload, data.law, len(x)))
         return
-    generator = torch.Generator(cell.workload.device).manual_seed(int.from_bytes(os.urandom(8), "little") >> 1)
+    generator = torch.Generator(cell.workload.place.torch_type).manual_seed(
+        int.from_bytes(os.urandom(8), "little") >> 1
+    )
     for x in pool.x:
         drawn = torch.empty(x.shape, device=x.device).normal_(generator=generator)
         if cell.workload.routing == "single-path" and cell.workload.shape.is_tree:
@@ -70,9 +72,6 @@ def fault(
             return f"wrong result: forward returned {type(result).__name__}, not a plain tensor of the input's shape"
         outputs = {batch: result}
     else:
-        if cell.workload.device != "cuda":  # its clock renews nothing
-            renew()
-            calls[0]()
         written = (i for i, y in enumerate(pool.y) if not bool(torch.isnan(y).all()))
         outputs = {i: pool.y[i] for i in written}
         if not outputs:

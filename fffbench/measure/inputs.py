@@ -2,27 +2,22 @@
 
 All tensors come fresh from torch's allocator in the measuring process, so
 that page placement varies between processes as it does between real runs.
-On a CPU a large one begins and ends with a huge page: torch asks for huge
-pages, but a tensor that begins anywhere has small ones at both ends, 17 % of
-the weights of 768 to 4095, and how fast rows are read depends on which.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fffbench.devices import DEVICES, HOST, Device
 from fffbench.implementations.registry import Weights
-from fffbench.measure import gpu
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Workload
 
 if TYPE_CHECKING:
     import torch
 
-HUGE_PAGE = 2 * 2**20  # bytes, on x86 and on most arm64 systems
 # Tokens checked in each process at the least (whole batches): enough to see every level and both turns.
 CHECKED_TOKENS = 64
 # Rows of sentinels around the output, to see writes before its start or past its end.
@@ -57,10 +52,8 @@ def used_batches(cell: Cell) -> int:
     A call more has buffers of its own: 512 batches of 1024 tokens at 2**20 neurons would take 80 GB for nothing.
     """
     batches = pool_batches(cell)
-    if cell.workload.device != "cuda":
-        return batches
-    most = gpu.GRAPH_CALLS if cell.protocol.call == "graph" else gpu.MOST_CALLS
-    return max(min(batches, most), checked_batches(cell.workload, batches))
+    most = cell.workload.place.most_calls(cell.protocol.call)
+    return batches if most is None else max(min(batches, most), checked_batches(cell.workload, batches))
 
 
 def checked_batches(workload: Workload, batches: int) -> int:
@@ -78,14 +71,14 @@ def torch_dtype(dtype: str) -> torch.dtype:
 def make_weights(workload: Workload, data: routing.Data) -> Weights:
     """The weights of ``data`` as fresh tensors on the workload's device."""
     dtype = torch_dtype(workload.dtype)
-    return Weights(_fresh(data.w1, dtype, workload.device), _fresh(data.w2, dtype, workload.device))
+    return Weights(_fresh(data.w1, dtype, workload.place), _fresh(data.w2, dtype, workload.place))
 
 
 def make_pool(cell: Cell, data: routing.Data) -> Pool:
     """Weights, input batches and guarded output buffers for ``cell``."""
     workload = cell.workload
     used = data.x[: used_batches(cell) * workload.batch]
-    x = _fresh(used, torch_dtype(workload.dtype), workload.device)
+    x = _fresh(used, torch_dtype(workload.dtype), workload.place)
     return pool_of(cell, x, make_weights(workload, data))
 
 
@@ -93,7 +86,7 @@ def pool_of(cell: Cell, x: torch.Tensor, weights: Weights) -> Pool:
     """The pool of ``cell`` over inputs and weights that lie on its device already."""
     batch = cell.workload.batch
     inputs = [x[i * batch : (i + 1) * batch] for i in range(used_batches(cell))]
-    slab = _room((2 * END_ROWS + len(inputs) * (batch + GUARD_ROWS), x.shape[1]), x.dtype, x.device.type)
+    slab = cell.workload.place.empty((2 * END_ROWS + len(inputs) * (batch + GUARD_ROWS), x.shape[1]), x.dtype)
     first = [END_ROWS + i * (batch + GUARD_ROWS) for i in range(len(inputs))]
     pool = Pool(weights, inputs, [slab[row : row + batch] for row in first], slab)
     unwrite(pool, range(len(inputs)))
@@ -120,8 +113,8 @@ def all_guards_intact(pool: Pool) -> bool:
 
 
 def guarded_output(x: torch.Tensor, batch: int) -> torch.Tensor:
-    """An output buffer ``(batch, d)`` inside a larger one, full of NaN, with sentinel rows before and after."""
-    whole = _room((batch + 2 * GUARD_ROWS, x.shape[1]), x.dtype, x.device.type).fill_(SENTINEL)
+    """On the host, an output ``(batch, d)`` inside a larger buffer, full of NaN, between rows of sentinels."""
+    whole = DEVICES[HOST].empty((batch + 2 * GUARD_ROWS, x.shape[1]), x.dtype).fill_(SENTINEL)
     inner = whole[GUARD_ROWS : GUARD_ROWS + batch]
     inner.fill_(float("nan"))
     return inner
@@ -137,22 +130,12 @@ def guards_intact(y: torch.Tensor) -> bool:
 
 def batch_of(array: routing.Array, like: torch.Tensor) -> torch.Tensor:
     """``array`` in the dtype and on the device of ``like``."""
-    return _fresh(array, like.dtype, like.device.type)
-
-
-def _fresh(array: routing.Array, dtype: torch.dtype, device: str) -> torch.Tensor:
     import torch
 
-    return _room(array.shape, dtype, device).copy_(torch.from_numpy(array))
+    return torch.from_numpy(array).to(like)
 
 
-def _room(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> torch.Tensor:
-    """Memory for a tensor; a large one on a CPU has the huge pages that it begins and ends with to itself."""
+def _fresh(array: routing.Array, dtype: torch.dtype, device: Device) -> torch.Tensor:
     import torch
 
-    size = math.prod(shape) * dtype.itemsize
-    if device != "cpu" or size < HUGE_PAGE:
-        return torch.empty(shape, dtype=dtype, device=device)
-    around = torch.empty(size + 2 * HUGE_PAGE, dtype=torch.uint8)
-    start = -around.data_ptr() % HUGE_PAGE
-    return around[start : start + size].view(dtype).view(shape)
+    return device.empty(array.shape, dtype).copy_(torch.from_numpy(array))

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fffbench.devices.clock import Clock, Effort
 from fffbench.implementations.registry import Layer, Weights, implementation
-from fffbench.measure import cellrun, fingerprint, inputs, occupancy, seal
+from fffbench.measure import cellrun, inputs, occupancy, seal
 from fffbench.measure.channel import Channel
-from fffbench.measure.clock import Clock, Effort
-from fffbench.measure.eviction import evictor
 from fffbench.measure.idle import await_idle
 from fffbench.measure.staging import Layout, Sheet, Staged
 from fffbench.plan import routing
@@ -59,8 +58,8 @@ class Measuring:
         self._channel, self._cell, self._effort = channel, cell, effort
         self._tools = seal.Tools()
         self._clock = Clock(self._tools.now)
-        self._evictor, self._await_idle = evictor, await_idle
-        cellrun.set_threads(cell.workload.threads)
+        self._evictor, self._await_idle = cell.workload.place.evictor, await_idle
+        cell.workload.place.configure(cell.workload.dtype, cell.workload.threads)
         # What it is prepared and bound with is drawn from the seed, as the check's is; what it is timed with is not.
         self._pool = inputs.make_pool(cell, data)
         self._weights = (self._pool.weights.w1, self._pool.weights.w2)
@@ -109,9 +108,7 @@ class Measuring:
         evict = None
         if self._cell.protocol.cache == "cold":
             resident = (*self._weights, *self._layer.resident)
-            evict = self._evictor(
-                resident, self._pool.x, self._pool.y, fingerprint.last_level_cache(), self._tools.evict
-            )
+            evict = self._evictor(resident, self._pool.x, self._pool.y, self._tools.evict)
         notes = self._await_idle()
         self._channel.send({"step": "begin"})
         clocks = occupancy.read()

@@ -23,7 +23,7 @@ def bytes_needed(cell: Cell) -> int:
     weights = (2 * shape.n + shape.routers) * shape.d * 4
     tokens = data_tokens(cell) * shape.d * 4
     hidden = 0
-    if cell.implementation.startswith(("dense", "cmm")) and cell.workload.device == "cpu":
+    if cell.implementation.startswith(("dense", "cmm")) and cell.workload.place.host_memory:
         gathered = 2 * shape.active * shape.d // HIDDEN_COPIES if cell.implementation.startswith("cmm") else 0
         hidden = cell.workload.batch * max(shape.n, gathered) * DTYPE_BYTES[cell.workload.dtype]
     return WEIGHT_COPIES * weights + TOKEN_COPIES * tokens + HIDDEN_COPIES * hidden

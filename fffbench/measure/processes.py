@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -200,11 +200,11 @@ class Round:
                 yield current, {"error": None, "failure": failure}
                 current = None
 
-    def ceilings(self, threads: Sequence[int], *, cuda: bool, limit: float = 120.0) -> dict[str, dict[str, float]]:
-        """Measure the machine's ceilings in a child."""
+    def ceilings(self, threads: Mapping[str, Sequence[int]], limit: float = 120.0) -> dict[str, dict[str, float]]:
+        """Measure in a child the ceilings of each device at the thread counts given for it."""
         values: dict[str, dict[str, float]] | None = None
         reason: str | None = None
-        for event in self._run({"task": "ceilings", "threads": list(threads), "cuda": cuda}, limit):
+        for event in self._run({"task": "ceilings", "threads": dict(threads)}, limit):
             if event["event"] == "ceilings":
                 values = event["values"]
             elif event["event"] in ("failure", "timeout", "ended") and reason is None:

@@ -14,9 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fffbench import sources
+from fffbench import extensions, sources
 from fffbench.errors import UserError
-from fffbench.implementations._points import registered
 from fffbench.measure import environment
 from fffbench.measure.worker import ENVIRONMENT
 
@@ -25,7 +24,8 @@ PACKAGES = (
     *("torch", "numpy", "scipy", "triton", "cuda-core", "cuda-bindings", "nvidia-cuda-nvrtc", "nvidia-ml-py"),
     *("mkl", "intel-openmp", "threadpoolctl", "psutil", "pytest-benchmark", "fffbench"),
 )
-ROOMS = ("plan", "implementations", "measure")  # what decides a measurement
+ROOMS = ("devices", "plan", "implementations", "measure")  # what decides a measurement
+COMMON = ("blaslib.py", "contain.py", "parent.py")
 SUFFIXES = frozenset({".py", ".cpp", ".hpp", ".cu", ".cuh", ".toml"})
 FOREIGN_SUFFIXES = SUFFIXES | {".so"}
 DIGITS = 16
@@ -80,17 +80,18 @@ def sources_digest() -> str:
         reason = "nothing is measured without them; `pip install .` builds them (FFFBENCH_KERNELS=OFF leaves them out)"
         raise UserError(f"{root} has no compiled kernels: {reason}") from error
     files = [path for room in ROOMS for path in (root / room).rglob("*") if path.suffix in SUFFIXES]
+    files += [root / name for name in COMMON]
     named = [(path.relative_to(root).as_posix(), path) for path in files]
     return sources.digest([*named, ("_cpu", Path(_cpu.__file__))])
 
 
 def _plugins() -> dict[str, str]:
-    """Registered implementations of other packages: version of the distribution, and a hash of the module's files.
+    """What other packages register, of any kind: version of the distribution, and a hash of the module's files.
 
     Their author edits them between two runs without a new version. Nothing of them is imported here.
     """
     found = {}
-    for point in registered()[0]:
+    for point in (point for group in extensions.GROUPS for point in extensions.registered(group)[0]):
         name = point.dist.name if point.dist else "unknown"
         found[point.name] = f"{name} {point.dist.version if point.dist else ''} {_foreign_digest(point.module)}"
     return found

@@ -32,7 +32,7 @@ from fffbench.implementations.registry import implementation
 from fffbench.measure import bounds, cellrun, forecast, memory
 from fffbench.measure.outcome import NEVER, NEXT_RUN, NOW, Outcome, failed
 from fffbench.measure.processes import Round, WorkerDiedError
-from fffbench.plan.workload import CELLS_A_PROCESS, Cell
+from fffbench.plan.workload import Cell
 
 SCRATCH_PREFIX = "fffbench-scratch-"
 TRIES = 3  # of a cell whose failure may pass, before it is stored
@@ -40,7 +40,6 @@ TRIES = 3  # of a cell whose failure may pass, before it is stored
 # compilers, a shared machine that stands still. A short budget cannot be that patient, or one hanging kernel eats it.
 CELL_LIMIT_SECONDS = 300.0
 HANGING = 20.0
-LEAST_LIMIT_SECONDS = {"cpu": 30.0, "cuda": 60.0}
 COMPILER_SECONDS = 60.0  # on top, where preparing calls one
 LIMIT_SHARE, IMPATIENT_LIMIT_SECONDS, IMPATIENT_HANGING = 0.1, 8.0, 12.0  # of the budget; the floor; times its forecast
 REFERENCE_LIMIT_SECONDS = 600.0
@@ -118,7 +117,7 @@ def _group(jobs: Sequence[Job], position: int) -> list[Job]:
     """The jobs from ``position`` on that one process does: same device, same number."""
     first = jobs[position]
     group = [first]
-    for job in jobs[position + 1 : position + CELLS_A_PROCESS[first.cell.workload.device]]:
+    for job in jobs[position + 1 : position + first.cell.workload.place.cells_per_process]:
         if job.cell.workload.device != first.cell.workload.device or job.process != first.process:
             break
         group.append(job)
@@ -302,7 +301,7 @@ class Session:
 
     def _limit(self, cell: Cell) -> float:
         """Seconds after which a process of ``cell`` is taken to hang."""
-        expected, least = self._cost[cell], LEAST_LIMIT_SECONDS[cell.workload.device]
+        expected, least = self._cost[cell], cell.workload.place.least_limit_seconds
         limit = HANGING * expected
         if self._plan.budget_seconds is not None:
             share = LIMIT_SHARE * self._plan.budget_seconds
@@ -359,8 +358,8 @@ class Session:
         return Progress(len(self._done), sum(allotted.values()), cell.id, left)
 
     def _reference_path(self, cell: Cell) -> Path | None:
-        """Where the processes of a cell find its reference; a GPU's compute it themselves, in milliseconds."""
-        if cell.workload.device == "cuda":
+        """Where the processes of a cell find its reference; None where they compute it themselves, on the device."""
+        if not cell.workload.place.host_memory:
             return None
         return self._scratch / f"{self._reference_key(cell)}.npz"
 

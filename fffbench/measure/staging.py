@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fffbench.devices.clock import MOST_SAMPLES
 from fffbench.measure import inputs
-from fffbench.measure.clock import MOST_SAMPLES
 from fffbench.measure.seal import Tools
 from fffbench.plan.workload import DTYPE_BYTES, Cell
 

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fffbench import contain
+from fffbench.devices import DEVICES
+from fffbench.devices.clock import Effort
 from fffbench.implementations.registry import adopt, implementation
 from fffbench.measure.channel import Channel, GoneError
-from fffbench.measure.clock import Effort
 from fffbench.measure.failures import retry_after
 from fffbench.measure.outcome import NEXT_RUN, failed
 from fffbench.parent import end_with_parent
@@ -72,7 +73,7 @@ def main() -> None:
     contain.adopt_orphans()
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    from fffbench.implementations import blaslib
+    from fffbench import blaslib
 
     blaslib.load_openmp()  # before torch
     import torch  # noqa: F401  (the point of this process: children start with it imported)
@@ -123,9 +124,11 @@ def _child(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
 
 def _do(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
     if job["task"] == "ceilings":
-        from fffbench.measure import ceilings
-
-        _emit(events, {"event": "ceilings", "values": ceilings.measure(job["threads"], cuda=job["cuda"])})
+        found: dict[str, dict[str, float]] = {}
+        for name, threads in job["threads"].items():
+            for what, rates in DEVICES[name].ceilings(threads).items():
+                found.setdefault(what, {}).update(rates)
+        _emit(events, {"event": "ceilings", "values": found})
         return
     cells = [parse_cell(cell) for cell in job["cells"]]
     if job["task"] == "reference":
@@ -137,7 +140,7 @@ def _do(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
         check.save(cellrun.build_reference(cell.workload, drawn, tokens, conditional=conditional), Path(path))
     elif job["task"] == "conform":
         _conforming(events, cells)
-    elif any(cell.workload.device == "cuda" for cell in cells):
+    elif not all(cell.workload.place.host_memory for cell in cells):
         _on_device(events, job, cells, data)
     else:
         _judged(events, job, cells, data)
@@ -215,7 +218,8 @@ def _measure_here(channel: Channel, job: dict[str, Any], cells: list[Cell], data
                 traceback.print_exc(file=sys.stderr)
             outcome = failed(cell, job["process"], _reason(error), retry=_retry(error, job.get("scratch")))
         channel.send({"event": "outcome", "outcome": outcome.to_json()})
-        _give_memory_back()
+        gc.collect()  # a graph and its buffers may refer to one another
+        cell.workload.place.release_memory()
 
 
 def _contained(events: TextIO, channel: Channel, job: dict[str, Any], work: Callable[[], None]) -> None:
@@ -251,14 +255,6 @@ def _reason(error: BaseException) -> str:
 def _retry(error: BaseException, scratch: str | None) -> str:
     """When the cell is tried again: memory that torch lacks is there in another run, perhaps."""
     return NEXT_RUN if _reason(error).startswith("out of memory") else retry_after(error, scratch)
-
-
-def _give_memory_back() -> None:
-    """Free what the cell before held on the accelerator; its graph and its buffers may refer to one another."""
-    import torch
-
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 def _emit(events: TextIO, event: dict[str, Any]) -> None:

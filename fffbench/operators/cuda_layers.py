@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
+from fffbench.devices import cuda
 from fffbench.implementations.fff_cuda import Calls, exact_products
 from fffbench.implementations.registry import Weights
 from fffbench.implementations.registry import implementation as registered
@@ -59,7 +60,7 @@ def _workload(d: int, trees: int, levels: int, width: int, batch: int, dtype: to
     if dtype not in _DTYPES:
         return None
     shape = Shape.leaf(d, trees, levels, width) if width else Shape.tree(d, trees, levels)
-    workload = Workload(shape, batch, _DTYPES[dtype], device="cuda")
+    workload = Workload(shape, batch, _DTYPES[dtype], device=cuda.NAME)
     return None if registered("fff_cuda").unsupported(workload) else workload
 
 

@@ -164,8 +164,8 @@ for _form in _OPS:
     _library.impl(_form, _KERNELS[_form][1], "CUDA")
     _library.impl(_form, kernels.meta, "Meta")
     _library.impl(_form, _autograd(_form), "Autograd", with_keyset=True)
-    _library.impl(_form, _autocast(_form, "cpu", "AutocastCPU"), "AutocastCPU")
-    _library.impl(_form, _autocast(_form, "cuda", "AutocastCUDA"), "AutocastCUDA")
+    for _key in ("CPU", "CUDA"):
+        _library.impl(_form, _autocast(_form, _key.lower(), f"Autocast{_key}"), f"Autocast{_key}")
     torch.library.register_vmap(f"fffbench::{_form}", _vmap(_form), lib=_library)
 for _device in ("CPU", "CUDA"):
     _library.impl("tree_path", paths.path, _device)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fffbench.devices import DEVICES
+
 ANY_BATCH = range(1, 2**62)
 TOKENS_OF_GEMV = 16  # up to here dense_gemv, beyond it dense_gemm
-TILE = {"cpu": 512, "cuda": 16384}  # tokens; a batch of one tile makes dense_tiled the padded layer
 FLOATS = ("fp32", "tf32", "bf16", "fp16")
 
 
@@ -35,7 +36,7 @@ CANDIDATES = (
     Candidate(
         "dense_tiled",
         {"cpu": FLOATS, "cuda": FLOATS},
-        {device: range(tokens + 1, 2**62) for device, tokens in TILE.items()},
+        {name: range(item.tile_tokens + 1, 2**62) for name, item in DEVICES.own.items()},  # one tile: the padded layer
     ),
     Candidate("dense_onednn", {"cpu": ("fp32", "bf16")}),
     Candidate("dense_blas3", {"cpu": ("fp32",)}),

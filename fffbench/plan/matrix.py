@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
+from fffbench.devices import DEVICES
 from fffbench.errors import UserError, one_of
 from fffbench.plan.presets import PRESETS, Block, Preset
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
@@ -140,7 +141,7 @@ def _block_cells(block: Block, names: Names, words: dict[str, int]) -> Iterable[
     ):
         if names.family[name] == "dense" and routing != "uniform":
             routing = "uniform"  # noqa: PLW2901  (dense work does not depend on it; the duplicate falls away)
-        for count in counts if device == "cpu" else (1,):
+        for count in counts if DEVICES[device].threaded else (1,):
             yield Cell(name, Workload(shape, batch, dtype, routing, count, device), Protocol(cache, call))
 
 

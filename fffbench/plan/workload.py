@@ -12,11 +12,11 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fffbench.devices import DEVICES, HOST, Device
 from fffbench.errors import UserError, one_of
 
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
 DTYPE_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
-DEVICES = ("cpu", "cuda")
 # Each value with the sentence that describes it, from which the page, the README and --help are rendered: whoever
 # changes a protocol changes its description.
 ROUTING_MEANING = {
@@ -39,11 +39,9 @@ CALL_MEANING = {
     "graph": "the bare kernel inside a CUDA graph",
 }
 ROUTINGS, CACHES, CALLS = tuple(ROUTING_MEANING), tuple(CACHE_MEANING), tuple(CALL_MEANING)
-# Creating a CUDA context and loading its libraries takes some three seconds: a process does several cells.
-CELLS_A_PROCESS = {"cpu": 1, "cuda": 24}
 PROCESS_MEANING = (
     "Each round starts a new worker and goes through all cells in a new random order; on a CPU a process of its own is "
-    f"forked for every cell, on a GPU for every {CELLS_A_PROCESS['cuda']} cells."
+    f"forked for every cell, on a GPU for every {max(item.cells_per_process for item in DEVICES.own.values())} cells."
 )
 
 
@@ -155,7 +153,7 @@ class Workload:
     dtype: str = "fp32"
     routing: str = "uniform"
     threads: int = 1
-    device: str = "cpu"
+    device: str = HOST
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -177,6 +175,11 @@ class Workload:
                 f"routing zipf on {self.shape.id}: {self.shape.turns} turns need at least as many inputs, "
                 f"d={self.shape.d} has too few; use uniform or single-path"
             )
+
+    @property
+    def place(self) -> Device:
+        """What is declared of its device."""
+        return DEVICES[self.device]
 
     @property
     def id(self) -> str:

@@ -29,8 +29,8 @@ CALIBRATION = "calibration"
 SAME = 0  # percent planted
 # comparisons wanted by percent planted; every case of a run is one
 COMPARISONS = {
-    "cpu": {SAME: 210, 5: 42, 10: 42, 20: 42},
-    "cuda": {SAME: 24, 10: 12, 20: 12},  # 12 runs: six minutes on an H200
+    CPU.device: {SAME: 210, 5: 42, 10: 42, 20: 42},
+    CUDA.device: {SAME: 24, 10: 12, 20: 12},  # 12 runs: six minutes on an H200
 }
 # work is planted into .cu files, so Triton's kernels have no known slow-down
 CUDA_KERNELS = replace(CUDA, cases=tuple(case for case in CUDA.cases if case.implementation == "fff_cuda"))
@@ -178,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fffbench.regress.calibrate", description=__doc__.split("\n")[0])
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of results")
     parser.add_argument("--revision", help="whose kernels (default: the working tree; for asv its commit)")
-    parser.add_argument("--device", choices=tuple(COMPARISONS), default="cpu", help="whose kernels; cuda: no asv")
+    parser.add_argument("--device", choices=tuple(COMPARISONS), default=CPU.device, help="whose kernels; cuda: no asv")
     parser.add_argument("--study", choices=STUDIES, action="append", help="only this one; may be given twice")
     parser.add_argument("--budget", help="stop after this time, such as 20m; the same command continues")
     parser.add_argument("--trials", type=int, default=TRIALS, help="of every rule, model and slow-down")

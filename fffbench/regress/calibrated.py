@@ -12,6 +12,7 @@ from scipy.stats import beta
 
 from fffbench.analysis.history import history
 from fffbench.analysis.regression import NONE, REGRESSION
+from fffbench.devices import HOST, cuda
 from fffbench.errors import UserError
 from fffbench.regress import asv_rates
 from fffbench.regress.simulate import OURS
@@ -22,7 +23,7 @@ DOCS, README = "docs/regression.md", "README.md"
 _BLOCK = re.compile(r"(<!-- calibration:begin[^>]*-->\n).*?(<!-- calibration:end -->)", re.DOTALL)
 
 Study = dict[str, Any]
-DEVICES = {"cpu": "", "cuda": ", CUDA kernels"}
+DEVICES = {HOST: "", cuda.NAME: ", CUDA kernels"}
 
 
 def write(root: Path, folder: Path) -> list[str]:
@@ -60,7 +61,7 @@ def _read(path: Path) -> Study:
 
 def by_device(study: Study) -> list[tuple[str, list[Study]]]:
     """The runs of a study for each device that has any."""
-    found = [(device, [item for item in study["runs"] if item.get("device", "cpu") == device]) for device in DEVICES]
+    found = [(device, [item for item in study["runs"] if item.get("device", HOST) == device]) for device in DEVICES]
     return [(device, runs) for device, runs in found if runs]
 
 

@@ -97,7 +97,7 @@ def check(wanted: Wanted, root: Path, say: Say) -> Check:
     for number, (suite, base, head) in enumerate(due, start=1):
         # the first of two devices leaves the second half of the time
         deadline = began + wanted.budget * number / len(due)
-        compare = _compare_cuda if suite.device == "cuda" else _compare_cpu
+        compare = _compare_cuda if suite.device == CUDA.device else _compare_cpu
         outcomes.append(compare(base, head, suite, plan, root / WORKSPACE, deadline, say))
     return as_check(outcomes, wanted.plan, names, started, time.monotonic() - began, skipped)
 
@@ -129,7 +129,7 @@ def absent(suite: Suite, wanted: Sequence[Suite]) -> str | None:
     """Why the kernels of ``suite`` are not part of a check of ``wanted`` here, or None."""
     if all(other.device != suite.device for other in wanted):
         return "not asked for"
-    return cuda.reason() if suite.device == "cuda" else None
+    return cuda.reason() if suite.device == CUDA.device else None
 
 
 def _kernels(suite: Suite) -> list[str]:

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import IO, Self
 
 import fffbench
+from fffbench.devices.cuda import gpu_names
 from fffbench.errors import UserError
 from fffbench.parent import end_with_parent
 from fffbench.regress import build, planted_cuda, run, sources
@@ -39,9 +40,7 @@ _NOT_COMPILED = re.compile(r"\bdo(es)? not compile\b")
 
 def reason() -> str | None:
     """Why CUDA kernels cannot be compared here, as a sentence, or None."""
-    from fffbench.measure import fingerprint
-
-    if not fingerprint.gpu_names():
+    if not gpu_names():
         return "no NVIDIA device here"
     if find_spec("torch") is None:
         return "needs torch, which drives the CUDA kernels"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fffbench.devices import HOST, cuda
 from fffbench.plan import routing
 from fffbench.plan.workload import Shape, Workload
 
@@ -76,7 +77,7 @@ PLANTED_CONTROL = replace(SUITE[1], name="planted slow-down")
 PLANTED_PERCENT = 20
 
 
-CPU = Suite("cpu", SUITE, DRIFT, TWIN_CONTROL, PLANTED_CONTROL)
+CPU = Suite(HOST, SUITE, DRIFT, TWIN_CONTROL, PLANTED_CONTROL)
 
 
 def _cuda(name: str, dtype: str, batch: int) -> Case:
@@ -95,7 +96,7 @@ CUDA_SUITE = (
     _cuda("fff_triton", "bf16", 16384),
 )
 CUDA = Suite(
-    "cuda",
+    cuda.NAME,
     CUDA_SUITE,
     # two matrix products by torch, the same code on both sides
     drift=Case("dense by torch, bf16 batch 1024", "control", 1024, "bf16", pool=CUDA_BATCHES),

@@ -26,6 +26,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
+from fffbench.devices.cpu import NAME as HOST
 from fffbench.regress.worker import Call, Child, Runner, Turns, take_all_turns
 
 Case = dict[str, Any]
@@ -75,7 +76,7 @@ def prepare(case: Case, tensors: Tensors) -> Runner:
     """The calls of ``case``; ``ValueError`` with the reason where this revision cannot make them."""
     try:
         calls = bind(case, tensors)
-        return Graphs(calls) if tensors.device == "cuda" else Turns(calls)
+        return Graphs(calls) if tensors.device != HOST else Turns(calls)
     except Exception as error:
         if type(error).__name__ == "BuildError":  # of the revision's own cuda.build: nothing can be imported from it
             sys.stderr.write(f"{error.__cause__ or error}\n")

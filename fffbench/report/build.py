@@ -7,6 +7,7 @@ from collections import Counter
 from fffbench.analysis import rule as verdicts
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.headline import headline, machine_name
+from fffbench.devices import main_device
 from fffbench.report import forest, history_section, ladder_section, regression_section
 from fffbench.report.analysed import Analysis
 from fffbench.report.claim_section import claim_views, claims_table
@@ -109,10 +110,7 @@ def places(analysis: Analysis) -> dict[tuple[str, str], str]:
 
 def _names(results: Results) -> dict[str, str]:
     """What a reader calls each machine."""
-    return {
-        name: machine_name(machine, "cuda" if machine_name(machine, "cuda") != name else "cpu")
-        for name, machine in results.machines.items()
-    }
+    return {name: machine_name(machine, main_device(machine.stable)) for name, machine in results.machines.items()}
 
 
 def _break_even(analysis: Analysis, axis: str) -> Table | None:

@@ -9,6 +9,7 @@ from fffbench.analysis import rule as verdicts
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.headline import machine_name
 from fffbench.analysis.rivals import tried_text
+from fffbench.devices import HOST, threads_text
 from fffbench.report.analysed import Analysis
 from fffbench.report.view import Cell, ClaimView, Finding, LadderView, SampleRow, Table
 from fffbench.results.store import Results
@@ -130,7 +131,7 @@ def _reason(rows: Sequence[ClaimRow]) -> str:
 def _place(results: Results, machine: str | None, device: str | None) -> str:
     if machine is None:
         return ""
-    return f"{machine_name(results.machines[machine], device or 'cpu')} ({device})"
+    return f"{machine_name(results.machines[machine], device or HOST)} ({device})"
 
 
 def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis) -> tuple[Cell, ...]:
@@ -139,7 +140,7 @@ def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis) -> 
         if row.conditions != conditions or row.measured is None or row.kind != "ratio":
             continue
         thin = ", provisional" if row.provisional else ""
-        threads = "" if row.device == "cuda" else f", {row.threads} thread{'s' * (row.threads != 1)}"
+        threads = threads_text(row.device or HOST, row.threads, ", ")
         if row.baseline_threads not in (None, row.threads) and threads:
             threads += f" against {row.baseline_threads}"
         batch = f", batch {row.batch}" if row.batch not in (None, rows[0].claimed_batch) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fffbench.analysis.fidelity import Climb, Step, written_change
+from fffbench.devices import threads_text
 from fffbench.report.anchors import Anchors
 from fffbench.report.view import Cell, LadderView, Table
 from fffbench.units import number, ratio, seconds
@@ -54,7 +55,7 @@ def _table(group: Sequence[Climb], anchors: Anchors, table_id: str) -> Table:
 
 
 def _place(climb: Climb) -> str:
-    threads = f", {climb.threads} thread{'s' * (climb.threads != 1)}" if climb.device == "cpu" else ""
+    threads = threads_text(climb.device, climb.threads, ", ")
     return f"batch {climb.batch}{threads}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.headline import machine_name
+from fffbench.devices import main_device
 from fffbench.plan.workload import FAULTY
 from fffbench.report import curves, roofs, tables
 from fffbench.report.analysed import Analysis
@@ -76,7 +77,7 @@ def fingerprints(results: Results, ceilings: Ceilings) -> list[Fingerprint]:
     for index, (machine_id, machine) in enumerate(sorted(results.machines.items())):
         runs = [run for run in results.runs.values() if run.machine.id == machine_id]
         runs.sort(key=lambda run: (run.started, run.id))
-        device = "cuda" if machine_name(machine, "cuda") != machine_id else "cpu"
+        device = main_device(machine.stable)
         known = (ceilings.measured[machine_id], ceilings.used(machine_id))
         found.append(
             Fingerprint(

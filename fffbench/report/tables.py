@@ -12,6 +12,7 @@ from pathlib import Path
 from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
 from fffbench.analysis.rivals import provisional, tried_text
 from fffbench.analysis.rows import Speedup
+from fffbench.devices import DEVICES
 from fffbench.files import write_plain
 from fffbench.plan.workload import CACHES, CALLS
 from fffbench.report.anchors import Anchors
@@ -114,7 +115,7 @@ def speedup_table(
     lines: dict[tuple[object, ...], dict[tuple[str, str], Speedup]] = defaultdict(dict)
     for row in rows:
         lines[_line_key(row)][row.baseline, row.baseline_threads] = row
-    threaded = any(row.device == "cpu" for row in rows)
+    threaded = any(DEVICES[row.device].threaded for row in rows)
     columns = [
         column
         for column in COLUMNS

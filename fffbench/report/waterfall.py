@@ -8,6 +8,7 @@ from dataclasses import fields
 import matplotlib as mpl
 
 from fffbench.analysis.attribution import Attribution, Factor
+from fffbench.devices import threads_text
 from fffbench.report import drawing
 from fffbench.report.drawing import BAD, FFF, GOOD, INK, MUTED, STYLE, label, log_ticks, times_label
 from fffbench.report.view import Figure
@@ -66,7 +67,7 @@ def waterfall(item: Attribution, name: str, title: str) -> Figure:
 
 def _how_to_read(item: Attribution) -> str:
     missing = [f"{factor.name} (needs {factor.missing})" for factor in item.factors if factor.value is None]
-    threads = f", {item.threads} thread{'s' * (item.threads != 1)} on both sides" if item.device == "cpu" else ""
+    threads = threads_text(item.device, item.threads, ", ", " on both sides")
     text = (
         f"{item.implementation}, {item.dtype}, batch {item.batch}{threads}, run {item.run}. Each bar is a factor with "
         "cells of its own, whiskers are its interval; a dense layer below its peak makes the speed-up larger."

@@ -13,12 +13,14 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 import fffbench
+from fffbench import extensions
 from fffbench.errors import UserError
-from fffbench.implementations._points import registered
+from fffbench.extensions import registered
 from fffbench.implementations.registry import Implementation
+from fffbench.measure import provenance
 
 ROOT = Path(fffbench.__file__).parent
-ROOMS = ("plan", "implementations", "measure")
+ROOMS = provenance.ROOMS
 SUFFIXES = {".py", ".cpp", ".hpp", ".h", ".cu", ".cuh", ".so", ".ptx", ".cubin"}
 
 
@@ -69,7 +71,7 @@ def files_of(item: Implementation) -> set[Path]:
     found = {Path(spec.origin)} if spec is not None and spec.origin else set()
     folders = (spec and spec.submodule_search_locations) or ()
     found |= {path for folder in folders for path in Path(folder).rglob("*") if path.suffix in SUFFIXES}
-    for point in registered()[0]:
+    for point in registered(extensions.IMPLEMENTATIONS)[0]:
         if point.value.split(":")[0].split(".")[0] == top and point.dist is not None:
             listed = (Path(str(point.dist.locate_file(name))) for name in point.dist.files or ())
             found |= {path for path in listed if path.suffix in SUFFIXES and path.is_file()}
@@ -84,7 +86,7 @@ def _own_files() -> list[Path]:
         raise UserError(f"{ROOT} has no compiled kernels: {reason}") from error
 
     own = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in SUFFIXES]
-    return [*own, ROOT / "contain.py", ROOT / "parent.py", Path(_cpu.__file__)]
+    return [*own, *(ROOT / name for name in provenance.COMMON), Path(_cpu.__file__)]
 
 
 def _state(path: Path) -> tuple[int, ...] | None:

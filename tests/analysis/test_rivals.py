@@ -8,10 +8,10 @@ from synthetic import MACHINE, cell_id, write_run
 from fffbench.analysis.claims import judge_all
 from fffbench.analysis.headline import headline
 from fffbench.analysis.speedup import speedups
+from fffbench.devices import DEVICES
 from fffbench.implementations.registry import implementations
-from fffbench.implementations.torchlib import tile_tokens
-from fffbench.plan.candidates import CANDIDATES, TILE
-from fffbench.plan.workload import DEVICES, DTYPES, Shape, Workload
+from fffbench.plan.candidates import CANDIDATES
+from fffbench.plan.workload import DTYPES, Shape, Workload
 from fffbench.results.record import OUT_OF_BUDGET
 from fffbench.results.store import load
 
@@ -121,8 +121,6 @@ def test_what_plan_says_of_the_candidates_is_what_they_say_themselves():
             )
             if reason is None or not any(word in reason for word in lacking):
                 assert (reason is None) == item.runs(device, dtype, batch), (item.name, device, dtype, batch, reason)
-    tokens = {device: tile_tokens(device, 2**30) for device in DEVICES}
-    assert tokens == TILE
 
 
 def test_a_claim_names_the_doubt_about_its_baseline(tmp_path):

@@ -20,10 +20,6 @@ def unsupported(workload: Workload) -> str | None:
     """Say in a sentence what this kernel cannot do; None where it can."""
     if workload.shape.leaf_width:
         return "example_einsum computes the tree form, not leaf blocks"
-    if workload.device == "cuda":
-        import torch
-
-        return None if torch.cuda.is_available() else "no CUDA device here"
     return None
 
 

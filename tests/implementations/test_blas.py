@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fffbench.implementations import blaslib
+from fffbench import blaslib
 from fffbench.implementations.registry import implementation
 from fffbench.measure.conformance import conform
 from fffbench.measure.processes import Round
@@ -130,7 +130,7 @@ def test_the_loops_work_with_32_bit_integers_too():
 
 PRODUCT_OF_TWO_THREADS = """
 import sys
-from fffbench.implementations import blaslib
+from fffbench import blaslib
 if sys.argv[1] == "its own first":
     blaslib.load_openmp()
 import torch

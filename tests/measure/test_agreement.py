@@ -14,7 +14,7 @@ CPU_CELL = agreement.CELLS[0].id
 
 
 def run(monkeypatch, tmp_path, readings, device="cuda"):
-    monkeypatch.setattr(agreement.fingerprint, "gpu_names", lambda: ["a GPU"])
+    monkeypatch.setattr(agreement.cuda, "gpu_names", lambda: ["a GPU"])
     monkeypatch.setattr(agreement.agreement_gpu, "readings", lambda: iter(readings))
     monkeypatch.setattr(agreement, "by_torch", lambda: iter(readings))
     out = tmp_path / "agreement" / "machine.json"
@@ -48,7 +48,7 @@ def test_a_comparison_of_nothing_is_no_agreement(monkeypatch, tmp_path):
 
 
 def test_without_a_gpu_it_says_so_and_is_content(monkeypatch, capsys):
-    monkeypatch.setattr(agreement.fingerprint, "gpu_names", list)
+    monkeypatch.setattr(agreement.cuda, "gpu_names", list)
     assert agreement.main(["--device", "cuda"]) == 0
     assert "no NVIDIA GPU" in capsys.readouterr().out
 
@@ -58,14 +58,14 @@ def test_cupti_takes_each_call_from_its_first_kernel_to_its_last_and_leaves_the_
     repeated = [(a + 1000 * i, b + 1000 * i) for i in range(agreement_gpu.PROFILED_CALLS) for a, b in (*flush, *call)]
     recorded = iter([flush, call, repeated])
     monkeypatch.setattr(agreement_gpu, "_recorded", lambda work: next(recorded))
-    monkeypatch.setattr(agreement_gpu.gpu, "_flusher", lambda: lambda: None)
+    monkeypatch.setattr(agreement_gpu.cuda, "_flusher", lambda: lambda: None)
     assert agreement_gpu.cupti(lambda: None) == pytest.approx(40e-9)
 
 
 def test_cupti_refuses_a_record_that_lacks_a_kernel(monkeypatch):
     recorded = iter([[(0, 50)], [(60, 80)], [(0, 50)] * 39])
     monkeypatch.setattr(agreement_gpu, "_recorded", lambda work: next(recorded))
-    monkeypatch.setattr(agreement_gpu.gpu, "_flusher", lambda: lambda: None)
+    monkeypatch.setattr(agreement_gpu.cuda, "_flusher", lambda: lambda: None)
     with pytest.raises(RuntimeError, match="recorded 39 activities"):
         agreement_gpu.cupti(lambda: None)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fffbench.measure import ceilings, matmul
+from fffbench.devices import cpu, products
 
 pytest.importorskip("torch")
 
@@ -10,14 +10,14 @@ pytest.importorskip("torch")
 @pytest.fixture
 def short(monkeypatch):
     """Ceilings in two seconds instead of six a thread count."""
-    monkeypatch.setattr(ceilings, "SECONDS", 0.005)
-    monkeypatch.setattr(ceilings, "REPEATS", 1)
-    monkeypatch.setattr(matmul, "LAST_SIDE", 512)
-    monkeypatch.setattr(matmul, "REPEATS", 2)
+    monkeypatch.setattr(cpu, "SECONDS", 0.005)
+    monkeypatch.setattr(cpu, "REPEATS", 1)
+    monkeypatch.setattr(products, "LAST_SIDE", 512)
+    monkeypatch.setattr(products, "REPEATS", 2)
 
 
 def test_every_dtype_has_a_peak_at_every_thread_count(short):
-    found = ceilings.measure([1], cuda=False)
+    found = cpu.DEVICE.ceilings([1])
     for dtype in ("fp32", "bf16", "fp16"):
         assert found[f"peak_{dtype}"]["1"] >= found[f"peak_{'fp32'}"]["1"] > 0
         assert found[f"peak_{dtype}"]["1"] >= found.get(f"fma_{dtype}", {}).get("1", 0.0)
@@ -26,9 +26,9 @@ def test_every_dtype_has_a_peak_at_every_thread_count(short):
 
 def test_a_matrix_unit_that_the_vector_loop_does_not_use_makes_the_peak(short, monkeypatch):
     """AMX: the vectors' bf16 stays under their fp32, the unit is five times as fast; fp16 has no unit here."""
-    monkeypatch.setattr(matmul, "rates", lambda _: {"fp32": 4.0e11, "bf16": 2.0e12, "fp16": 1.0e9})
+    monkeypatch.setattr(products, "rates", lambda: {"fp32": 4.0e11, "bf16": 2.0e12, "fp16": 1.0e9})
     monkeypatch.setattr("fffbench._cpu.fma_rate", lambda _c, _i, dtype, _s: {"fp32": 4.2e11, "bf16": 2.1e11}[dtype])
-    found = ceilings.measure([2], cuda=False)
+    found = cpu.DEVICE.ceilings([2])
     assert found["fma_bf16"]["2"] == 2.1e11
     assert found["peak_bf16"]["2"] == 2.0e12
     assert found["peak_fp32"]["2"] == 4.2e11
@@ -43,8 +43,8 @@ def test_a_side_grows_until_a_product_is_long_and_a_missing_product_is_left_out(
         yield lambda: None
 
     taken = {256: 0.001, 512: 0.004, 1024: 0.02, 2048: 0.15}
-    monkeypatch.setattr(matmul, "_seconds", lambda _: taken[sides[-1]])
-    assert matmul._fastest(made) == pytest.approx(max(2 * side**3 / taken[side] for side in taken))
+    monkeypatch.setattr(products, "_seconds", lambda _: taken[sides[-1]])
+    assert products._fastest(made) == pytest.approx(max(2 * side**3 / taken[side] for side in taken))
     assert sides == [256, 512, 1024, 2048]
-    monkeypatch.setattr(matmul, "_fastest", lambda _: (_ for _ in ()).throw(RuntimeError("not implemented")))
-    assert matmul.rates(1) == {}
+    monkeypatch.setattr(products, "_fastest", lambda _: (_ for _ in ()).throw(RuntimeError("not implemented")))
+    assert products.rates() == {}

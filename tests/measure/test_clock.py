@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from fffbench.measure.clock import Effort, time_calls
+from fffbench.devices.clock import Effort, time_calls
 
 
 def spin(seconds):

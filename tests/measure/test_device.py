@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fffbench.measure import cellrun, check, device, gpu, inputs
-from fffbench.measure.clock import Effort
+from fffbench.devices import cuda
+from fffbench.devices.clock import Effort
+from fffbench.devices.cpu import Cpu
+from fffbench.measure import cellrun, check, device, inputs
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
@@ -105,7 +107,7 @@ def test_an_empty_batch_is_right():
 
 
 def test_a_dense_layer_out_of_reach_is_checked_on_a_random_sample_that_is_counted(monkeypatch):
-    monkeypatch.setattr(device, "DENSE_OPERATIONS", 4 * 100 * 33 * 7)
+    monkeypatch.setattr(Cpu, "reference_operations", 4 * 100 * 33 * 7)
     work = Workload(Shape.dense(33, 100), 50, "bf16")
     here = device.make_reference(work, *on_device(work), conditional=False)
     assert device.compare(here, torch.zeros((50, 33))).tokens == 7
@@ -151,9 +153,9 @@ def test_a_cell_without_drawn_data_or_reference_makes_both_on_its_device_and_say
 @pytest.mark.parametrize(
     ("levels", "batch", "call", "used"),
     [
-        (20, 1024, "graph", gpu.GRAPH_CALLS),
+        (20, 1024, "graph", cuda.GRAPH_CALLS),
         (20, 1024, "kernel", 512),
-        (20, 1, "kernel", gpu.MOST_CALLS),
+        (20, 1, "kernel", cuda.MOST_CALLS),
         (20, 1, "graph", inputs.CHECKED_TOKENS),  # more than the graph holds: the check runs them
         (5, 1024, "graph", 1),
     ],

@@ -3,8 +3,9 @@
 import pytest
 
 from fffbench import bench
+from fffbench.devices import cuda
 from fffbench.errors import UserError
-from fffbench.measure import environment, fingerprint, provenance
+from fffbench.measure import environment, provenance
 from fffbench.measure.session import Plan
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 from fffbench.runs.sources import Sources
@@ -67,20 +68,20 @@ def test_the_commit_info_has_the_runs_commit_and_nothing_of_the_current_folder()
 
 def test_a_gpu_of_rocm_is_never_filed_under_the_host(monkeypatch):
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(fingerprint, "gpu_names", list)
+    monkeypatch.setattr(cuda, "gpu_names", list)
     monkeypatch.setattr(torch.version, "hip", "6.4.1", raising=False)
-    assert "ROCm 6.4.1" in fingerprint.unnamed_accelerator()
+    assert "ROCm 6.4.1" in cuda.DEVICE.unnamed()
     monkeypatch.setattr(torch.version, "hip", None, raising=False)
-    assert "NVML" in fingerprint.unnamed_accelerator()
-    monkeypatch.setattr(fingerprint, "gpu_names", lambda: ["NVIDIA H100"])
-    assert fingerprint.unnamed_accelerator() is None
+    assert "NVML" in cuda.DEVICE.unnamed()
+    monkeypatch.setattr(cuda, "gpu_names", lambda: ["NVIDIA H100"])
+    assert cuda.DEVICE.unnamed() is None
 
 
 def test_a_plan_skips_every_cell_of_a_gpu_without_a_name(monkeypatch):
     from fffbench.plan.matrix import Axes
 
     pytest.importorskip("torch")
-    monkeypatch.setattr(fingerprint, "unnamed_accelerator", lambda: "no name")
+    monkeypatch.setattr(cuda.Cuda, "unnamed", lambda _: "no name")
     monkeypatch.setattr(bench, "registry_reasons", lambda questions: [None for _ in questions])
     axes = Axes(implementations=("dense_linear",), devices=("cpu", "cuda"), batches=(1,), threads=(1,))
     plan, skipped = bench._runnable(bench.Options("headline", axes))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fffbench.devices import DEVICES
 from fffbench.errors import UserError
 from fffbench.plan import workload as w
 from fffbench.plan.counts import compulsory_bytes, expected_distinct_rows, useful_operations
@@ -30,7 +31,7 @@ CELLS = st.builds(
         st.sampled_from(w.DTYPES),
         st.sampled_from(w.ROUTINGS),
         st.integers(1, 256),
-        st.sampled_from(w.DEVICES),
+        st.sampled_from(tuple(DEVICES)),
         st.integers(0, 9),
     ),
     st.builds(w.Protocol, st.sampled_from(w.CACHES), st.sampled_from(w.CALLS)),

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from fffbench.analysis import ceilings, evidence, rivals, rule
 from fffbench.analysis.baselines import BASELINE_MEANING, BASELINES, THREADS_MEANING
 from fffbench.cli import app
-from fffbench.measure import eviction, session
+from fffbench.devices import cpu, cuda
 from fffbench.plan import workload
 from fffbench.report import readme, render
 from fffbench.results.store import Results
@@ -44,8 +44,9 @@ def test_each_rule_stands_in_its_own_words(page):
 
 
 def test_what_a_sentence_counts_is_what_the_code_counts():
-    assert f"{eviction.SWEEP_FACTOR} times the last-level cache" in workload.CACHE_MEANING["cold"]
-    assert session.CELLS_A_PROCESS is workload.CELLS_A_PROCESS
+    assert f"{cpu.SWEEP_FACTOR} times the last-level cache" in workload.CACHE_MEANING["cold"]
+    assert f"on a GPU for every {cuda.DEVICE.cells_per_process} cells" in workload.PROCESS_MEANING
+    assert f"by overwriting one of {cuda.FLUSH_FACTOR} times the L2" in workload.CACHE_MEANING["cold"]
     assert tuple(BASELINE_MEANING) == BASELINES
     assert "rotate over copies" not in " ".join(workload.CACHE_MEANING.values())
 

@@ -5,7 +5,7 @@ import time
 
 from honest_twin import DEVICES, DTYPES, FAMILY, prepare, unsupported  # noqa: F401
 
-from fffbench.measure.clock import Clock
+from fffbench.devices.clock import Clock
 
 for one in gc.get_objects():
     if isinstance(one, Clock):

@@ -3,7 +3,7 @@
 from honest_twin import DEVICES, DTYPES, FAMILY, prepare, unsupported  # noqa: F401
 
 import fffbench._cpu
-from fffbench.measure import eviction
+from fffbench.devices import cpu
 
 fffbench._cpu.evict = lambda address, size: True
-eviction.evictor = lambda *arguments: lambda i: None
+cpu.Cpu.evictor = lambda *arguments: lambda i: None

@@ -16,13 +16,10 @@ LONG_SECONDS = 0.03  # a product of this length is large enough: 0.2 TFLOP a sec
 REPEATS = 4
 
 
-def rates(threads: int) -> dict[str, float]:
-    """Operations per second of the fastest product by dtype, on ``threads`` threads."""
+def rates() -> dict[str, float]:
+    """Operations per second of the fastest product by dtype, on the threads that torch and the BLAS have."""
     import torch
 
-    from fffbench.measure.cellrun import set_threads
-
-    set_threads(threads)
     found: dict[str, float] = {}
     for dtype, name in DTYPES.items():
         storage = getattr(torch, name)
@@ -42,7 +39,7 @@ def rates(threads: int) -> dict[str, float]:
 
 
 def _blas(side: int) -> Callable[[int, int, int], object] | None:
-    from fffbench.implementations import blaslib
+    from fffbench import blaslib
 
     library = blaslib.find()
     return None if library is None else library.product(side, side, side)

@@ -1,0 +1,115 @@
+"""What have other packages registered with us, and which of our own and of theirs goes by a name?
+
+``importlib.metadata.entry_points`` stops at the first package with a damaged ``entry_points.txt``, whoever's it is.
+
+Implementations are untrusted and have a registry of their own. A device or a kind of layer is a part of the judge: its
+module is imported by whoever meets its name in a result file, so it must not import torch when it is imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, distributions
+from typing import Any, Generic, TypeVar
+
+from fffbench import contain
+from fffbench.errors import UserError, one_of
+
+IMPLEMENTATIONS, DEVICES, PROBLEMS = (f"fffbench.{kind}" for kind in ("implementations", "devices", "problems"))
+GROUPS = (IMPLEMENTATIONS, DEVICES, PROBLEMS)
+
+T = TypeVar("T")
+
+
+def registered(group: str) -> tuple[list[EntryPoint], dict[str, str]]:
+    """The entry points of ``group``, and by package why its metadata cannot be read; of two of a name the first."""
+    found: list[EntryPoint] = []
+    unreadable: dict[str, str] = {}
+    seen: set[str] = set()
+    for package in distributions():
+        name = "a package without a name"
+        try:
+            if group not in (package.read_text("entry_points.txt") or ""):
+                continue
+            name = contain.one_line(package.name or name)
+            if name not in seen:
+                seen.add(name)
+                found += [point for point in package.entry_points if point.group == group]
+        except Exception as error:  # noqa: BLE001 - whatever a parser of foreign text raises
+            unreadable[name] = f"its metadata cannot be read: {contain.one_line(f'{type(error).__name__}: {error}')}"
+    return found, unreadable
+
+
+@cache
+def _points(group: str) -> dict[str, EntryPoint]:
+    """The entry points of ``group`` by name."""
+    return {point.name: point for point in reversed(registered(group)[0])}
+
+
+class Extensions(Mapping[str, T], Generic[T]):
+    """One object per name: the modules of a package of ours first, then the entry points of a group.
+
+    Each module has it as ``attribute``. Others' are imported when their name is asked for.
+    """
+
+    def __init__(self, what: str, package: str, group: str, attribute: str, kind: type) -> None:
+        """``what`` is one of them in a message; ``kind`` what every object must be (or a subclass of)."""
+        self._what, self._package, self._group, self._attribute, self._kind = what, package, group, attribute, kind
+
+    @cached_property
+    def own(self) -> dict[str, T]:
+        """Ours, by the names of their modules."""
+        package = importlib.import_module(self._package)
+        modules = [
+            importlib.import_module(f"{self._package}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
+        ]
+        return {
+            module.__name__.rpartition(".")[2]: getattr(module, self._attribute)
+            for module in modules
+            if hasattr(module, self._attribute)
+        }
+
+    def __getitem__(self, name: str) -> T:
+        """The object called ``name``; ``UserError`` where there is none, or the package that has it is broken."""
+        if name in self.own:
+            return self.own[name]
+        if name not in _points(self._group):
+            raise one_of(self._what, name, self)
+        return _loaded(_points(self._group)[name], self._what, self._attribute, self._kind)  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[str]:
+        """All names, ours first."""
+        yield from self.own
+        yield from (name for name in _points(self._group) if name not in self.own)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether anybody goes by ``name``."""
+        return name in self.own or name in _points(self._group)
+
+    def usable(self) -> dict[str, T]:
+        """All by name but those whose package is broken, which are refused when they are asked for by name."""
+        found = {}
+        for name in self:
+            with contextlib.suppress(UserError):
+                found[name] = self[name]
+        return found
+
+    def __len__(self) -> int:
+        """How many names there are."""
+        return sum(1 for _ in self)
+
+
+@cache
+def _loaded(point: EntryPoint, what: str, attribute: str, kind: type) -> Any:
+    try:
+        found = getattr(point.load(), attribute)
+    except Exception as error:
+        said = contain.one_line(f"{type(error).__name__}: {error}")
+        raise UserError(f"{what} {point.name!r} ({point.value}) cannot be imported: {said}") from error
+    if not (isinstance(found, kind) or (isinstance(found, type) and issubclass(found, kind))):
+        raise UserError(f"{what} {point.name!r} ({point.value}): its {attribute} must be a {kind.__name__}")
+    return found
