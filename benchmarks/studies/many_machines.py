@@ -1,6 +1,6 @@
 """How long do the results of 500 machines take to merge and to render, and in how much memory?
 
-    python benchmarks/studies/many_machines.py --machines 500 --preset headline
+    python -m benchmarks.studies.many_machines --machines 500 --preset headline
 
 Makes result files of imaginary machines (every cell of the preset that a machine of its kind can run, six processes of
 five samples, times that follow each machine's own speed), one tar.gz for each machine, and runs ``fffbench merge`` and
@@ -10,6 +10,7 @@ kernel, and they go nowhere but to the terminal.
 
 import argparse
 import json
+import math
 import os
 import random
 import subprocess
@@ -25,11 +26,13 @@ from synthetic import run_json
 from fffbench.implementations.registry import implementations
 from fffbench.plan.blocks import by_block
 from fffbench.plan.matrix import Axes, Names, cells, preset
+from fffbench.plan.workload import Cell
 
 THREADS = 16
+Blocks = dict[str, list[Cell]]  # by the name of a block
 
 
-def planned(name, device):
+def planned(name: str, device: str) -> Blocks:
     """The blocks of a preset on one device that its implementations say they can run, as lists of cell ids."""
     known = implementations()
     names = Names({n: i.family for n, i in known.items()}, {n: i.devices for n, i in known.items()})
@@ -40,14 +43,14 @@ def planned(name, device):
     }
 
 
-def seconds_of(cell, speed):
+def seconds_of(cell: Cell, speed: float) -> float:
     """A plausible time of one call: operations over a rate, and a microsecond."""
     work, shape = cell.workload, cell.workload.shape
     rows = shape.active if shape.is_tree and not cell.implementation.startswith("dense") else shape.n
-    return 1e-6 + 4 * work.batch * shape.d * rows / (5e10 * speed * work.threads**0.8)
+    return 1e-6 + 4.0 * work.batch * shape.d * rows / (5e10 * speed * math.pow(work.threads, 0.8))
 
 
-def pack(folder, number, blocks, rng):
+def pack(folder: Path, number: int, blocks: dict[str, Blocks], rng: random.Random) -> tuple[Path, int]:
     """One machine's results as a tar.gz."""
     device = "cuda" if number % 4 == 3 else "cpu"
     machine, speed = f"imaginary-{device}-m{number:04d}", rng.lognormvariate(0, 0.4) * (20 if device == "cuda" else 1)
@@ -72,7 +75,7 @@ def pack(folder, number, blocks, rng):
     return archive, cell_count
 
 
-def timed(*command):
+def timed(*command: object) -> tuple[float, float, int]:
     """Wall seconds, peak memory in MB and lines of complaint of one command."""
     start = time.monotonic()
     with tempfile.TemporaryFile("w+") as said:
@@ -86,7 +89,7 @@ def timed(*command):
     return time.monotonic() - start, used.ru_maxrss / 1024, len(lines)
 
 
-def main():
+def main() -> None:
     """Make, merge, render and print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--machines", type=int, default=500)

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from fffbench.analysis.baselines import BERT_WIDTH, ONE_THREAD, PUBLISHED, PUBLISHED_WIDTH, SAME_PRIMITIVE
 from fffbench.analysis.ledger import Claim, Conditions
-from fffbench.plan.presets import FAST_DENSE, LEAF, PAPER, USERS, Block
+from fffbench.plan.presets import Block, presets
 from fffbench.plan.workload import Shape
 
-LEDGER_PRESETS = (PAPER, USERS, LEAF)  # the first that holds a claim is named
+LEDGER_PRESETS = ("paper", "users", "leaf")  # the first that holds a claim is named
 
 
 def command(claim: Claim) -> str:
@@ -21,7 +21,7 @@ def command(claim: Claim) -> str:
     want = claim.workload
     if claim.kind != "ratio" or want is None:
         return ""
-    for preset in LEDGER_PRESETS:
+    for preset in (presets()[name] for name in LEDGER_PRESETS):
         if holds(preset.blocks, claim):
             return f"fffbench run --preset {preset.name} --devices {','.join(want.devices)}"
     if not want.trees or want.leaf_width:
@@ -84,9 +84,9 @@ def _compared(blocks: Sequence[Block], claim: Claim, conditions: Conditions) -> 
                 for block in blocks
                 if want.shape in block.shapes
                 and (conditions.routing in block.routings or want.n is not None)
-                and _asks(block, name)
+                and block.asks(name)
             ],
-            [block for block in blocks if _asks(block, partner) and any(map(fits, block.shapes))],
+            [block for block in blocks if block.asks(partner) and any(map(fits, block.shapes))],
             one_thread=name in ONE_THREAD,
         )
         for name in subject.implementations or (f"family:{subject.family}",)
@@ -116,18 +116,6 @@ def _baseline(baseline: str, subject: str, shape: Shape) -> tuple[str, Callable[
     return "family:dense", lambda other: other.d == shape.d and other.n >= shape.n
 
 
-def _asks(block: Block, name: str) -> bool:
-    """Whether ``block`` measures the implementation ``name``, or one of the ``family:``."""
-    prefix = _prefix(name)
-    return any(_prefix(own).startswith(prefix) or prefix.startswith(_prefix(own)) for own in block.implementations)
-
-
-def _prefix(pattern: str) -> str:
-    """``cmm_blas1 `` of ``cmm_blas1``, ``fff_`` of ``family:fff``: what all the names it stands for begin with."""
-    family = pattern.removeprefix("family:")
-    return f"{family}_" if family != pattern else f"{pattern} "
-
-
 def _sides(claim: Claim, conditions: Conditions) -> tuple[str, ...]:
     """The implementations of both sides: the subject, and the dense layers that can be the baseline."""
     subject = conditions.subject or claim.subject
@@ -137,7 +125,7 @@ def _sides(claim: Claim, conditions: Conditions) -> tuple[str, ...]:
         return (*names, PUBLISHED)
     if conditions.baseline == "same-primitive":
         return (*names, *(SAME_PRIMITIVE[name] for name in names if name in SAME_PRIMITIVE))
-    return (*names, PUBLISHED, "dense_padded", *FAST_DENSE)
+    return (*names, "family:dense")
 
 
 def _threads(claim: Claim) -> list[object]:

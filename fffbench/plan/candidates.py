@@ -1,8 +1,8 @@
 """Which dense layers can be the best one, and where can each of them run?
 
 The reading rooms load no implementation, so what they must know of one stands here; a test compares it with what the
-implementations say of themselves. The slow layers that published benchmarks used (``dense_bmm``, ``dense_blas1``, ...)
-are no candidates: they may win where they were measured, and nobody misses them where they were not.
+implementations say of themselves. The slow layers that published benchmarks used are no candidates (``NEVER_BEST``):
+they may win where they were measured, and nobody misses them where they were not.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ CANDIDATES = (
     Candidate("dense_gemm", {"cpu": ("fp32",)}, range(TOKENS_OF_GEMV + 1, 2**62)),
     Candidate("dense_gemv", {"cpu": ("fp32", "bf16")}, range(1, TOKENS_OF_GEMV + 1)),
 )
+
+
+# Built as a publication built them, 10 to 1000 times slower than the others at large batches: measured where they are
+# named, and no part of ``family:dense``.
+NEVER_BEST = ("dense_bmm", "dense_blas1", "dense_blas2", "dense_cuda_naive")
 
 
 def candidates(device: str, dtype: str, batch: int) -> tuple[str, ...]:

@@ -164,19 +164,3 @@ def _gpu_ladders() -> tuple[Ladder, ...]:
 
 
 LADDERS = (*_cpu_ladders(), *_gpu_ladders())
-
-
-def names(
-    device: str, shape: Shape, dtype: str = "fp32", *, claims: tuple[str, ...] = ()
-) -> dict[Protocol, tuple[str, ...]]:
-    """The implementations that the ladders of ``device`` name at ``shape``, by protocol, in the order of the rungs.
-
-    Of all ladders, or only of those of ``claims``.
-    """
-    found: dict[Protocol, dict[str, None]] = {}
-    for ladder in LADDERS:
-        for rung in ladder.rungs if ladder.device == device and ladder.claim in (claims or (ladder.claim,)) else ():
-            for side in (rung.ours, rung.dense):
-                if side.shape == shape and side.dtype == dtype and side.implementation not in (BEST_DENSE, BEST_FFF):
-                    found.setdefault(side.protocol, {})[side.implementation] = None
-    return {protocol: tuple(named) for protocol, named in found.items()}

@@ -13,7 +13,7 @@ from itertools import product
 
 from fffbench.devices import DEVICES
 from fffbench.errors import UserError, one_of
-from fffbench.plan.presets import PRESETS, Block, Preset
+from fffbench.plan.presets import Block, Preset, presets, resolve
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 MAX_CELLS = 100_000  # before duplicates fall away; `full` has 2000, and 100,000 take a week of measuring
@@ -49,18 +49,14 @@ class Names:
 
     def resolve(self, pattern: str) -> list[str]:
         """The implementation called ``pattern``, or all of a ``family:``."""
-        if pattern.startswith("family:"):
-            return [name for name, family in self.family.items() if family == pattern.removeprefix("family:")]
-        if pattern not in self.family:
-            raise one_of("implementation", pattern, self.family)
-        return [pattern]
+        return resolve(pattern, self.family)
 
 
 def preset(name: str) -> Preset:
     """The preset called ``name``; ``UserError`` listing all if there is none."""
-    if name not in PRESETS:
-        raise one_of("preset", name, PRESETS)
-    return PRESETS[name]
+    if name not in presets():
+        raise one_of("preset", name, presets())
+    return presets()[name]
 
 
 def cells(chosen: Preset, axes: Axes, names: Names, all_threads: int, physical: int | None = None) -> dict[Cell, bool]:
@@ -117,6 +113,8 @@ def _override(block: Block, axes: Axes) -> Block:
         for name in ("implementations", "batches", "dtypes", "routings", "threads", "caches", "calls")
         if getattr(axes, name)
     }
+    if axes.implementations:
+        changed["without"] = ()
     if axes.d or axes.levels or axes.trees:
         changed["shapes"] = tuple(dict.fromkeys(_shapes(block.shapes, axes)))
     return replace(block, **changed)  # type: ignore[arg-type]  # the names above are Block's fields
@@ -134,11 +132,9 @@ def _shapes(shapes: Iterable[Shape], axes: Axes) -> Iterable[Shape]:
 
 
 def _block_cells(block: Block, names: Names, words: dict[str, int]) -> Iterable[Cell]:
-    patterns = dict.fromkeys(name for pattern in block.implementations for name in names.resolve(pattern))
     counts = _threads(block.threads, words)
-    for name, shape, batch, dtype, routing, device, cache, call in product(
-        patterns, block.shapes, block.batches, block.dtypes, block.routings, block.devices, block.caches, block.calls
-    ):
+    axes = (block.shapes, block.batches, block.dtypes, block.routings, block.devices, block.caches, block.calls)
+    for name, shape, batch, dtype, routing, device, cache, call in product(block.resolve(names.family), *axes):
         if names.family[name] == "dense" and routing != "uniform":
             routing = "uniform"  # noqa: PLW2901  (dense work does not depend on it; the duplicate falls away)
         for count in counts if DEVICES[device].threaded else (1,):

@@ -14,7 +14,7 @@ from fffbench.analysis.stats import LEVEL
 from fffbench.cli import options
 from fffbench.implementations.registry import implementation, implementations
 from fffbench.plan.matrix import Names, cells, preset
-from fffbench.plan.presets import PRESETS, Block
+from fffbench.plan.presets import Block, presets
 from fffbench.results.store import load
 
 RATIOS = [claim for claim in load_claims() if claim.kind == "ratio"]
@@ -84,7 +84,7 @@ def without(blocks, *, baseline):
 @pytest.mark.parametrize("claim", RATIOS, ids=lambda claim: claim.id)
 def test_a_preset_that_lacks_a_side_or_a_protocol_of_a_claim_does_not_hold_it(claim):
     named = command(claim).split()[3]
-    blocks = PRESETS[named].blocks
+    blocks = presets()[named].blocks
     assert holds(blocks, claim)
     assert not holds(without(blocks, baseline=True), claim)
     for change in ({"caches": ("warm",)}, {"batches": (3,)}, {"dtypes": ("fp16",)}, {"threads": ()}):
@@ -96,7 +96,7 @@ def test_a_preset_that_lacks_a_side_or_a_protocol_of_a_claim_does_not_hold_it(cl
 def test_a_claim_that_no_preset_holds_gets_its_axes_spelled_out():
     claim = next(claim for claim in RATIOS if claim.id == "cpu-78x")
     other = claim.model_copy(update={"workload": claim.workload.model_copy(update={"batch": 77})})
-    assert not any(holds(preset.blocks, other) for preset in LEDGER_PRESETS)
+    assert not any(holds(presets()[name].blocks, other) for name in LEDGER_PRESETS)
     line = command(other)
     assert "--batches 77" in line
     assert {cell.workload.batch for cell in planned(line)} == {77}

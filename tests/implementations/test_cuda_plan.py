@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, dense_cuda_naive, fff_cuda, fff_triton
-from fffbench.implementations.cuda import build, compile_all, leaf_plan
+from fffbench.implementations.cuda import build, leaf_plan
 from fffbench.implementations.cuda.base import ACTIVATIONS, Boxes, Gpu, Layout, Plan, Product, Step
 from fffbench.implementations.cuda.plan import STRATEGIES, choose, forced
 from fffbench.implementations.registry import Weights
 from fffbench.plan.workload import Shape, Workload
+from tools.cuda import compile_all
 
 H200 = Gpu(132, 232448)
 SMALL = Gpu(40, 99 * 1024, early_start=False, wgmma=False)

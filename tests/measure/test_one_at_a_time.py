@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.studies import agreement, calibrate
 from fffbench import cli
-from fffbench.measure import agreement, lock
-from fffbench.regress import calibrate
+from fffbench.measure import lock
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from fffbench.errors import UserError
 from fffbench.implementations.registry import implementations
 from fffbench.plan import fidelity
 from fffbench.plan.matrix import Axes, Names, cells, preset
-from fffbench.plan.presets import LADDER_DENSE, PRESETS, SMALL
+from fffbench.plan.presets import presets
 
 NAMES = Names(
     {name: item.family for name, item in implementations().items()},
@@ -14,7 +14,7 @@ NAMES = Names(
 )
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", presets())
 def test_every_preset_compares_an_fff_with_dense_layers_and_has_no_duplicate(name):
     found = cells(preset(name), Axes(), NAMES, 2)
     assert len(found) == len(set(found))
@@ -74,25 +74,30 @@ def test_an_unknown_implementation_is_refused_with_the_list():
         cells(preset("quick"), Axes(implementations=("fff_gpu",)), NAMES, 2)
 
 
-@pytest.mark.parametrize(
-    "ladder", [ladder for ladder in fidelity.LADDERS if ladder.device == "cpu"], ids=lambda it: it.claim
-)
-def test_fidelity_plans_both_sides_of_every_rung_at_the_smaller_batch(ladder):
+FAIR = {
+    fidelity.BEST_DENSE: {"cpu": ("dense_linear", "dense_gemm", "dense_fused", "dense_onednn", "dense_blas3"),
+                          "cuda": ("dense_linear", "dense_padded", "dense_tiled", "dense_fused")},
+    fidelity.BEST_FFF: {"cpu": ("fff_cpu",), "cuda": ("fff_cuda",)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ladder", fidelity.LADDERS, ids=lambda it: it.claim)
+def test_fidelity_plans_both_sides_of_every_rung_at_one_batch_of_its_device(ladder):
+    batch = {"cpu": 4096, "cuda": 16384}[ladder.device]
     planned = {
-        (cell.implementation, cell.workload.shape.n, cell.protocol)
+        (cell.implementation, cell.workload.shape.n, cell.workload.dtype, cell.protocol)
         for cell in cells(preset("fidelity"), Axes(), NAMES, 2)
-        if cell.workload.batch == SMALL and cell.workload.device == "cpu"
+        if (cell.workload.batch, cell.workload.device) == (batch, ladder.device)
     }
-    best = {fidelity.BEST_DENSE: LADDER_DENSE, fidelity.BEST_FFF: ("fff_cpu",)}
     for rung in ladder.rungs:
         for side in (rung.ours, rung.dense):
-            for name in best.get(side.implementation, (side.implementation,)):
-                assert (name, side.shape.n, side.protocol) in planned, rung.mended
+            for name in FAIR.get(side.implementation, {}).get(ladder.device, (side.implementation,)):
+                assert (name, side.shape.n, side.dtype, side.protocol) in planned, rung.mended
 
 
-def test_the_78x_ladders_at_both_widths_have_their_processes_first():
+def test_the_ladders_of_the_published_best_have_their_processes_first():
     found = cells(preset("fidelity"), Axes(), NAMES, 2)
-    for claim in ("cpu-78x", "cpu-78x-over-bert"):
+    for claim in ("cpu-78x", "cpu-78x-over-bert", "cpu-48x"):
         ladder = next(ladder for ladder in fidelity.LADDERS if ladder.claim == claim)
         named = {(side.implementation, side.shape.n) for rung in ladder.rungs for side in (rung.ours, rung.dense)}
         kept = {(cell.implementation, cell.workload.shape.n) for cell, keep in found.items() if keep}

@@ -36,7 +36,7 @@ def test_a_clean_working_tree_is_its_own_head(checkout):
 def test_only_what_is_compiled_decides(checkout):
     before = sources.read_working_tree(checkout).digest
     (checkout / "README.md").write_text("other words\n")
-    (checkout / "fffbench/implementations/cpu/ladder.py").write_text("changed\n")
+    (checkout / "fffbench/implementations/cpu/notes.py").write_text("changed\n")
     assert sources.read_working_tree(checkout).digest == before
     (checkout / "fffbench/implementations/cpu/new.hpp").write_text("// new\n")
     assert sources.read_working_tree(checkout).digest != before

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))  # tools are in no wheel
 hostile = pytest.importorskip("tools.hostile")
 
 from tools.hostile import corpus, domains, mutation, oracle, server, stage  # noqa: E402

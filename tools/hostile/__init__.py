@@ -7,10 +7,6 @@ alone by ``--case``. Cases that were ever found wrong are kept in ``corpus/`` an
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from tools import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]  # of the checkout
-
-# The checkout's own ``fffbench`` has no compiled kernels: what is installed is what is attacked.
-sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
+__all__ = ["ROOT"]

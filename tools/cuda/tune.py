@@ -1,11 +1,9 @@
 """How fast is each CUDA variant here, and is it right? Checks against float64, then times; prints a short table.
 
-``python tests/cuda/tune.py [PART ...]`` from the repository root, on a machine with a GPU; parts: bf16, fp32, small,
+``python -m tools.cuda.tune [PART ...]`` from the repository root, on a machine with a GPU; parts: bf16, fp32, small,
 rivals, others, profile. Each figure is the time of one call in a CUDA graph that holds several calls over different
 copies of inputs and weights, started after the L2 was flushed: median of REPEATS graph replays.
 """
-
-# ruff: noqa: T201 - a script that prints, run from a checkout
 
 from __future__ import annotations
 
@@ -13,11 +11,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, fff_cuda, fff_triton
 from fffbench.implementations.registry import Weights
@@ -123,7 +118,9 @@ def dense(batch: int, dtype: str, n: int = 4096, d: int = 768) -> None:
         w1, w2 = (torch.randn(n, d, device="cuda", dtype=TORCH[dtype]) * 0.03 for _ in range(2))
         h, y = torch.empty(batch, n, device="cuda", dtype=TORCH[dtype]), torch.empty_like(x)
 
-        def call(x=x, w1=w1, w2=w2, h=h, y=y) -> None:  # type: ignore[no-untyped-def]
+        def call(
+            x: torch.Tensor = x, w1: torch.Tensor = w1, w2: torch.Tensor = w2, h: torch.Tensor = h, y: torch.Tensor = y
+        ) -> None:
             torch.mm(x, w1.t(), out=h)
             torch.ops.aten.gelu_(h)
             torch.mm(h, w2, out=y)

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from synthetic import STABLE, cell_id, quick_cells, write_run
 
-from fffbench.report.readme import main
+from benchmarks.studies.readme import main
 
 README = "# fffbench\n\nwords\n\n<!-- answer:begin (generated) -->\n<!-- answer:end -->\n\nmore words\n"
 

@@ -1,6 +1,6 @@
 // How fast do this machine's cores read and write rows of 3 KiB when they do nothing else?
 //
-// g++ -O3 -march=native -std=c++20 -pthread tests/cpu/row_rates.cpp -o row_rates && ./row_rates 1 16
+// g++ -O3 -march=native -std=c++20 -pthread tools/cpu/row_rates.cpp -o row_rates && ./row_rates 1 16
 //
 // For each thread count: 16384 rows (50 MB) on huge pages, every line flushed before each of 15 calls; minimum and
 // median in ms, and GB/s from the median. The floors under `fff_cpu` at batch 16384 in docs/kernels.md are sums of

@@ -1,23 +1,15 @@
 """Do the kernels stay within their buffers and barriers? A small run of each, for ``compute-sanitizer``.
 
-``compute-sanitizer --tool memcheck python tests/cuda/sanitize.py`` (also racecheck, initcheck, synccheck).
+``compute-sanitizer --tool memcheck python -m tools.cuda.sanitize`` (also racecheck, initcheck, synccheck).
 """
-
-# ruff: noqa: T201, E402 - a script that prints, run from a checkout
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import torch
-
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
-
-from tune import data
 
 from fffbench.implementations import dense_cuda_naive, fff_cuda
 from fffbench.plan.workload import Shape, Workload
+from tools.cuda.tune import data
 
 TREES = (Shape.tree(328, 1, 9), Shape.tree(768, 1, 12))
 LEAVES = (Shape.leaf(328, 1, 3, 33), Shape.leaf(77, 1, 2, 5), Shape.leaf(768, 1, 7, 32))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.studies import asv_rates, calibrate, calibrated
 from fffbench.errors import UserError
-from fffbench.regress import asv_rates, calibrate, calibrated
 
 ROOT = Path(__file__).parents[2]
 CALIBRATION = ROOT / "results" / "calibration"
@@ -25,7 +25,7 @@ def test_the_tables_of_readme_and_docs_are_those_of_the_results(tmp_path):
     for name in (calibrated.README, calibrated.DOCS):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    assert calibrated.write(tmp_path, CALIBRATION) == [], "stale: python -m fffbench.regress.calibrate --tables"
+    assert calibrated.write(tmp_path, CALIBRATION) == [], "stale: python -m benchmarks.studies.calibrate --tables"
 
 
 def test_a_figure_changed_by_hand_is_put_right(tmp_path):

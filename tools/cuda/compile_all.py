@@ -1,6 +1,6 @@
 """Do all CUDA sources compile for every architecture that is claimed, without a GPU?
 
-``python -m fffbench.implementations.cuda.compile_all [--arch sm_90 ...]`` compiles each kernel of each strategy at a
+``python -m tools.cuda.compile_all [--arch sm_90 ...]`` compiles each kernel of each strategy at a
 spread of shapes through NVRTC and prints one line each; exit 1 if one fails, 2 if the compiler is missing.
 """
 

@@ -1,6 +1,6 @@
 """Do the C++ kernels stay within their memory, within defined behaviour and free of races? Sanitizers say.
 
-``python tests/cpu/sanitize.py [--build DIR]`` builds the kernels privately with AddressSanitizer and
+``python -m tools.cpu.sanitize [--build DIR]`` builds the kernels privately with AddressSanitizer and
 UndefinedBehaviorSanitizer, and with ThreadSanitizer, and runs their tests over edge shapes, every instruction set of
 this processor and several thread counts; no torch is imported, its kernels are not ours to judge. First a mistake of
 each kind is planted, which must be reported. Exit 0: planted mistakes seen, nothing else found. GCC or Clang on Linux.
@@ -8,8 +8,6 @@ each kind is planted, which must be reported. Exit 0: planted mistakes seen, not
 Masked loads and stores of the AVX paths are compiler builtins that no sanitizer instruments: what they write is
 covered by the tests' guard elements, what they may read by the portable path, which shares their bounds.
 """
-
-# ruff: noqa: T201 - a script that prints, run from a checkout
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fffbench.measure import agreement, agreement_gpu
-from fffbench.measure.agreement_gpu import Reading
+from benchmarks.studies import agreement, agreement_gpu
+from benchmarks.studies.agreement_gpu import Reading
 
 ROOT = Path(__file__).parents[2]
 GPU_CELL = agreement_gpu.CELLS[0].id

@@ -1,31 +1,23 @@
 """How fast is each strategy for several trees, wide layers and leaf blocks here, and is it right? A table, and JSON.
 
-``python tests/cuda/family.py [--part PART ...] [--auto] [--json FILE]`` from the repository root, on a machine with a
+``python -m tools.cuda.family [--part PART ...] [--auto] [--json FILE]`` from the repository root, on a machine with a
 GPU; ``--auto`` takes what the plans choose. As in ``tune.py`` a figure is the time of one call in a CUDA graph that
 holds several calls over different copies of inputs and weights, started after the L2 was flushed: the median of 15
 replays in one process. Beside it stands the fastest dense layer of as many neurons, measured the same way in the same
 minute. Outputs are checked against float64 on random tokens.
 """
 
-# ruff: noqa: T201 - a script that prints, run from a checkout
-
 from __future__ import annotations
 
 import argparse
 import json
 import multiprocessing
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parent))
-
-from tune import TOLERANCE, data, graph_time
 
 from fffbench.implementations import cmm_leaf_grouped, dense_fused, dense_padded, fff_cuda
 from fffbench.implementations.cuda import build, leaf_plan
@@ -34,6 +26,7 @@ from fffbench.implementations.cuda.base import Gpu, Layout, Plan
 from fffbench.implementations.cuda.plan import STRATEGIES
 from fffbench.implementations.registry import Weights
 from fffbench.plan.workload import Shape, Workload
+from tools.cuda.tune import TOLERANCE, data, graph_time
 
 FAMILY = [Shape.tree(768, t, n) for t, n in (
     (3072, 1), (1536, 2), (512, 3), (256, 4), (128, 5), (64, 6), (32, 7), (16, 8), (8, 9), (4, 10), (2, 11), (1, 12)

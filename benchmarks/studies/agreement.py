@@ -1,6 +1,6 @@
 """Does our clock agree with others, on the CPU with torch.utils.benchmark, on a GPU with Triton's and CUPTI?
 
-``python -m fffbench.measure.agreement [--device cuda] [--out results/agreement/MACHINE.json]`` prints a table, writes
+``python -m benchmarks.studies.agreement [--device cuda] [--out results/agreement/MACHINE.json]`` prints a table, writes
 it where asked, and exits 1 if a cell that counts differs by more than 5 %. Both
 clocks time the same bound kernels in one process, hot (torch's timer rotates
 nothing and evicts nothing), in many short turns whose order alternates. The
@@ -19,12 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.studies import agreement_gpu
+from benchmarks.studies.agreement_gpu import Reading
 from fffbench.devices import HOST, cuda
 from fffbench.devices.clock import Effort, time_calls
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation
-from fffbench.measure import agreement_gpu, cellrun, environment, fingerprint, inputs, lock
-from fffbench.measure.agreement_gpu import Reading
+from fffbench.measure import cellrun, environment, fingerprint, inputs, lock
 from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload, parse_cell
 from fffbench.units import percent, seconds

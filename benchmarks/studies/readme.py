@@ -1,6 +1,6 @@
 """Does the README still say what the results say?
 
-``python -m fffbench.report.readme`` writes the generated part of README.md
+``python -m benchmarks.studies.readme`` writes the generated part of README.md
 (headline, chart, a small table) and ``docs/answer.svg`` from ``results/``;
 ``--check`` writes nothing and exits with 1, naming what is stale. The chart is
 compared by the numbers in its description, because another version of the
@@ -133,7 +133,7 @@ def _read(path: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write, or with ``--check`` only compare; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m fffbench.report.readme", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.readme", description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name what is stale")
     parser.add_argument("--root", type=Path, default=Path(), help="the folder of README.md (default: this one)")
     parser.add_argument("--results", type=Path, help="the folder of results (default: results beside README.md)")
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path, text in found.items():
             if given.check:
                 name = path.relative_to(given.root).as_posix()
-                sys.stderr.write(f"{name} is stale: run python -m fffbench.report.readme\n")
+                sys.stderr.write(f"{name} is stale: run python -m benchmarks.studies.readme\n")
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 KERNEL = Path("fffbench/implementations/cpu/call.cpp")
 BEGIN = "    if (plan_.strategy == Strategy::walk)\n        run_walk(job);"  # where a planned call chooses its strategy
 TWICE = f"    for (int again = 0; again < 2; ++again)\n{BEGIN}"

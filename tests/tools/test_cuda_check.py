@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 torch = pytest.importorskip("torch")
-SCRIPT = Path(__file__).with_name("check.py")
+SCRIPT = Path(__file__).parents[2] / "tools" / "cuda" / "check.py"
 
 
 @pytest.fixture

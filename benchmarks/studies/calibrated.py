@@ -10,15 +10,15 @@ from typing import Any
 
 from scipy.stats import beta
 
+from benchmarks.studies import asv_rates
+from benchmarks.studies.simulate import OURS
 from fffbench.analysis.history import history
 from fffbench.analysis.regression import NONE, REGRESSION
 from fffbench.devices import HOST, cuda
 from fffbench.errors import UserError
-from fffbench.regress import asv_rates
-from fffbench.regress.simulate import OURS
 from fffbench.results.asv import read_history
 
-BRANCH = "slowed_branch"  # in the folder of calibrations: what benchmarks/slowed_commit.py keeps
+BRANCH = "slowed_branch"  # in the folder of calibrations: what slowed_commit keeps
 DOCS, README = "docs/regression.md", "README.md"
 _BLOCK = re.compile(r"(<!-- calibration:begin[^>]*-->\n).*?(<!-- calibration:end -->)", re.DOTALL)
 

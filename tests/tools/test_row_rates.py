@@ -10,7 +10,7 @@ import pytest
 
 from fffbench import _cpu
 
-SOURCE = Path(__file__).with_name("row_rates.cpp")
+SOURCE = Path(__file__).parents[2] / "tools" / "cpu" / "row_rates.cpp"
 pytestmark = pytest.mark.skipif(
     shutil.which("g++") is None or "avx512" not in _cpu.isas(),
     reason="needs g++ and a processor with AVX-512",

@@ -1,6 +1,6 @@
 """Are the CUDA kernels right on this GPU, and do they stay within their memory and barriers? One summary to commit.
 
-``python tests/cuda/check.py [--out results/gpu-checks] [--only conformance edges memcheck racecheck]
+``python -m tools.cuda.check [--out results/gpu-checks] [--only conformance edges memcheck racecheck]
 [--implementations fff_cuda ...] [--dtypes fp32 ...] [--limit SECONDS]`` from a checkout:
 every implementation that runs on CUDA, in every dtype, on every edge of the shapes against float64 (``conformance``);
 each strategy forced, over more shapes (``edges``: ``test_cuda_gpu.py``); ``compute-sanitizer`` over a small run of each
@@ -8,8 +8,6 @@ kernel. Writes ``<machine>.json`` and ``.txt`` after each part and each implemen
 what it has; a part whose time (``--limit``) ended says what it left out; names no host. Exit 0: nothing found; 1:
 something is wrong. Without a GPU, or without compute-sanitizer, it says so and goes on.
 """
-
-# ruff: noqa: T201 - a script that prints, run from a checkout
 
 from __future__ import annotations
 
@@ -32,7 +30,6 @@ from itertools import product
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
 
 DTYPES = ("fp32", "bf16", "fp16", "tf32")  # in this order
 PASSED, PARTLY, FAILED, SKIPPED = "passed", "partly", "failed", "skipped"  # partly: nothing wrong, but not all ran
@@ -178,7 +175,7 @@ def sanitizer(tool: str, wanted: Wanted) -> Iterator[Check]:
     options += ["--report-api-errors", "no"] if tool == "memcheck" else []
     # torch's own kernels, which draw the data, need no watching: they would take most of the time
     options += next(([name, "kns=fff_"] for name in ("--kernel-name", "--kernel-regex") if name in known), [])
-    done = _run([program, *options, sys.executable, "tests/cuda/sanitize.py"], wanted.limit)
+    done = _run([program, *options, sys.executable, "-m", "tools.cuda.sanitize"], wanted.limit)
     ran = [line for line in done.lines if line.endswith(" ran")]
     said = [line[:300] for line in done.lines if "SUMMARY" in line]
     wrong = []

@@ -17,12 +17,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.studies import asv_rates
+from benchmarks.studies.simulate import simulate
 from fffbench.analysis import regression
 from fffbench.analysis.regression import Plan
 from fffbench.errors import UserError
-from fffbench.regress import asv_rates, build, check, cuda, planted, planted_cuda, run, sources
+from fffbench.regress import build, check, cuda, planted, planted_cuda, run, sources
 from fffbench.regress.run import Answer, Builds, Request
-from fffbench.regress.simulate import simulate
 from fffbench.regress.suite import CPU, CUDA, CUDA_TOKENS, Suite, write_data
 
 CALIBRATION = "calibration"
@@ -173,9 +174,9 @@ def _say(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run or continue the study, then write its tables; the exit status."""
-    from fffbench.regress import calibrated
+    from benchmarks.studies import calibrated
 
-    parser = argparse.ArgumentParser(prog="python -m fffbench.regress.calibrate", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.calibrate", description=__doc__.split("\n")[0])
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of results")
     parser.add_argument("--revision", help="whose kernels (default: the working tree; for asv its commit)")
     parser.add_argument("--device", choices=tuple(COMPARISONS), default=CPU.device, help="whose kernels; cuda: no asv")

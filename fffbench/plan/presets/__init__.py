@@ -1,0 +1,187 @@
+"""Which cells does each preset ask for?
+
+One TOML file per preset in this folder. A preset is a list of blocks; a block is a product of axes over the
+implementations that make sense there:
+
+* ``implementations`` are names, or ``family:fff`` for all of a family; ``without`` are those of a family that are left
+  out. ``family:dense`` is every dense layer that can be the fastest (``plan.candidates``), those of other packages
+  included.
+* ``shapes`` are written as in the id of a cell, such as ``d768-n4095-t1x12``. ``threads`` are counts, ``all`` or
+  ``physical``, resolved against the machine by ``plan.matrix``.
+* an axis may name one of the file's ``[lists]``; an axis that is left out has the default of ``Block``.
+* ``includes`` names presets whose blocks come first.
+
+Dense layers do their work whatever the routing, so they are measured under ``uniform`` only and serve as baseline for
+every routing.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fffbench.errors import UserError, one_of
+from fffbench.plan.candidates import NEVER_BEST
+from fffbench.plan.workload import CACHES, CALLS, DEVICES, DTYPES, ROUTINGS, Shape, parse_cell
+
+FOLDER = Path(__file__).parent
+PUBLISHED = Shape.tree(768, trees=1, levels=12)  # UltraFastBERT-1x11: 12 of 4095 neurons, of every published figure
+FAMILY = "family:"
+
+
+def family_of(name: str) -> str:
+    """The family of one of this package's implementations, which are named after it (a test sees to that)."""
+    return name.partition("_")[0]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A product of axes; see the module's docstring."""
+
+    implementations: tuple[str, ...]
+    shapes: tuple[Shape, ...] = (PUBLISHED,)
+    batches: tuple[int, ...] = (1, 128, 16384)
+    dtypes: tuple[str, ...] = ("fp32",)
+    routings: tuple[str, ...] = ("uniform",)
+    # two threads per core may be slower than one, on either side; where cores have one each, these are the same cells
+    threads: tuple[int | str, ...] = (1, "physical", "all")
+    devices: tuple[str, ...] = ("cpu",)
+    caches: tuple[str, ...] = ("cold",)
+    calls: tuple[str, ...] = ("kernel",)
+    keep: bool = False  # what the preset is for: these have all their processes before others have one
+    without: tuple[str, ...] = ()
+
+    def resolve(self, families: Mapping[str, str]) -> list[str]:
+        """The implementations of the block; ``families`` has the family of every registered one by its name."""
+        found = dict.fromkeys(name for pattern in self.implementations for name in resolve(pattern, families))
+        return [name for name in found if name not in self.without or name in self.implementations]
+
+    def asks(self, name: str) -> bool:
+        """Whether the block measures the implementation ``name``, or at least one of a ``family:``."""
+        family = name.removeprefix(FAMILY)
+        if family != name:
+            return any(own == name or family_of(own) == family for own in self.implementations)
+        of_family = f"{FAMILY}{family_of(name)}" in self.implementations and name not in (*self.without, *NEVER_BEST)
+        return name in self.implementations or of_family
+
+
+def resolve(pattern: str, families: Mapping[str, str]) -> list[str]:
+    """The implementation called ``pattern``, or all of a ``family:`` but dense layers that cannot be the fastest."""
+    if pattern.startswith(FAMILY):
+        wanted = pattern.removeprefix(FAMILY)
+        return [name for name, family in families.items() if family == wanted and name not in NEVER_BEST]
+    if pattern not in families:
+        raise one_of("implementation", pattern, families)
+    return [pattern]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named set of blocks, with how thoroughly it is measured by default."""
+
+    name: str
+    summary: str
+    blocks: tuple[Block, ...]
+    processes: int = 6
+    sample_seconds: float = 0.25
+    budget_seconds: float | None = None
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class _Block(_Strict):
+    """A block as it is written; None where an axis is left out."""
+
+    implementations: list[str] | str
+    shapes: list[str] | str | None = None
+    batches: list[int] | str | None = None
+    dtypes: list[str] | str | None = None
+    routings: list[str] | str | None = None
+    threads: list[int | str] | str | None = None
+    devices: list[str] | str | None = None
+    caches: list[str] | str | None = None
+    calls: list[str] | str | None = None
+    without: list[str] | str | None = None
+    keep: bool = False
+
+
+class _File(_Strict):
+    summary: str
+    order: int = 100
+    processes: int = 6
+    sample_seconds: float = 0.25
+    budget_seconds: float | None = None
+    includes: list[str] = []
+    lists: dict[str, list[str | int]] = {}
+    block: list[_Block] = []
+
+
+CLOSED = {"dtypes": DTYPES, "routings": ROUTINGS, "devices": DEVICES, "caches": CACHES, "calls": CALLS}
+
+
+def _block(written: _Block, lists: Mapping[str, list[Any]]) -> Block:
+    given: dict[str, Any] = {"keep": written.keep}
+    for axis, value in written:
+        if value is None or axis == "keep":
+            continue
+        if isinstance(value, str) and value not in lists:
+            raise one_of(f"list in {axis}", value, lists)
+        values = lists[value] if isinstance(value, str) else value
+        for item in values:
+            if axis in CLOSED and item not in CLOSED[axis]:
+                raise one_of(f"value in {axis}", item, CLOSED[axis])
+        given[axis] = tuple(map(shape_of, values)) if axis == "shapes" else tuple(values)
+    return Block(**given)
+
+
+def shape_of(text: str) -> Shape:
+    """The shape written as in the id of a cell; ``UserError`` if it is none."""
+    try:
+        return parse_cell(f"any@{text}-b1-fp32-uniform-cpu-1th-s0@cold-kernel").workload.shape
+    except UserError as error:
+        raise UserError(f"not a shape: {text!r}; one looks like {PUBLISHED.id}") from error
+
+
+def read_presets(folder: Path) -> dict[str, Preset]:
+    """Every preset in ``folder`` by its name, in reading order; ``UserError`` naming file and key if one is wrong."""
+    files: dict[str, _File] = {}
+    own: dict[str, tuple[Block, ...]] = {}
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+            own[path.stem] = tuple(_block(block, file.lists) for block in file.block)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise UserError(f"preset {path.name}: {where}: {first['msg']}") from error
+        except (UserError, ValueError) as error:
+            raise UserError(f"preset {path.name}: {error}") from error
+        files[path.stem] = file
+    ordered = sorted(files, key=lambda name: (files[name].order, name))
+    return {name: _preset(name, files[name], own) for name in ordered}
+
+
+def _preset(name: str, file: _File, own: Mapping[str, tuple[Block, ...]]) -> Preset:
+    for other in file.includes:
+        if other not in own:
+            raise UserError(f"preset {name}.toml: {one_of('preset in includes', other, own)}")
+    blocks = _joined([*(own[other] for other in file.includes), own[name]])
+    return Preset(name, file.summary, blocks, file.processes, file.sample_seconds, file.budget_seconds)
+
+
+def _joined(parts: Iterable[tuple[Block, ...]]) -> tuple[Block, ...]:
+    return tuple(block for part in parts for block in part)
+
+
+@cache
+def presets() -> dict[str, Preset]:
+    """The presets of this package by name, in reading order."""
+    return read_presets(FOLDER)
