@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
@@ -62,6 +63,7 @@ class Results:
     runs: dict[str, Run] = field(default_factory=dict)
     history: tuple[HistoryPoint, ...] = ()
     checks: tuple[Check, ...] = ()
+    known: dict[object, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # ``analysis.once``
 
     def machine_of(self, record: Record) -> Machine:
         """The machine as the record's own run saw it."""
