@@ -42,7 +42,8 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 Facts = Annotated[dict[Text, Text], Field(max_length=MAX_FACTS)]
 Samples = Annotated[list[Seconds], Field(min_length=1, max_length=MAX_SAMPLES), FailFast()]
 Threads = Annotated[float, Field(ge=0, lt=2**20, allow_inf_nan=False)]
-Host = Annotated[str, Field(pattern=r"^([0-9a-f]{12})?$")]  # anonymous (``measure.host``); empty: unknown
+ANONYMOUS = r"([0-9a-f]{12})?"  # a host, as ``measure.host`` calls it; empty where nobody knows
+Host = Annotated[str, Field(pattern=f"^{ANONYMOUS}$")]
 ThreadsRan = Annotated[list[Threads], Field(max_length=MAX_PROCESSES), FailFast()]
 
 
