@@ -20,7 +20,7 @@ from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError
 from fffbench.implementations.registry import broken, implementation, implementations
 from fffbench.implementations.registry import reasons as registry_reasons
-from fffbench.measure import environment, fingerprint, forecast, lock, provenance
+from fffbench.measure import environment, fingerprint, forecast, host, lock, provenance
 from fffbench.measure.outcome import NEVER, Outcome, plain
 from fffbench.measure.processes import Round
 from fffbench.measure.session import Plan
@@ -235,7 +235,9 @@ def _begun(
         dirty=measured.dirty,
         sources=f"{measured.shipped}-{measured.compiled}",
         after=chronology.dated_no_earlier(started, run_names.dates(folder)),
-        machine=Machine(id=machine, stable=facts, observed=fingerprint.observed(), ceilings=ceilings),
+        machine=Machine(
+            id=machine, stable=facts, observed=fingerprint.observed(), ceilings=ceilings, host=host.anonymous()
+        ),
         skipped=[_skipped(cell, reason) for cell, reason in skipped],
     )
     journal = folder / f"{run.run}{journals.SUFFIX}"

@@ -125,6 +125,7 @@ def run_json(
     observed: Mapping[str, str] | None = None,
     changes: Mapping[str, Any] | None = None,
     commit: str = "0" * 12,
+    host: str = "",
 ) -> dict[str, Any]:
     """A whole result file as a JSON value; ``changes`` go into every cell's ``CellInfo``."""
     return {
@@ -144,6 +145,7 @@ def run_json(
                 "stable": facts_of(machine, stable or STABLE | {"cores": str(_cores(cells))}),
                 "observed": dict(observed or {"load_before": "0.02"}),
                 "ceilings": {name: dict(by) for name, by in (CEILINGS if ceilings is None else ceilings).items()},
+                "host": host,
             },
             "skipped": [
                 {"cell": cell, "family": family_of(parse_cell(cell).implementation), "reason": reason}

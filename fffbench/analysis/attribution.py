@@ -23,14 +23,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fffbench.analysis.baselines import PUBLISHED
-from fffbench.analysis.ceilings import Ceilings
+from fffbench.analysis.ceilings import Ceilings, ceilings_of
 from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.headline import Answer
+from fffbench.analysis.once import once
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import fastest
-from fffbench.analysis.stats import Estimate, process_medians, ratio_of_medians
+from fffbench.analysis.stats import Estimate, ratio_of_medians
 from fffbench.plan.counts import useful_operations
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+from fffbench.results.medians import Medians
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
@@ -124,6 +126,7 @@ class _Index:
         return self.by_cell.get((record.machine, cell))
 
 
+@once
 def _index(results: Results) -> _Index:
     dense: dict[Place, list[Timed]] = defaultdict(list)
     records = one_record_per_cell(results).records
@@ -131,7 +134,7 @@ def _index(results: Results) -> _Index:
         if record.info.family == "dense":
             dense[_place(record.machine, record.cell)].append(Timed(record))
     by_cell = {(record.machine, record.cell): record for record in records}
-    return _Index({record.id: record for record in records}, by_cell, dense, Ceilings(results))
+    return _Index({record.id: record for record in records}, by_cell, dense, ceilings_of(results))
 
 
 def _place(machine: str, cell: Cell) -> Place:
@@ -163,8 +166,8 @@ def _as_large(shape: Shape, as_this: Cell) -> bool:
 
 def _attribute(subject: Record, best: Record, index: _Index) -> Attribution:
     cell = subject.cell
-    gain = ratio_of_medians(_medians(best), _medians(subject))
-    low, high = interval(gain, _medians(best), _medians(subject))
+    gain = ratio_of_medians(best.medians, subject.medians)
+    low, high = interval(gain, best.medians, subject.medians)
     plain = index.beside(subject, replace(cell, implementation=PUBLISHED))
     one_path = replace(cell.workload, routing="single-path")
     cold_path = index.beside(subject, replace(cell, workload=one_path))
@@ -204,8 +207,8 @@ def _between(name: str, above: Record | None, below: Record | None, missing: str
     """The time of ``above`` over that of ``below``."""
     if above is None or below is None:
         return Factor(name, None, None, None, missing, ())
-    gain = ratio_of_medians(_medians(above), _medians(below))
-    low, high = interval(gain, _medians(above), _medians(below))
+    gain = ratio_of_medians(above.medians, below.medians)
+    low, high = interval(gain, above.medians, below.medians)
     return Factor(name, gain.value, low, high, "", (above.id, below.id))
 
 
@@ -215,8 +218,10 @@ def _over_peak(name: str, record: Record | None, ceilings: Ceilings, missing: st
     if record is None or peak is None:
         return Factor(name, None, None, None, missing if record is None else "the arithmetic peak", ())
     ideal = useful_operations(record.cell.workload, conditional=not gain) / peak.value
-    times = _medians(record)
-    estimate = ratio_of_medians(times, [ideal]) if gain else ratio_of_medians([ideal], times)
+    times = record.medians
+    hosts = sorted(set(times.places))
+    at_peak = Medians.on([ideal] * len(hosts), hosts)
+    estimate = ratio_of_medians(times, at_peak) if gain else ratio_of_medians(at_peak, times)
     return _factor(name, estimate, (record.id,))
 
 
@@ -228,8 +233,8 @@ def _call(subject: Record, best: Record, index: _Index) -> Factor:
     dense = index.beside(best, replace(best.cell, protocol=protocol))
     if ours is None or dense is None:
         return Factor(name, None, None, None, "both sides as torch calls", ())
-    through = ratio_of_medians(_medians(dense), _medians(ours))
-    bare = ratio_of_medians(_medians(best), _medians(subject)).value
+    through = ratio_of_medians(dense.medians, ours.medians)
+    bare = ratio_of_medians(best.medians, subject.medians).value
     scaled = Estimate(
         through.value / bare, through.low / bare, through.high / bare, through.coverage, through.provisional
     )
@@ -239,7 +244,3 @@ def _call(subject: Record, best: Record, index: _Index) -> Factor:
 def _factor(name: str, estimate: Estimate, records: tuple[str, ...]) -> Factor:
     low, high = (estimate.low, estimate.high) if estimate.coverage > 0 else (None, None)
     return Factor(name, estimate.value, low, high, "", records)
-
-
-def _medians(record: Record) -> list[float]:
-    return process_medians(record.info.processes)

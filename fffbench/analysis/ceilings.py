@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from statistics import median
 
-from fffbench.analysis.stats import process_medians
+from fffbench.analysis.once import once
+from fffbench.analysis.stats import time_of_medians
 from fffbench.plan.counts import compulsory_bytes, useful_operations
 from fffbench.plan.workload import FAULTY, Workload
 from fffbench.results.record import Record
@@ -113,9 +113,15 @@ class Ceilings:
         return Ceiling(rate, measured, record) if rate > measured else Ceiling(measured, measured)
 
 
+@once
+def ceilings_of(results: Results) -> Ceilings:
+    """The ceilings of every machine in ``results``."""
+    return Ceilings(results)
+
+
 def time_of(record: Record) -> float:
-    """The estimate of a record's time: the median of its process medians."""
-    return median(process_medians(record.info.processes))
+    """The estimate of a record's time."""
+    return time_of_medians(record.medians).value
 
 
 def conditional(record: Record) -> bool:

@@ -13,6 +13,7 @@ lines; what is said in words is in ``wording``.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -39,6 +40,8 @@ from fffbench.analysis.speedup import dense_over_dense, speedups
 from fffbench.analysis.stats import LEVEL
 from fffbench.results.store import Results
 from fffbench.units import number, percent
+
+Work = tuple[int, int, int, int, int, str]  # d, n, trees, levels, leaf width, dtype
 
 
 @dataclass(frozen=True)
@@ -98,9 +101,20 @@ def judge_all(
 ) -> list[ClaimRow]:
     """Every claim of the ledger judged by ``results``; pass ``rows`` and ``ladders`` where they are at hand already."""
     claims = load_claims() if claims is None else claims
-    rows = [*(speedups(results) if rows is None else rows), *dense_over_dense(results)]
+    by_work: dict[Work | None, list[Speedup]] = defaultdict(list)
+    for row in (*(speedups(results) if rows is None else rows), *dense_over_dense(results)):
+        by_work[row.d, row.n, row.trees, row.levels, row.leaf_width, row.dtype].append(row)
     ladders = climbs(results) if ladders is None else ladders
-    return [row for claim in claims for row in judge(claim, rows, results, ladders)]
+    return [row for claim in claims for row in judge(claim, by_work[work_of(claim)], results, ladders)]
+
+
+def work_of(claim: Claim) -> Work | None:
+    """The layer and dtype that a claim's rows are about; None for a count."""
+    want = claim.workload
+    if want is None or want.dtype is None:
+        return None
+    shape = want.shape
+    return (shape.d, shape.n, shape.trees, shape.levels, shape.leaf_width, want.dtype)
 
 
 def judge(claim: Claim, rows: Sequence[Speedup], results: Results, ladders: Sequence[Climb] = ()) -> list[ClaimRow]:
@@ -110,12 +124,17 @@ def judge(claim: Claim, rows: Sequence[Speedup], results: Results, ladders: Sequ
     if claim.kind == "untestable":
         return [_row(claim, "published", None, NOT_TESTABLE, claim.untestable)]
     matching = _of_the_work(claim, rows)
-    machines = sorted({(row.machine, row.device) for row in matching if row.speedup is not None})
+    machines: dict[tuple[str, str], list[Speedup]] = defaultdict(list)
+    for row in matching:
+        machines[row.machine, row.device].append(row)
+    climbed: dict[tuple[str, str], list[Climb]] = defaultdict(list)
+    for item in ladders:
+        if item.claim == claim.id:
+            climbed[item.machine, item.device].append(item)
     found: list[ClaimRow] = []
-    for machine, device in machines:
-        here = [row for row in matching if (row.machine, row.device) == (machine, device)]
-        own = [item for item in ladders if (item.claim, item.machine, item.device) == (claim.id, machine, device)]
-        found += _on_machine(claim, here, results, own)
+    for place, here in sorted(machines.items()):
+        if any(row.speedup is not None for row in here):
+            found += _on_machine(claim, here, results, climbed[place])
     answered = [row for row in found if row.verdict != NOT_MEASURED]
     if answered:
         return answered
@@ -150,15 +169,13 @@ def _of_the_work(claim: Claim, rows: Iterable[Speedup]) -> list[Speedup]:
     """The rows about the claim's layer, batch, dtype and devices."""
     want = claim.workload
     assert want is not None
-    shape = want.shape
-    key = (shape.n, want.dtype, shape.d, shape.trees, shape.levels, shape.leaf_width)
+    key = work_of(claim)
     batches = {want.batch, *(batch for conditions in claim.conditions.values() for batch in conditions.or_batch)}
     return [
         row
         for row in rows
-        if row.n == shape.n
-        and row.batch in batches
-        and (row.n, row.dtype, row.d, row.trees, row.levels, row.leaf_width) == key
+        if row.batch in batches
+        and (row.d, row.n, row.trees, row.levels, row.leaf_width, row.dtype) == key
         and row.device in want.devices
     ]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fffbench.analysis.commands import command
+from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.ledger import Claim
+from fffbench.analysis.once import once
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.stats import LEVEL
 from fffbench.devices import DEVICES
@@ -13,7 +15,7 @@ from fffbench.results.store import Results
 
 def lacking(claim: Claim, fair: Speedup | None, published: Speedup | None, results: Results) -> str:
     """Why neither set of conditions decides ``claim``, in processes measured."""
-    processes = {record.id: len(record.info.processes) for record in results.records}
+    processes = _processes(results)
     said, steady = [], []
     for name, row in (("fair", fair), ("published", published)):
         if row is None or name not in claim.conditions:
@@ -31,6 +33,18 @@ def lacking(claim: Claim, fair: Speedup | None, published: Speedup | None, resul
         said = [f"the {name} conditions were not measured" for name in claim.conditions if name not in measured]
         said = said or [f"the interval under {' and '.join(steady)} conditions reaches beyond both ends of the band"]
     return f"Undecided: {'; '.join(said)}."
+
+
+@once
+def _processes(results: Results) -> dict[str, int]:
+    """How many processes each record has."""
+    return {record.id: len(record.medians) for record in one_record_per_cell(results).records}
+
+
+@once
+def _devices(results: Results) -> set[str]:
+    """The devices that something was measured on."""
+    return {record.cell.workload.device for record in results.records}
 
 
 def advice(claim: Claim) -> str:
@@ -54,8 +68,7 @@ def why_not_measured(claim: Claim, results: Results) -> str:
             and item.family != "dense"
         ):
             return f"Not measured: {item.cell.implementation} was skipped on {item.machine} ({item.reason})."
-    devices = {record.cell.workload.device for record in results.records}
-    if not devices.intersection(want.devices):
+    if not _devices(results).intersection(want.devices):
         needed = " or ".join(DEVICES[device].label for device in want.devices)
         return f"Not measured: there are no {needed} results yet."
     assert claim.subject is not None

@@ -12,22 +12,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fffbench.analysis.ceilings import time_of
 from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.ledger import load_claims
-from fffbench.analysis.stats import process_medians, ratio_of_medians
+from fffbench.analysis.stats import ratio_of_medians
 from fffbench.devices import threads_text
 from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS, Ladder, Rung, Side
-from fffbench.plan.workload import FAULTY
+from fffbench.plan.workload import FAULTY, Protocol, Shape
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 from fffbench.units import number
 
 Place = tuple[str, str, int, int]  # machine, device, batch, threads
+AtPlace = dict[tuple[Shape, str, Protocol], list[Record]]  # by shape, dtype and protocol
 SMALL_CHANGE = 1.1  # factors nearer to 1 than this are not named in a sentence
 
 
@@ -89,22 +89,26 @@ class Climb:
 def climbs(results: Results) -> list[Climb]:
     """Every ladder at every place where its first rung was measured, in the ladders' order."""
     published = {claim.id: claim.published for claim in load_claims()}
-    places: dict[Place, list[Record]] = defaultdict(list)
+    places: dict[Place, AtPlace] = defaultdict(lambda: defaultdict(list))
     for record in one_record_per_cell(results).records:
         work = record.cell.workload
         if work.routing == "uniform":
-            places[record.machine, work.device, work.batch, work.threads].append(record)
-    found = [
-        _climb(ladder, published[ladder.claim], place, records)
+            here = places[record.machine, work.device, work.batch, work.threads]
+            here[work.shape, work.dtype, record.cell.protocol].append(record)
+    return [
+        climb
         for ladder in LADDERS
         for place, records in sorted(places.items())
         if ladder.device == place[1] and ladder.claim in published
+        if (climb := _climb(ladder, published[ladder.claim], place, records)) is not None
     ]
-    return [climb for climb in found if climb.steps[0].speedup is not None]
 
 
-def _climb(ladder: Ladder, published: float, place: Place, records: Sequence[Record]) -> Climb:
+def _climb(ladder: Ladder, published: float, place: Place, records: AtPlace) -> Climb | None:
+    """The ladder at one place; None where its first rung was not measured there."""
     machine, device, batch, threads = place
+    if not (_find(ladder.rungs[0].ours, records) and _find(ladder.rungs[0].dense, records)):
+        return None
     sides = [(_find(rung.ours, records), _find(rung.dense, records)) for rung in ladder.rungs]
     steps: list[Step] = []
     before: tuple[Record | None, Record | None] = (None, None)
@@ -124,27 +128,20 @@ def _climb(ladder: Ladder, published: float, place: Place, records: Sequence[Rec
     return replace(climb, sentence=_sentence(climb))
 
 
-def _find(side: Side, records: Sequence[Record]) -> Record | None:
+def _find(side: Side, records: AtPlace) -> Record | None:
     """The record of ``side``, or of the fastest correct layer there."""
     family = {BEST_DENSE: "dense", BEST_FFF: "fff"}.get(side.implementation)
     fitting = [
         record
-        for record in records
-        if record.cell.workload.shape == side.shape
-        and record.cell.workload.dtype == side.dtype
-        and record.cell.protocol == side.protocol
-        and (record.info.family == family if family else record.cell.implementation == side.implementation)
+        for record in records.get((side.shape, side.dtype, side.protocol), ())
+        if (record.info.family == family if family else record.cell.implementation == side.implementation)
     ]
     return min(fitting, key=time_of, default=None)
 
 
-def _medians(record: Record) -> list[float]:
-    return process_medians(record.info.processes)
-
-
 def _step(rung: Rung, ours: Record | None, dense: Record | None, before: tuple[Record | None, Record | None]) -> Step:
-    gain = ratio_of_medians(_medians(dense), _medians(ours)) if ours and dense else None
-    low, high = interval(gain, _medians(dense), _medians(ours)) if gain and ours and dense else (None, None)
+    gain = ratio_of_medians(dense.medians, ours.medians) if ours and dense else None
+    low, high = interval(gain, dense.medians, ours.medians) if gain and ours and dense else (None, None)
     known = all((ours, dense, *before))
     lacking = [side.implementation for side, record in ((rung.ours, ours), (rung.dense, dense)) if record is None]
     wrong = [
@@ -175,7 +172,7 @@ def _faster(before: Record | None, after: Record | None) -> float:
     """How many times faster the side became; exactly 1 where it is the same record."""
     assert before is not None
     assert after is not None
-    return ratio_of_medians(_medians(before), _medians(after)).value if before.id != after.id else 1.0
+    return ratio_of_medians(before.medians, after.medians).value if before.id != after.id else 1.0
 
 
 def _sentence(climb: Climb) -> str:

@@ -13,14 +13,14 @@ measured.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fffbench.analysis.baselines import WITH_TF32
 from fffbench.analysis.rivals import TIE, tried_text
 from fffbench.analysis.rows import Speedup, Timed
-from fffbench.analysis.speedup import Found
+from fffbench.analysis.speedup import Found, measured
 from fffbench.devices import DEVICES, HOST, main_device
 from fffbench.results.record import Machine
 from fffbench.results.store import Results
@@ -148,25 +148,29 @@ def _gain(row: Speedup) -> str:
 
 def answers(results: Results, rows: Sequence[Speedup]) -> list[Answer]:
     """One answer per machine and device that has a fair FFF row; GPUs after CPUs, otherwise by machine."""
-    places = sorted({(row.device, row.machine) for row in rows if fair(row)})
-    measured = Found(results)
-    subjects = {item.record.id: item for item in measured.conditional}
+    places: dict[tuple[str, str], list[Speedup]] = defaultdict(list)
+    beside_strict: dict[str, Speedup] = {}  # by the record of the FFF in strict fp32
+    for row in rows:
+        if fair(row):
+            places[row.device, row.machine].append(row)
+        elif (row.baseline, row.baseline_threads) == (WITH_TF32, "fastest") and row.speedup is not None:
+            beside_strict.setdefault(row.record or "", row)
+    known = measured(results)
+    subjects = {item.record.id: item for item in known.conditional}
     found = []
-    for device, machine in places:
-        here = [row for row in rows if fair(row) and (row.device, row.machine) == (device, machine)]
-        shapes = Counter(map(shape_of, here))
+    for (device, machine), rows_there in sorted(places.items()):
+        shapes = Counter(map(shape_of, rows_there))
         shape = PUBLISHED_SHAPE if PUBLISHED_SHAPE in shapes else max(sorted(shapes), key=lambda item: shapes[item])
-        here = [row for row in here if shape_of(row) == shape]
+        here = [row for row in rows_there if shape_of(row) == shape]
         best = []
         for dtype in TYPES:
             by_batch = best_by_batch([row for row in here if row.dtype == dtype])
             if by_batch:
                 best.append(by_batch.get(PUBLISHED_BATCH) or by_batch[max(by_batch)])
         name = machine_name(results.machines[machine], device)
-        strict = {row.record for row in best if row.dtype == STRICT}
-        beside = (row for row in rows if row.baseline == WITH_TF32 and row.baseline_threads == "fastest")
-        with_tf32 = next((row for row in beside if row.record in strict and row.speedup is not None), None)
-        found.append(Answer(machine, name, device, tuple(best), _deployed(best, subjects, measured), with_tf32))
+        strict = next((row.record for row in best if row.dtype == STRICT), None)
+        with_tf32 = beside_strict.get(strict or "")
+        found.append(Answer(machine, name, device, tuple(best), _deployed(best, subjects, known), with_tf32))
     return found
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.evidence import interval
 from fffbench.analysis.roofline import share_of
-from fffbench.analysis.stats import Estimate, estimate_time, process_medians, ratio_of_medians
+from fffbench.analysis.stats import Estimate, ratio_of_medians, time_of_medians
+from fffbench.results.medians import Medians, beside
 from fffbench.results.reader import SkippedCell
 from fffbench.results.record import Record
 
@@ -57,10 +57,11 @@ class Speedup:
     run: str
     record: str | None
     baseline_record: str | None
-    main: bool = False  # whether it follows the protocol of the headline; see speedup._headline_calls
+    main: bool = False  # whether it follows the protocol of the headline; see speedup.Found.main
     tried: int | None = None  # best-dense: how many dense layers it is the best of
     not_measured: tuple[str, ...] = ()  # best-dense: layers that belong there and of which nothing is known
     baseline_dtype: str | None = None  # differs from dtype where each side has the type that is fastest for it
+    hosts: int = 1  # how many hosts of this machine id measured both sides (the subject, where there is no ratio)
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
@@ -77,19 +78,19 @@ class Tried:
 
 @dataclass(frozen=True)
 class Timed:
-    """A record with what every comparison of it needs, computed once."""
+    """A record with what every comparison of it needs."""
 
     record: Record
 
-    @cached_property
-    def medians(self) -> list[float]:
+    @property
+    def medians(self) -> Medians:
         """Process medians."""
-        return process_medians(self.record.info.processes)
+        return self.record.medians
 
-    @cached_property
+    @property
     def time(self) -> Estimate:
         """Estimate of the record's time."""
-        return estimate_time([[value] for value in self.medians])
+        return time_of_medians(self.record.medians)
 
 
 def measured_row(
@@ -100,6 +101,8 @@ def measured_row(
     ceilings: Ceilings,
     reason: str | None,
     tried: Tried | None = None,
+    *,
+    main: bool = False,
 ) -> Speedup:
     """``subject`` against ``other``; the reason says why there is no other, or why another may be the baseline."""
     record = subject.record
@@ -146,10 +149,12 @@ def measured_row(
         tried=tried.count if tried else None,
         not_measured=tried.missing if tried else (),
         baseline_dtype=other.record.cell.workload.dtype if other else None,
+        hosts=len(set(beside(other.medians, subject.medians)[0].places if other else subject.medians.places)),
+        main=main,
     )
 
 
-def skipped_row(item: SkippedCell) -> Speedup:
+def skipped_row(item: SkippedCell, *, main: bool) -> Speedup:
     """The row of a planned cell without a time: null numbers and the reason."""
     work, protocol = item.cell.workload, item.cell.protocol
     return Speedup(
@@ -189,4 +194,5 @@ def skipped_row(item: SkippedCell) -> Speedup:
         run=item.run,
         record=None,
         baseline_record=None,
+        main=main,
     )

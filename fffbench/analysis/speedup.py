@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 
 from fffbench.analysis.baselines import (
     BASELINE_THREADS,
@@ -32,12 +31,14 @@ from fffbench.analysis.baselines import (
     WITH_TF32,
     candidates_of,
 )
-from fffbench.analysis.ceilings import Ceilings
+from fffbench.analysis.ceilings import ceilings_of
 from fffbench.analysis.evidence import full_processes, one_record_per_cell
+from fffbench.analysis.once import once
 from fffbench.analysis.rivals import TIE, Untried, thin_rival
 from fffbench.analysis.rows import Speedup, Timed, Tried, measured_row, skipped_row
 from fffbench.devices import DEVICES
 from fffbench.plan.workload import Cell
+from fffbench.results.reader import SkippedCell
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
@@ -50,9 +51,10 @@ def _context(cell: Cell) -> Key:
     return (work.shape.d, work.batch, work.dtype, work.device, cell.protocol.cache, cell.protocol.call)
 
 
+@once
 def speedups(results: Results) -> list[Speedup]:
     """Every row, in a fixed order: conditional records against each baseline, then the skipped cells."""
-    found = Found(results)
+    found = measured(results)
     subjects: dict[Key, list[Timed]] = defaultdict(list)
     for item in found.conditional:
         cell = item.record.cell
@@ -62,26 +64,15 @@ def speedups(results: Results) -> list[Speedup]:
     for group in subjects.values():
         rows += [row for subject in group for row in found.rows([subject], "same")]
         rows += found.rows(group, "fastest")
-    rows += _skipped_rows(results, {(record.machine, record.cell.id) for record in results.records})
+    rows += _skipped_rows(results, found)
     rows.sort(key=_order)
-    calls = _headline_calls(rows)
-    return [
-        replace(row, main=True)
-        if (row.cache, row.routing, row.call) == ("cold", "uniform", calls[row.machine, row.device])
-        else row
-        for row in rows
-    ]
+    return rows
 
 
-def _headline_calls(rows: Sequence[Speedup]) -> dict[tuple[str, str], str]:
-    """The call of the headline by machine and device: what the device prefers where it was measured, or the kernel."""
-    found: dict[tuple[str, str], str] = {}
-    for row in rows:
-        preferred = DEVICES[row.device].headline_call
-        measured = row.call == preferred and row.time is not None
-        if measured or (row.machine, row.device) not in found:
-            found[row.machine, row.device] = preferred if measured else "kernel"
-    return found
+@once
+def measured(results: Results) -> Found:
+    """What was measured in ``results``, sorted."""
+    return Found(results)
 
 
 def dense_over_dense(results: Results) -> list[Speedup]:
@@ -89,7 +80,7 @@ def dense_over_dense(results: Results) -> list[Speedup]:
 
     Same threads: against the same implementation at the width of the published tree; fastest: best against best.
     """
-    found = Found(results)
+    found = measured(results)
     rows = []
     for group in found.dense.values():
         narrow = [item for item in group if item.record.cell.workload.shape.n == BERT_WIDTH]
@@ -137,7 +128,7 @@ class Found:
         self.results = one_record_per_cell(results)
         self.dense: dict[Key, list[Timed]] = defaultdict(list)
         self.conditional: list[Timed] = []
-        self.ceilings = Ceilings(results)
+        self.ceilings = ceilings_of(results)
         self._untried = Untried(results)
         self._all: dict[str, int] = {}
         for record in self.results.records:
@@ -150,6 +141,25 @@ class Found:
                 self.dense[self.place(record)].append(Timed(record))
             elif record.info.family in ("cmm", "fff"):
                 self.conditional.append(Timed(record))
+        self._preferred = {
+            (item.record.machine, item.record.cell.workload.device)
+            for item in self.conditional
+            if item.record.cell.protocol.call == DEVICES[item.record.cell.workload.device].headline_call
+        }
+        self._skipped: dict[Key, list[SkippedCell]] = defaultdict(list)
+        for item in results.skipped:
+            if item.family == "dense":
+                self._skipped[item.machine, *_context(item.cell)].append(item)
+
+    def main(self, machine: str, cell: Cell) -> bool:
+        """Whether ``cell`` follows the headline's protocol: cold, uniform, the bare kernel.
+
+        Where the device prefers another call and one was measured, by that: an eager launch of a small layer on a GPU
+        measures the launch, which inside a model is hidden, as a graph hides it.
+        """
+        device = cell.workload.device
+        call = DEVICES[device].headline_call if (machine, device) in self._preferred else "kernel"
+        return (cell.protocol.cache, cell.workload.routing, cell.protocol.call) == ("cold", "uniform", call)
 
     @staticmethod
     def place(record: Record) -> Key:
@@ -166,6 +176,7 @@ class Found:
         subject = fastest(group)
         record = subject.record
         threads = record.cell.workload.threads
+        main = self.main(record.machine, record.cell)
         rows = []
         for baseline in BASELINES:
             if baseline == "same-primitive" and record.cell.implementation not in SAME_PRIMITIVE:
@@ -180,8 +191,8 @@ class Found:
                 others = [other for other in others if other.record.cell.workload.threads == threads]
             unknown = self.unknown_threads(group, others) if others and mode == "fastest" else None
             if unknown or not others:
-                why = unknown or _missing(record, baseline, self.results)
-                rows.append(measured_row(subject, None, baseline, mode, self.ceilings, why))
+                why = unknown or self._missing(record, baseline)
+                rows.append(measured_row(subject, None, baseline, mode, self.ceilings, why, main=main))
                 continue
             best = fastest(others)
             tried: Tried | None = None
@@ -190,8 +201,16 @@ class Found:
                 tried, doubt = self._untried.judge(best, others)
                 reasons.append(doubt)
             reason = "; ".join(filter(None, reasons)) or None
-            rows.append(measured_row(subject, best, baseline, mode, self.ceilings, reason, tried))
+            rows.append(measured_row(subject, best, baseline, mode, self.ceilings, reason, tried, main=main))
         return rows
+
+    def _missing(self, record: Record, baseline: str) -> str:
+        """Why there is no baseline: what a run says it skipped, or that it was not measured."""
+        pick = {"published": PUBLISHED, "same-primitive": SAME_PRIMITIVE.get(record.cell.implementation)}.get(baseline)
+        for item in self._skipped.get(self.place(record), ()):
+            if pick in (None, item.cell.implementation):
+                return f"no {baseline} baseline: {item.cell.implementation} was skipped ({item.reason})"
+        return f"no {baseline} baseline was measured there"
 
     def across_types(self, subject: Timed, dtypes: Sequence[str]) -> Speedup | None:
         """``subject`` over the fastest dense layer of any of ``dtypes``, each side at its fastest thread count."""
@@ -238,28 +257,23 @@ def fastest(items: Sequence[Timed]) -> Timed:
 
 def _two_runs(ours: Timed, other: Timed) -> str | None:
     """That both sides are of different runs, between which a machine drifts."""
-    if ours.record.run == other.record.run:
+    if ours.record.run == other.record.run and not (ours.record.parts or other.record.parts):
         return None
+    runs = (ours.record.runs, other.record.runs)
+    if common := [host for host in runs[0] if host in runs[1]]:
+        if all(runs[0][host] == runs[1][host] for host in common):
+            return None
+        host = next(host for host in common if runs[0][host] != runs[1][host])
+        return f"the two sides were measured in different runs ({runs[0][host]} and {runs[1][host]})"
     return f"the two sides were measured in different runs ({ours.record.run} and {other.record.run})"
 
 
-def _missing(record: Record, baseline: str, results: Results) -> str:
-    """Why there is no baseline: what a run says it skipped, or that it was not measured."""
-    pick = {"published": PUBLISHED, "same-primitive": SAME_PRIMITIVE.get(record.cell.implementation)}.get(baseline)
-    for item in results.skipped:
-        same = (
-            item.machine == record.machine and item.family == "dense" and _context(item.cell) == _context(record.cell)
-        )
-        if same and pick in (None, item.cell.implementation):
-            return f"no {baseline} baseline: {item.cell.implementation} was skipped ({item.reason})"
-    return f"no {baseline} baseline was measured there"
-
-
-def _skipped_rows(results: Results, measured: set[tuple[str, str]]) -> list[Speedup]:
+def _skipped_rows(results: Results, found: Found) -> list[Speedup]:
     """A row with null numbers and its reason for each planned conditional cell that no run has measured."""
+    measured = {(record.machine, record.cell.id) for record in results.records}
     newest: dict[tuple[str, str], Speedup] = {}
     for item in sorted(results.skipped, key=lambda item: (item.started, item.run)):
         if item.family not in ("cmm", "fff") or (item.machine, item.cell.id) in measured:
             continue
-        newest[item.machine, item.cell.id] = skipped_row(item)
+        newest[item.machine, item.cell.id] = skipped_row(item, main=found.main(item.machine, item.cell))
     return list(newest.values())

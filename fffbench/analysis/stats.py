@@ -2,7 +2,8 @@
 
 The fresh process is the unit, never the sample: samples of one process share
 its memory layout and its neighbours, so a thousand of them say little more
-than ten. Every interval is distribution-free.
+than ten. Every interval is distribution-free, except where several hosts of
+equal hardware measured: there the host is the unit (``hosts``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from statistics import NormalDist, median
 
 import numpy as np
 import numpy.typing as npt
+
+from fffbench.analysis import hosts
+from fffbench.results.medians import Medians, beside
 
 Array = npt.NDArray[np.float64]
 
@@ -40,11 +44,6 @@ class Estimate:
     provisional: bool
 
 
-def process_medians(processes: Sequence[Sequence[float]]) -> list[float]:
-    """One number per process: the median of its samples."""
-    return [median(samples) for samples in processes]
-
-
 @cache
 def _binomial_rank(count: int) -> tuple[int, float]:
     """Largest k with P(order statistics k+1 .. count-k cover the median) >= LEVEL, else 0; and that coverage."""
@@ -66,9 +65,31 @@ def _coin(count: int, heads: int) -> float:
     return math.exp(ways - count * math.log(2))
 
 
+def process_medians(processes: Sequence[Sequence[float]]) -> list[float]:
+    """One number per process: the median of its samples."""
+    return [median(samples) for samples in processes]
+
+
 def estimate_time(processes: Sequence[Sequence[float]]) -> Estimate:
-    """The median over processes of their medians, with the sign-test interval over processes."""
-    centres = sorted(process_medians(processes))
+    """The time of a call, from the samples of each process."""
+    return time_of_medians(Medians.of(processes))
+
+
+def time_of_medians(medians: Sequence[float]) -> Estimate:
+    """The median over processes of their medians, with the sign-test interval over processes.
+
+    Of several hosts it is ``hosts.time``.
+    """
+    if not isinstance(medians, Medians):
+        return _time(medians)
+    if not isinstance(medians.estimate, Estimate):
+        several = bool(medians.hosts)
+        medians.estimate = _estimate(hosts.time(medians.by_host(), LEVEL)) if several else _time(medians)
+    return medians.estimate
+
+
+def _time(medians: Sequence[float]) -> Estimate:
+    centres = sorted(medians)
     rank, coverage = _binomial_rank(len(centres))
     return Estimate(
         value=median(centres),
@@ -130,7 +151,7 @@ def _normal_rank(first: int, second: int) -> tuple[int, float]:
 
 def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]]) -> Estimate:
     """How many times the denominator's time the numerator's is, from the samples of each by process."""
-    return ratio_of_medians(process_medians(numerator), process_medians(denominator))
+    return ratio_of_medians(Medians.of(numerator), Medians.of(denominator))
 
 
 def ratio_of_medians(above: Sequence[float], below: Sequence[float]) -> Estimate:
@@ -138,8 +159,13 @@ def ratio_of_medians(above: Sequence[float], below: Sequence[float]) -> Estimate
 
     The estimate is the median of all pairwise ratios; the interval inverts the exact Mann-Whitney distribution
     (on logarithms, where a ratio is a shift). With too few processes for 95 % it is the full range, with its
-    true coverage, and provisional.
+    true coverage, and provisional. Where both sides have several hosts in common it is ``hosts.ratio``; of one in
+    common, that host's processes alone are compared.
     """
+    if isinstance(above, Medians) and isinstance(below, Medians):
+        above, below = beside(above, below)
+        if above.hosts and below.hosts and set(above.hosts) == set(below.hosts):
+            return _estimate(hosts.ratio(above.by_host(), below.by_host(), LEVEL))
     rank, coverage = mann_whitney_rank(len(above), len(below))
     pairs = len(above) * len(below)
     low, left, right, high = _pairwise(above, below, (rank, (pairs - 1) // 2, pairs // 2, pairs - 1 - rank))
@@ -150,6 +176,10 @@ def ratio_of_medians(above: Sequence[float], below: Sequence[float]) -> Estimate
         coverage=coverage,
         provisional=coverage < LEVEL or min(len(above), len(below)) < FULL_PROCESSES,
     )
+
+
+def _estimate(found: hosts.OverHosts) -> Estimate:
+    return Estimate(found.value, found.low, found.high, LEVEL, provisional=found.processes < FULL_PROCESSES)
 
 
 def _pairwise(above: Sequence[float], below: Sequence[float], ranks: Sequence[int]) -> list[float]:

@@ -116,14 +116,19 @@ def collect(
         Path, typer.Option("--results", parser=options.folder("--results"), metavar="DIR", help="where they go")
     ] = Path("results"),
 ) -> None:
-    """Merge the results of the jobs that are done; name the others with the reason, and exit 1 where there are any."""
+    """Merge the results of the jobs that are done; name the others with the reason, and exit 1 where there are any.
+
+    The page lists what the others owe, until they are collected too.
+    """
+    from fffbench.fleet import marks
     from fffbench.fleet.jobs import DONE
     from fffbench.results.merge import merge
 
-    _, found = _states(classes, preset, folder)
+    known, found = _states(classes, preset, folder)
     merged = merge([state.job.results for state in found if state.state == DONE], results)
     for refusal in merged.refused:
         _say(f"fffbench: left out {refusal.line}")
+    marks.mark(found, known, results)
     print(f"{results}: {len(merged.added)} added, {len(merged.present)} there already")
     _print([state for state in found if state.state != DONE], as_json=False)
     _end(found)

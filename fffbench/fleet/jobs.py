@@ -20,6 +20,7 @@ from fffbench.implementations.registry import implementations
 from fffbench.plan.blocks import by_block
 from fffbench.plan.matrix import Names, cells, preset
 from fffbench.plan.presets import Preset
+from fffbench.plan.workload import Cell
 from fffbench.results.listing import json_files
 from fffbench.results.parsing import parse_json
 from fffbench.text import message
@@ -68,19 +69,19 @@ def plan(classes: Mapping[str, MachineClass], preset_name: str, folder: Path) ->
     """Every job of the preset on these classes, in a stable order."""
     chosen = preset(preset_name)
     return [
-        Job(name, preset_name, block, count, folder / name / f"{preset_name}-{block}")
+        Job(name, preset_name, block, len(held), folder / name / f"{preset_name}-{block}")
         for name, found in classes.items()
-        for block, count in _blocks(chosen, found).items()
+        for block, held in blocks_of(chosen, found).items()
     ]
 
 
-def _blocks(chosen: Preset, its_class: MachineClass) -> dict[str, int]:
-    """The blocks of a preset on a class, and how many cells each has at least."""
+def blocks_of(chosen: Preset, its_class: MachineClass) -> dict[str, list[Cell]]:
+    """The blocks of a preset on a class with the cells that each has at least, on ``MOST_THREADS`` where on all."""
     items = implementations().items()
     names = Names({name: item.family for name, item in items}, {name: item.devices for name, item in items})
     planned = cells(chosen, its_class.parsed_axes, names, MOST_THREADS)
     there = (cell for cell in planned if cell.workload.device in its_class.devices)
-    return {block: len(held) for block, held in by_block(there).items()}
+    return by_block(there)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from fffbench.devices import DEVICES, HOST, Device
 from fffbench.errors import UserError, one_of
@@ -214,7 +214,7 @@ class Cell:
     workload: Workload
     protocol: Protocol = Protocol()
 
-    @property
+    @cached_property
     def id(self) -> str:
         """``fff_cpu@d768-n4095-t1x12-b1-fp32-uniform-cpu-1th-s0@cold-kernel``."""
         return f"{self.implementation}@{self.workload.id}@{self.protocol.id}"

@@ -196,6 +196,11 @@ def _skipped(results: Results) -> Table | None:
         (Cell(item.machine), Cell(item.cell.id), Cell(item.reason, words=True), Cell(item.run))
         for item in results.skipped
     )
+    rows += tuple(
+        (Cell(f"class {job.class_name}"), Cell(cell), Cell(job.reason, words=True), Cell(f"job {job.name}"))
+        for job in results.open_jobs
+        for cell in job.cells
+    )
     if not rows:
         return None
     return Table("skipped", ("Machine", "Cell", "Reason", "Run"), (False,) * 4, rows, "skipped.csv", filterable=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -84,7 +85,12 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
         {"machine": item.machine, "run": item.run, "cell": item.cell.id, "family": item.family, "reason": item.reason}
         for item in results.skipped
     )
-    write_csv(out / "skipped.csv", skipped, ["machine", "run", "cell", "family", "reason"])
+    owed = (
+        {"machine": f"class {job.class_name}", "run": f"job {job.name}", "cell": cell, "reason": job.reason}
+        for job in results.open_jobs
+        for cell in job.cells
+    )
+    write_csv(out / "skipped.csv", chain(skipped, owed), ["machine", "run", "cell", "family", "reason"])
     write_csv(out / "history.csv", history_section.csv_rows(analysis.history), history_section.CSV_COLUMNS)
     write_csv(out / ladder_section.CSV, ladder_section.csv_rows(analysis.climbs), ladder_section.CSV_COLUMNS)
     checks = regression_section.csv_rows(results.checks)

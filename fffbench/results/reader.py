@@ -185,7 +185,16 @@ def _read_cell(benchmark: Any, where: str, content: FileContent, refuse: Any) ->
         refuse(f"{where}.{inner}", reason)
         return
     run = content.run
-    content.records.append(Record(run=run.run, machine=run.machine.id, started=run.started, cell=cell, info=info))
+    content.records.append(
+        Record(
+            run=run.run,
+            machine=run.machine.id,
+            started=run.started,
+            cell=cell,
+            info=info,
+            host=run.machine.host,
+        )
+    )
 
 
 def without_duplicates(content: FileContent, seen: dict[str, str], shown: str) -> FileContent:

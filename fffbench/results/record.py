@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, fie
 
 from fffbench.plan.workload import FAULTY, Cell, faulty_name, parse_cell
 from fffbench.results.chronology import MOST_LISTED
+from fffbench.results.medians import Medians
 from fffbench.text import plain
 from fffbench.units import LONGEST_SECONDS, SHORTEST_SECONDS
 
@@ -41,6 +42,8 @@ Count = Annotated[int, Field(ge=0, lt=2**53)]
 Facts = Annotated[dict[Text, Text], Field(max_length=MAX_FACTS)]
 Samples = Annotated[list[Seconds], Field(min_length=1, max_length=MAX_SAMPLES), FailFast()]
 Threads = Annotated[float, Field(ge=0, lt=2**20, allow_inf_nan=False)]
+ANONYMOUS = r"([0-9a-f]{12})?"  # a host, as ``measure.host`` calls it; empty where nobody knows
+Host = Annotated[str, Field(pattern=f"^{ANONYMOUS}$")]
 ThreadsRan = Annotated[list[Threads], Field(max_length=MAX_PROCESSES), FailFast()]
 
 
@@ -55,7 +58,8 @@ class Machine(_Plain):
 
     ``stable`` identifies it and gives the id; ``observed`` is what a run saw (load, versions, clocks);
     ``ceilings`` maps a measured ceiling (``fma_fp32``, ``dram``, ``cache``, ...; operations or bytes per second)
-    to its value by thread count (``"1"``, ``"2"``; ``"0"`` for an accelerator).
+    to its value by thread count (``"1"``, ``"2"``; ``"0"`` for an accelerator); ``host`` tells hosts of one
+    configuration apart and is no part of the id.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,79}$")]
@@ -64,6 +68,7 @@ class Machine(_Plain):
     ceilings: Annotated[
         dict[Text, Annotated[dict[Text, Rate], Field(max_length=MAX_FACTS)]], Field(max_length=MAX_FACTS)
     ] = {}
+    host: Host = ""
 
     def ceiling(self, name: str, threads: int) -> float | None:
         """The measured ceiling ``name`` at ``threads``, or None where it was not measured."""
@@ -100,6 +105,8 @@ class CellInfo(_Plain):
         list[Text], Field(max_length=MAX_FACTS), FailFast()
     ] = []  # what a reader should know: the BLAS used, a budget that cut processes
     sources: Text = ""  # digest of the implementation's files, so that two codes under one name can be told apart
+    # of each process, where not all ran on the host of the run: a job that continued on another node
+    hosts: Annotated[list[Host], Field(max_length=MAX_PROCESSES), FailFast()] = []
 
     @field_validator("cell")
     @classmethod
@@ -112,6 +119,12 @@ class CellInfo(_Plain):
         """What is wrong on purpose says so twice, so that no slip makes a speed-up or a baseline of it."""
         if faulty_name(self.cell) != (self.family == FAULTY):
             raise ValueError(f"family {self.family!r} contradicts the name: those of family {FAULTY!r} begin with it")
+        return self
+
+    @model_validator(mode="after")
+    def _a_host_each(self) -> CellInfo:
+        if self.hosts and len(self.hosts) != len(self.processes):
+            raise ValueError(f"{len(self.hosts)} hosts of {len(self.processes)} processes")
         return self
 
 
@@ -166,11 +179,28 @@ class Record(_Plain):
     started: str
     cell: Cell
     info: CellInfo
+    host: str = ""
+    parts: tuple[Record, ...] = ()  # of which it was made where the records of several hosts speak together
 
     @cached_property
     def id(self) -> str:
         """Unique over all results: run and cell."""
         return f"{self.run}/{self.cell.id}"
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """The run of each host that measured it."""
+        return {host: part.run for part in self.parts or (self,) for host in part.hosts}
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host of each process."""
+        return tuple(self.info.hosts) or (self.host,) * len(self.info.processes)
+
+    @cached_property
+    def medians(self) -> Medians:
+        """The median of each process, with its host where there are several: what every estimate is made of."""
+        return Medians.of(self.info.processes, self.hosts if self.host or self.info.hosts else ())
 
     @property
     def provisional(self) -> bool:

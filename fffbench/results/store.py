@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
@@ -15,6 +16,7 @@ from fffbench.results import chronology
 from fffbench.results.asv import HistoryPoint, read_history
 from fffbench.results.identity import Facts, facts, owners
 from fffbench.results.listing import Refusal, json_files, shown_path
+from fffbench.results.open_jobs import OpenJob, read_open_jobs
 from fffbench.results.reader import FileContent, SkippedCell, read_file, without_duplicates
 from fffbench.results.record import DIRTY, Machine, Record
 from fffbench.results.regressions import Check, read_checks
@@ -62,6 +64,8 @@ class Results:
     runs: dict[str, Run] = field(default_factory=dict)
     history: tuple[HistoryPoint, ...] = ()
     checks: tuple[Check, ...] = ()
+    open_jobs: tuple[OpenJob, ...] = ()
+    known: dict[object, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # ``analysis.once``
 
     def machine_of(self, record: Record) -> Machine:
         """The machine as the record's own run saw it."""
@@ -99,14 +103,16 @@ def load(results_dir: Path | str) -> Results:
     runs = {name: _with_ceilings(run, machines[run.machine.id]) for name, run in sorted(runs.items())}
     history = read_history(root)
     checks, unread = read_checks(root)
+    open_jobs, strange = read_open_jobs(root)
     return Results(
         records=tuple(records),
         machines=machines,
         skipped=tuple(dict.fromkeys(skipped)),
-        refused=tuple(sorted([*refused, *history.refused, *unread])),
+        refused=tuple(sorted([*refused, *history.refused, *unread, *strange])),
         runs=runs,
         history=tuple(history.points),
         checks=tuple(checks),
+        open_jobs=tuple(open_jobs),
     )
 
 

@@ -35,7 +35,7 @@ def collect(kept: Kept) -> Finished:
         group = grouped.get(cell.id, [])
         reason = _reason(group)
         if reason is None:
-            info = _cell_info(cell.id, group, kept.header.processes, described)
+            info = _cell_info(cell.id, group, kept, described)
             if isinstance(info, CellInfo):
                 measured.append(info)
                 continue
@@ -67,9 +67,11 @@ def _described(kept: Kept, name: str) -> Described:
     return kept.header.implementations[name]
 
 
-def _cell_info(name: str, group: Sequence[Outcome], processes: int, described: Described) -> CellInfo | str:
+def _cell_info(name: str, group: Sequence[Outcome], kept: Kept, described: Described) -> CellInfo | str:
     """The record of a cell; why there can be none, where the file format does not take it."""
+    processes = kept.header.processes
     ordered = sorted((o for o in group if o.failure is None), key=lambda outcome: outcome.process)
+    hosts = [kept.hosts.get((name, outcome.process), kept.run.machine.host) for outcome in ordered]
     lost = [str(outcome.failure) for outcome in group if outcome.failure is not None]
     worst = max(ordered, key=lambda outcome: outcome.error / outcome.tolerance if outcome.tolerance else 0.0)
     notes = list(dict.fromkeys(note for outcome in ordered for note in outcome.notes))
@@ -97,6 +99,7 @@ def _cell_info(name: str, group: Sequence[Outcome], processes: int, described: D
             planned_processes=processes,
             notes=notes,
             sources=described.sources,
+            hosts=hosts if set(hosts) != {kept.run.machine.host} else [],
         )
     except ValidationError as error:
         first = error.errors()[0]

@@ -6,8 +6,9 @@ another plan or of a newer version is left out, the others count.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fffbench.measure.outcome import Outcome, outcome_from_json
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.results.journal import Entry, Journal, Say, describe_left_out
 from fffbench.results.plausible import doubt_check
-from fffbench.results.record import FORMAT, Check, RunInfo
+from fffbench.results.record import ANONYMOUS, FORMAT, Check, RunInfo
 
 SUFFIX = ".journal"
 MOST_CELLS = 100_000
@@ -55,6 +56,7 @@ class Kept:
     header: Header
     outcomes: tuple[Outcome, ...]
     load_after: str | None = None
+    hosts: dict[tuple[str, int], str] = field(default_factory=dict)  # of outcomes that the run's own host did not give
 
     @property
     def run(self) -> RunInfo:
@@ -77,17 +79,26 @@ def read(path: Path, say: Say | None = None) -> Kept:
     cells = set(header.cells)
     outcomes: dict[tuple[str, int], Outcome] = {}
     load_after = None
+    here = own = header.run.machine.host
+    hosts: dict[tuple[str, int], str] = {}
     for number, entry in entries:
         if isinstance(entry.get("load after"), str):
             load_after = entry["load after"][:2000]
             continue
+        if isinstance(entry.get("host"), str) and re.fullmatch(ANONYMOUS, entry["host"]):
+            here = entry["host"]
+            continue
         try:
-            _take(entry, header, cells, outcomes)
+            key = _take(entry, header, cells, outcomes)
         except ValueError as error:
             left_out[number] = str(error)
+            continue
+        hosts.pop(key, None)
+        if here != own:
+            hosts[key] = here
     if left_out and say is not None:
         say(describe_left_out(path, left_out, len(outcomes)))
-    return Kept(path, header, tuple(outcomes.values()), load_after)
+    return Kept(path, header, tuple(outcomes.values()), load_after, hosts)
 
 
 def _header(path: Path, entry: Entry) -> Header:
@@ -105,8 +116,8 @@ def _header(path: Path, entry: Entry) -> Header:
     return header
 
 
-def _take(entry: Entry, header: Header, cells: set[str], outcomes: dict[tuple[str, int], Outcome]) -> None:
-    """Enter the outcome in ``entry``; ``ValueError`` where it cannot be used.
+def _take(entry: Entry, header: Header, cells: set[str], outcomes: dict[tuple[str, int], Outcome]) -> tuple[str, int]:
+    """Enter the outcome in ``entry`` and return its cell and process; ``ValueError`` where it cannot be used.
 
     A success replaces the failure of an earlier attempt, and nothing replaces a success.
     """
@@ -124,6 +135,7 @@ def _take(entry: Entry, header: Header, cells: set[str], outcomes: dict[tuple[st
     if outcome.failure is None and (doubted := _doubt(outcome, header)):
         raise ValueError(f"cannot be believed ({doubted})")
     outcomes[key] = outcome
+    return key
 
 
 def _doubt(outcome: Outcome, header: Header) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fffbench.errors import UserError
-from fffbench.measure import fingerprint
+from fffbench.measure import fingerprint, host
 from fffbench.measure.outcome import Outcome
 from fffbench.measure.session import SCRATCH_PREFIX, Progress, Session
 from fffbench.results.journal import Journal
@@ -23,6 +23,8 @@ def measure(planned: Planned, show: Callable[[Progress], None], told: Callable[[
     """Measure what the journal does not hold yet; every process's result is on the disk before the next begins."""
     with planned.locks, Journal(planned.journal) as journal:
         remove_stale_scratch()
+        if planned.done:
+            journal.append({"host": host.anonymous()})  # a job may continue on another node of its kind
         seed = int(hashlib.sha256(planned.run.run.encode()).hexdigest()[:16], 16)
         session = Session(planned.plan, planned.done, planned.forecast, show, seed=seed)
         for outcome in session.outcomes():

@@ -21,6 +21,8 @@ from fffbench.implementations.registry import implementations
 from fffbench.measure.lock import Lock
 from fffbench.plan.blocks import block_of, by_block
 from fffbench.plan.matrix import Axes, Names, cells, preset
+from fffbench.report import render
+from fffbench.results.merge import merge
 from fffbench.results.store import load
 
 SMALL = """\
@@ -127,7 +129,75 @@ def test_a_job_that_fails_says_why_in_one_line_and_the_rest_goes_on(tmp_path, ca
     assert "2 added" in lines[0]
     assert len(lines) == 3
     assert all(line.startswith("wrong/") and "no such thing" in line for line in lines[1:])
-    assert len(load(tmp_path / "results").records) == 2
+    found = load(tmp_path / "results")
+    assert len(found.records) == 2
+    assert [(job.class_name, job.block) for job in found.open_jobs] == [
+        ("wrong", "cpu-d64-b1"),
+        ("wrong", "cpu-d64-b16"),
+    ]
+    assert all("no such thing" in job.reason for job in found.open_jobs)
+    page = render(found, tmp_path / "reports")
+    text = "".join(path.read_text() for path in page.parent.glob("*.html"))
+    rows = (page.parent / "skipped.csv").read_text().splitlines()
+    for job in found.open_jobs:
+        assert len(job.cells) == 2
+        assert all(cell in text for cell in job.cells)
+        assert sum("no such thing" in row and f"job {job.name}," in row for row in rows) == 2
+    assert "no such thing" in text
+
+
+def done(job):
+    """Give a job what a run leaves behind."""
+    place = job.results / "matrix" / "m-cpu" / f"{job.block}.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(run_json({cell_id("fff_cpu"): 1.0}, machine="m-cpu", run=job.block)))
+
+
+def test_a_job_is_marked_as_long_as_it_is_not_done(classes, tmp_path, capfd):
+    results = tmp_path / "results"
+    for left in (2, 2, 1, 0):
+        if left < 2:
+            done(job_at(tmp_path / "fleet" / "near" / f"quick-cpu-d64-b{(16, 1)[left]}", f"cpu-d64-b{(16, 1)[left]}"))
+        assert fleet(tmp_path, "collect", "--results", str(results)) == bool(left)
+        found = load(results)
+        assert [job.block for job in found.open_jobs] == ["cpu-d64-b1", "cpu-d64-b16"][2 - left :]
+        assert all(job.reason == "the job is not done: not submitted" for job in found.open_jobs)
+        assert found.refused == ()
+    assert not list(results.glob("fleet/*/*"))
+
+
+def test_what_a_job_owes_is_no_result_that_a_merge_takes(classes, tmp_path, capfd):
+    fleet(tmp_path, "collect", "--results", str(tmp_path / "results"))
+    assert len(list((tmp_path / "results" / "fleet").rglob("*.json"))) == 2
+    merged = merge([tmp_path / "results"], tmp_path / "other")
+    assert (merged.added, merged.refused) == ([], [])
+
+
+def test_threads_that_nobody_knows_yet_are_called_all(classes, tmp_path, capfd):
+    classes.write_text(SMALL.replace('threads = "1"', 'threads = "1,all"'))
+    fleet(tmp_path, "collect", "--results", str(tmp_path / "results"))
+    cells = load(tmp_path / "results").open_jobs[0].cells
+    assert sorted("-all threads-" in cell for cell in cells) == [False, False, True, True]
+    assert not any("65536" in cell for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"class_name": "other"}, "the place of another job"),
+        ({"format": 99}, "newer"),
+        ({"cells": "all"}, "valid list"),
+        ({"class_name": "<script>"}, "pattern"),
+        ({"state": "x" * 3000}, "2000 characters"),
+    ],
+)
+def test_a_mark_that_cannot_be_used_is_one_line_and_the_rest_counts(classes, tmp_path, capfd, change, said):
+    fleet(tmp_path, "collect", "--results", str(tmp_path / "results"))
+    place = tmp_path / "results" / "fleet" / "near" / "quick-cpu-d64-b1.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | change))
+    found = load(tmp_path / "results")
+    assert [said in refusal.line for refusal in found.refused] == [True]
+    assert [job.block for job in found.open_jobs] == ["cpu-d64-b16"]
 
 
 def test_a_job_waits_while_somebody_else_measures_there(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import slurm_cluster
+from markupsafe import escape
 
 from fffbench.report import render
 from fffbench.results.store import load
@@ -145,6 +146,7 @@ def test_jobs_that_are_killed_preempted_or_lose_their_node_measure_every_cell_on
     fleet.until(lambda _: cluster.node_states()["node2"] == "DOWN", "the node is not down")
     waiting = [said for (name, _), (state, said) in fleet.states().items() if name == "second" and state == "waiting"]
     assert waiting
+    _measured_once_or_marked(fleet, tmp_path / "meanwhile")
     cluster.start_node("node2")
     fleet.at_once(job)
 
@@ -155,6 +157,7 @@ def test_jobs_that_are_killed_preempted_or_lose_their_node_measure_every_cell_on
     collected = fleet.call("collect", "--results", str(tmp_path / "results"))
     assert collected.returncode == 1
     assert "submit again" in collected.stdout
+    _measured_once_or_marked(fleet, tmp_path / "one-killed")
 
     assert fleet.submit().startswith("1 of 6 jobs submitted")
     fleet.until(lambda running: not running and not cluster.run("squeue", "-h").stdout.strip(), "jobs are left")
@@ -167,12 +170,35 @@ def test_jobs_that_are_killed_preempted_or_lose_their_node_measure_every_cell_on
     _every_cell_once(fleet, tmp_path)
 
 
+def _measured_once_or_marked(fleet, results):
+    """Collect while some jobs are not done: each planned cell has one record, or the page says whose job owes it."""
+    assert fleet.call("collect", "--results", str(results)).returncode == 1
+    found = load(results)
+    assert found.refused == ()
+    measured = [(record.run, record.cell.id) for record in found.records]
+    owed = [(job.name, cell) for job in found.open_jobs for cell in job.cells]
+    assert len(set(measured)) + len(set(owed)) == len(measured) + len(owed) == 6 * CELLS
+    assert {f"{name}/quick-{block}" for (name, block), (state, _) in fleet.states().items() if state != "done"} <= {
+        job.name for job in found.open_jobs
+    }
+    text = everything(render(found, results / "reports"))
+    for job in found.open_jobs:
+        assert all(escape(f"job {job.name}") in text and escape(cell) in text for cell in job.cells)
+        assert escape(job.reason) in text
+
+
+def everything(page):
+    """The text of the page and of what lies beside it."""
+    return "".join(path.read_text() for path in sorted(page.parent.glob("*.html")))
+
+
 def _every_cell_once(fleet, tmp_path):
     for _ in range(2):  # the second time nothing is left to do
         collected = fleet.call("collect", "--results", str(tmp_path / "results"))
         assert (collected.returncode, collected.stderr) == (0, "")
     found = load(tmp_path / "results")
     assert found.refused == ()
+    assert found.open_jobs == ()
     assert len(found.runs) == 6
     expected = dict.fromkeys(BATCHES, 2)  # one run of each class
     assert {
@@ -182,7 +208,7 @@ def _every_cell_once(fleet, tmp_path):
     assert len(seen) == len(set(seen)) == 6 * CELLS
     assert {len(record.info.processes) for record in found.records} == {PROCESSES}
     assert not list(tmp_path.glob("fleet/*/*/results/matrix/*/*.journal"))
-    page = render(found, tmp_path / "reports").read_text()
+    page = everything(render(found, tmp_path / "reports"))
     assert all(name in page for name in {record.machine for record in found.records})
 
 
@@ -198,3 +224,24 @@ def test_a_class_that_no_node_can_serve_is_named_and_the_others_go_on(cluster, t
     assert {state for (name, _), (state, _) in found.items() if name == "second"} <= {"running", "waiting"}
     subprocess.run(["scancel", "--name=fffbench-second"], env=cluster.environment, check=True)
     fleet.until(lambda running: not running, "jobs are left")
+
+
+def test_jobs_whose_node_stays_down_are_on_the_page_with_all_their_cells(cluster, tmp_path):
+    fleet = Fleet(cluster, tmp_path)
+    text = (tmp_path / "classes.toml").read_text()
+    (tmp_path / "classes.toml").write_text(text[text.index("[second]") :])
+    cluster.kill_node("node2")
+    fleet.until(lambda _: cluster.node_states()["node2"] == "DOWN", "the node is not down")
+    fleet.submit()
+    assert {state for state, _ in fleet.states().values()} == {"waiting"}
+    collected = fleet.call("collect", "--results", str(tmp_path / "results"))
+    assert collected.returncode == 1
+    found = load(tmp_path / "results")
+    assert (found.records, len(found.open_jobs)) == ((), len(BATCHES))
+    assert sum(len(job.cells) for job in found.open_jobs) == len(BATCHES) * CELLS
+    page = everything(render(found, tmp_path / "reports"))
+    for job in found.open_jobs:
+        assert job.state == "waiting"
+        assert all(escape(cell) in page for cell in job.cells)
+        assert escape(job.reason) in page
+    subprocess.run(["scancel", "--name=fffbench-second"], env=cluster.environment, check=True)

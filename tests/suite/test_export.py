@@ -227,3 +227,17 @@ def test_an_outcome_that_a_result_file_would_refuse_costs_its_process_and_not_it
     assert "line 3" in said[0]
     [info] = collect(kept).measured
     assert info.processes == [list(good.samples)]
+
+
+def test_processes_of_a_run_that_continued_on_another_host_say_so(tmp_path):
+    path = begun(tmp_path / "results", GOOD[:3])
+    with Journal(path) as journal:
+        journal.append({"host": "0123456789ab"})
+        journal.append({"host": "no such word"})  # left out
+        journal.append({"outcome": GOOD[3].to_json()})
+    kept = journals.read(path)
+    by_cell = {info.cell: info.hosts for info in collect(kept).measured}
+    assert by_cell == {FFF: [], DENSE: ["", "0123456789ab"]}
+    export(path)
+    [record] = [record for record in store.load(tmp_path / "results").records if record.cell.id == DENSE]
+    assert record.medians.hosts == ("", "0123456789ab")

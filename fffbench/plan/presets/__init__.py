@@ -26,9 +26,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fffbench.devices import DEVICES
 from fffbench.errors import UserError, one_of
 from fffbench.plan.candidates import NEVER_BEST
-from fffbench.plan.workload import CACHES, CALLS, DEVICES, DTYPES, ROUTINGS, Shape, parse_cell
+from fffbench.plan.workload import CACHES, CALLS, DTYPES, ROUTINGS, Shape, parse_cell
 
 FOLDER = Path(__file__).parent
 PUBLISHED = Shape.tree(768, trees=1, levels=12)  # UltraFastBERT-1x11: 12 of 4095 neurons, of every published figure
