@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import options
+from fffbench.cli import options, planning
 from fffbench.cli.loading import ResultsDir
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
@@ -51,7 +51,10 @@ def run(
         float | None,
         typer.Option(min=0.01, max=60, callback=options.finite("--seconds"), help="timed seconds in each process"),
     ] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="print the cells and the time it will take, then stop")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="print what would be measured and the time it takes, then stop")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="with --plan: print one JSON array of all cells")] = False,
 ) -> None:
     """Measure a preset. Killed at any moment, the same command continues it."""
     from fffbench import bench
@@ -73,9 +76,10 @@ def run(
     if block is not None:
         wanted = bench.of_block(wanted, block)
     if plan:
-        for line in bench.describe(wanted):
-            print(line)
+        planning.show(bench.expected(wanted, results), as_json=as_json)
         return
+    if as_json:
+        raise UserError("--json prints a plan: give --plan with it; what was measured is in the result file")
     if results.exists() and not results.is_dir():
         raise UserError(f"--results {str(results)!r} is not a folder")
     _measured(wanted, results)
