@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import options, planning
+from fffbench.cli import options, planning, summary
 from fffbench.cli.loading import ResultsDir
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
@@ -103,7 +103,9 @@ def _measured(wanted: Options, results: Path) -> None:
             say(_announcement(planned))
             with Display() as display:
                 lifecycle.measure(planned, display.progress, display.outcome)
-            print(export(journal, say))
+            exported = export(journal, say)
+            summary.show(exported)
+            print(exported)
     except (KeyboardInterrupt, endings.Ended) as error:
         raise Stopped(endings.sentence(error, journal), endings.exit_code(error)) from None
 

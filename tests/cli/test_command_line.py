@@ -96,6 +96,8 @@ def test_a_run_becomes_a_result_file_a_page_and_a_speedup(tmp_path):
     [path] = results.glob("matrix/*/quick-*.json")
     assert done.stdout.strip() == str(path)
     assert "about" in done.stderr
+    assert "over best dense" in done.stderr
+    assert sum(line.startswith(("dense_linear ", "fff_cpu ", "cmm_masked ")) for line in done.stderr.splitlines()) == 6
     assert not list(results.glob("matrix/*/*.journal"))
     stored = json.loads(path.read_text())
     assert "node" not in stored["machine_info"]
