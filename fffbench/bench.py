@@ -31,10 +31,9 @@ from fffbench.results import chronology
 from fffbench.results import names as run_names
 from fffbench.results.journal import Journal
 from fffbench.results.record import FORMAT, Machine, RunInfo, Skipped
-from fffbench.runs import journals
+from fffbench.runs import forecasts, journals
 from fffbench.runs.journals import Described, Header
 from fffbench.runs.sources import Sources, digest_of, measured_sources
-from fffbench.units import duration
 
 
 @dataclass(frozen=True)
@@ -144,31 +143,47 @@ def of_block(options: Options, block: str) -> Options:
     return replace(options, only=frozenset(cell.id for cell in held), command=typed)
 
 
-def _forecast(plan: Plan, ceilings: dict[str, dict[str, float]]) -> dict[Cell, float]:
-    """The expected cost of one process of every cell, in seconds."""
+def _forecast(
+    plan: Plan, ceilings: dict[str, dict[str, float]], known: forecasts.Learnt | None = None
+) -> dict[Cell, float]:
+    """The expected cost of one process of every cell, in seconds; ``known`` is what was measured here before."""
+    known = known or forecasts.Learnt()
+
+    def guess(cell: Cell) -> float:
+        chosen = implementation(cell.implementation)
+        return forecast.call_seconds(cell, chosen.family, ceilings, chosen.roofline_share)
 
     def cost(cell: Cell) -> float:
-        chosen = implementation(cell.implementation)
-        return forecast.process_seconds(
-            forecast.call_seconds(cell, chosen.family, ceilings, chosen.roofline_share),
-            plan.sample_seconds,
-            device=cell.workload.place,
-            slow_to_prepare=chosen.slow_to_prepare,
-        )
+        slow = implementation(cell.implementation).slow_to_prepare
+        return known.process(cell, guess, plan.sample_seconds, slow_to_prepare=slow)
 
     return {cell: cost(cell) for cell in plan.cells}
 
 
-def describe(options: Options) -> Iterator[str]:
-    """What ``prepare`` and ``measure`` would do, a line a cell; measures nothing."""
+@dataclass(frozen=True)
+class Expected:
+    """A plan as it is expected to go: seconds by cell for all its processes, the cells that cannot run, and all."""
+
+    seconds: dict[Cell, float]
+    skipped: list[tuple[Cell, str]]
+    processes: int
+    total: float
+    measured_before: int  # cells whose own time on this machine is stored
+
+
+def expected(options: Options, results_dir: Path) -> Expected:
+    """What ``prepare`` and ``measure`` would do; measures nothing."""
     plan, skipped = _runnable(options)
-    costs = _forecast(plan, {})
-    for cell in plan.cells:
-        yield f"{cell.id}  about {duration(costs[cell] * plan.processes)}"
-    for cell, reason in skipped:
-        yield f"{cell.id}  not here: {reason}"
-    total = sum(costs.values()) * plan.processes + plan.processes * forecast.ROUND_SECONDS
-    yield f"{len(plan.cells)} cells, about {duration(min(total, plan.budget_seconds or total))}"
+    known = forecasts.learnt(results_dir, fingerprint.machine_id(fingerprint.stable()), others=True)
+    costs = {cell: cost * plan.processes for cell, cost in _forecast(plan, known.ceilings, known).items()}
+    total = sum(costs.values()) + plan.processes * forecast.ROUND_SECONDS
+    return Expected(
+        costs,
+        skipped,
+        plan.processes,
+        min(total, plan.budget_seconds or total),
+        sum(map(known.knows, plan.cells)),
+    )
 
 
 def prepare(options: Options, results_dir: Path, say: Callable[[str], None]) -> Planned:
@@ -201,7 +216,9 @@ def prepare(options: Options, results_dir: Path, say: Callable[[str], None]) -> 
         if others is not None:
             say(others)
         plan = replace(plan, ceilings=run.machine.ceilings)
-        return Planned(run, plan, _forecast(plan, run.machine.ceilings), journal, sources, done, locks.pop_all())
+        known = forecasts.learnt(results_dir, folder.name)
+        costs = _forecast(plan, run.machine.ceilings, known)
+        return Planned(run, plan, costs, journal, sources, done, locks.pop_all())
 
 
 def _begun(

@@ -66,6 +66,7 @@ class ClaimRow:
     measured: float | None
     low: float | None
     high: float | None
+    coverage: float | None
     provisional: bool
     implementation: str | None
     baseline_implementation: str | None
@@ -320,6 +321,7 @@ def _row(
         measured=row.speedup if row else None,
         low=row.low if row else None,
         high=row.high if row else None,
+        coverage=row.coverage if row else None,
         provisional=row.provisional if row else False,
         implementation=row.implementation if row else None,
         baseline_implementation=row.baseline_implementation if row else None,

@@ -90,10 +90,10 @@ def dense_over_dense(results: Results) -> list[Speedup]:
             for other in wide:
                 same = other.record.cell.implementation == cell.implementation
                 if same and other.record.cell.workload.threads == cell.workload.threads:
-                    rows.append(measured_row(item, other, "wider", "same", found.ceilings, _two_runs(item, other)))
+                    rows.append(measured_row(item, other, "wider", "same", found.ceilings, two_runs(item, other)))
         if narrow and wide and not found.unknown_threads(narrow, wide):
             best = [fastest(side) for side in (narrow, wide)]
-            rows.append(measured_row(best[0], best[1], "wider", "fastest", found.ceilings, _two_runs(*best)))
+            rows.append(measured_row(best[0], best[1], "wider", "fastest", found.ceilings, two_runs(*best)))
     return rows
 
 
@@ -196,7 +196,7 @@ class Found:
                 continue
             best = fastest(others)
             tried: Tried | None = None
-            reasons = [_two_runs(subject, best), thin_rival(best, others)]
+            reasons = [two_runs(subject, best), thin_rival(best, others)]
             if baseline in ("best-dense", WITH_TF32):
                 tried, doubt = self._untried.judge(best, others)
                 reasons.append(doubt)
@@ -223,7 +223,7 @@ class Found:
         best = fastest(others)
         of_type = [item for item in others if item.record.cell.workload.dtype == best.record.cell.workload.dtype]
         tried, doubt = self._untried.judge(best, of_type)
-        reason = "; ".join(filter(None, (_two_runs(subject, best), thin_rival(best, others), doubt))) or None
+        reason = "; ".join(filter(None, (two_runs(subject, best), thin_rival(best, others), doubt))) or None
         return measured_row(subject, best, "best-dense", "fastest", self.ceilings, reason, tried)
 
     def unknown_threads(self, ours: Sequence[Timed], others: Sequence[Timed]) -> str | None:
@@ -255,7 +255,7 @@ def fastest(items: Sequence[Timed]) -> Timed:
     return min(more, key=lambda item: (-full_processes(item.record), _time(item)), default=best)
 
 
-def _two_runs(ours: Timed, other: Timed) -> str | None:
+def two_runs(ours: Timed, other: Timed) -> str | None:
     """That both sides are of different runs, between which a machine drifts."""
     if ours.record.run == other.record.run and not (ours.record.parts or other.record.parts):
         return None

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from fffbench.cli import fleet, measuring, merge, reading, regress
+from fffbench.cli import claims, fleet, implementations, measuring, merge, reading, regress, speedup
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.text import message
@@ -32,8 +32,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+implementations.add_to(app)
 measuring.add_to(app)
 reading.add_to(app)
+claims.add_to(app)
+speedup.add_to(app)
 regress.add_to(app)
 merge.add_to(app)
 fleet.add_to(app)

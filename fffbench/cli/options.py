@@ -65,10 +65,10 @@ def axes(
     """The axes a user gave as comma-separated lists."""
     return Axes(
         implementations=words("--implementations", implementations),
-        d=_numbers("--d", d, 1, 2**20),
-        batches=_numbers("--batches", batches, 0, MAX_BATCH),
-        levels=_numbers("--levels", levels, 1, 24),
-        trees=_numbers("--trees", trees, 1, 2**20),
+        d=numbers("--d", d, 1, 2**20),
+        batches=numbers("--batches", batches, 0, MAX_BATCH),
+        levels=numbers("--levels", levels, 1, 24),
+        trees=numbers("--trees", trees, 1, 2**20),
         dtypes=_closed("--dtypes", dtypes, DTYPES),
         routings=_closed("--routing", routing, ROUTINGS),
         threads=_list("--threads", threads, _thread),
@@ -105,7 +105,9 @@ def _closed(option: str, text: str | None, allowed: Iterable[str]) -> tuple[str,
     return _list(option, text, read)
 
 
-def _numbers(option: str, text: str | None, low: int, high: int) -> tuple[int, ...]:
+def numbers(option: str, text: str | None, low: int, high: int) -> tuple[int, ...]:
+    """The whole numbers of a comma-separated list, from ``low`` to ``high``; none where it was not given."""
+
     def read(part: str) -> int:
         value = _whole(part)
         if value is None or not low <= value <= high:

@@ -116,6 +116,22 @@ def load(results_dir: Path | str) -> Results:
     )
 
 
+def load_file(path: Path) -> Results:
+    """What one result file holds, alone."""
+    content = read_file(path, path.parent)
+    if content.run is None:
+        return Results(refused=tuple(content.refused))
+    runs: dict[str, Run] = {}
+    content = _accept(content, runs, path.name)
+    return Results(
+        records=tuple(sorted(content.records, key=lambda record: record.cell.id)),
+        machines=_newest_machines(runs),
+        skipped=tuple(content.skipped),
+        refused=tuple(content.refused),
+        runs=runs,
+    )
+
+
 def _contents(root: Path) -> tuple[dict[str, FileContent], list[Refusal]]:
     """What every file holds, by its shown path; where all are more than memory allows, the largest are left out."""
     files, refused = json_files(root, MATRIX)

@@ -35,7 +35,7 @@ def test_help_appears_within_a_second_and_without_torch(command):
     ("arguments", "named"),
     [
         (["run", "--preset", "fastest"], ["fastest", "quick", "paper"]),
-        (["run", "--implementations", "fff_gpu"], ["fff_gpu", "fff_cpu", "dense_linear"]),
+        (["run", "--implementations", "fff_gpu"], ["fff_gpu", "did you mean", "fff_cpu", "nearest of the"]),
         (["run", "--dtypes", "fp64"], ["fp64", "fp32", "bf16"]),
         (["run", "--batches", "1,many"], ["--batches", "many", "0 to"]),
         (["run", "--batches", "1,,2"], ["--batches", "commas"]),
@@ -48,7 +48,7 @@ def test_help_appears_within_a_second_and_without_torch(command):
         (["run", "--budget", "soon"], ["--budget", "soon", "30m"]),
         (["run", "--seconds", "0"], ["--seconds", "0"]),
         (["run", "--fast"], ["--fast"]),
-        (["check", "--implementations", "nothing"], ["nothing", "fff_cpu"]),
+        (["check", "--implementations", "nothing"], ["nothing", "nearest of the", "dense_linear"]),
         (["fly"], ["fly"]),
         (["report", "--results", "nowhere"], ["nowhere"]),
         (["claims", "--results", "nowhere"], ["nowhere"]),
@@ -96,6 +96,8 @@ def test_a_run_becomes_a_result_file_a_page_and_a_speedup(tmp_path):
     [path] = results.glob("matrix/*/quick-*.json")
     assert done.stdout.strip() == str(path)
     assert "about" in done.stderr
+    assert "over best dense" in done.stderr
+    assert sum(line.startswith(("dense_linear ", "fff_cpu ", "cmm_masked ")) for line in done.stderr.splitlines()) == 6
     assert not list(results.glob("matrix/*/*.journal"))
     stored = json.loads(path.read_text())
     assert "node" not in stored["machine_info"]

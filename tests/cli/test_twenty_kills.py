@@ -40,8 +40,8 @@ def one_life(command, rng, results):
 def test_twenty_kills_cost_a_quick_run_no_cell_and_no_measurement(tmp_path, capsys):
     rng, results = random.Random(SEED), tmp_path / "results"
     command = [*FFFBENCH, "run", "--preset", "quick", "--budget", "20m", "--results", str(results)]
-    planned = subprocess.run([*command, "--plan"], capture_output=True, text=True, check=True).stdout.splitlines()
-    cells = {line.split("  ")[0] for line in planned[:-1] if "not here:" not in line}
+    planned = subprocess.run([*command, "--plan", "--json"], capture_output=True, text=True, check=True).stdout
+    cells = {row["cell"] for row in json.loads(planned) if row["reason"] is None}
     kept, counts, begin = {}, [], time.monotonic()
     for _ in range(KILLS):
         held = one_life(command, rng, results)

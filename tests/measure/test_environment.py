@@ -54,11 +54,11 @@ def test_paths_in_them_are_stored_without_their_folders():
 
 
 ASK = """
-import json, os
+import json, os, pathlib
 from fffbench import bench
 from fffbench.measure import fingerprint
 from fffbench.measure.processes import Round
-list(bench.describe(bench.Options("quick")))
+bench.expected(bench.Options("quick"), pathlib.Path("results"))
 import torch
 facts = fingerprint.stable()
 with Round() as worker:

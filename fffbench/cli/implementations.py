@@ -1,0 +1,118 @@
+"""The commands about implementations: ``list``, ``check``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from itertools import product
+from typing import Annotated, Any
+
+import typer
+
+from fffbench.cli import options, tables
+from fffbench.cli.loading import Json
+from fffbench.devices import HOST
+from fffbench.errors import UserError
+from fffbench.units import number
+
+NEEDED = ("psutil", "threadpoolctl", "torch")  # of the extra `measure`, by what computes
+EXIT_WRONG = 1  # ``check`` found an implementation that computes something else
+
+Listed = Annotated[str | None, typer.Option(help="comma-separated; all where not given")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command("list")(list_implementations)
+    app.command()(check)
+
+
+def list_implementations(as_json: Json = False) -> None:
+    """List the implementations, and why one cannot run here."""
+    from fffbench.implementations import registry
+    from fffbench.plan.workload import Shape, Workload
+
+    # some are for small batches only, some for large ones, some for leaf blocks only
+    tried = list(product((Shape.tree(768, 1, 12), Shape.leaf(768, 1, 7, 32)), (1, 16384)))
+    questions = [
+        (item, Workload(shape, batch, item.dtypes[0], device=device))
+        for item in registry.implementations().values()
+        for device in item.devices
+        for shape, batch in tried
+    ]
+    reasons: dict[str, list[str | None]] = {}
+    for (item, _), reason in zip(questions, registry.reasons(questions), strict=True):
+        reasons.setdefault(item.name, []).append(reason)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": item.name,
+            "family": item.family,
+            "device": ", ".join(item.devices),
+            "dtypes": list(item.dtypes),
+            "summary": item.summary,
+            "unsupported": None if None in reasons[item.name] else reasons[item.name][0],
+        }
+        for item in registry.implementations().values()
+    ]
+    rows += [
+        {"name": name, "family": None, "device": "", "dtypes": [], "summary": "", "unsupported": reason}
+        for name, reason in registry.broken().items()
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["family"] or "broken", []).append(row)
+    tables.show([tables.Table(family, group) for family, group in groups.items()], _columns())
+
+
+def check(
+    implementations: Listed = None,
+    dtypes: Listed = None,
+    devices: Annotated[str, typer.Option(help="comma-separated")] = HOST,
+    as_json: Json = False,
+) -> None:
+    """Check implementations against the float64 reference on every edge of the shapes; exit 1 if one is wrong."""
+    from fffbench import checking
+    from fffbench.implementations import registry
+
+    for module in NEEDED:  # here, not as a fault of every implementation
+        importlib.import_module(module)
+    axes = options.axes(implementations=implementations, dtypes=dtypes, devices=devices)
+    for name in axes.implementations:
+        if name not in registry.broken():
+            registry.implementation(name)
+    rows = []
+    for row in checking.rows(axes.implementations, axes.dtypes, axes.devices):
+        rows.append(row)
+        if not as_json:
+            print(
+                f"{row['name']:<20} {row['device']:<5} {row['dtype']:<5} "
+                f"{row['passed']:>3} right, {row['skipped']:>3} not run"
+                f"{'' if row['error'] is None else ', largest error ' + number(row['error'])}"
+                f"{'' if row['failure'] is None else '  WRONG: ' + row['failure']}",
+                flush=True,
+            )
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    if any(row["failure"] for row in rows):
+        raise typer.Exit(EXIT_WRONG)
+    if not any(row["passed"] for row in rows):
+        reasons = dict.fromkeys(row["reason"] for row in rows if row["reason"])
+        raise UserError(f"nothing was checked: {next(iter(reasons), 'no implementation runs in these dtypes here')}")
+
+
+def _columns() -> list[tables.Column[dict[str, Any]]]:
+    return [
+        tables.Column("name", lambda row: row["name"]),
+        tables.Column("device", lambda row: row["device"], worth=90),
+        tables.Column("types", lambda row: " ".join(row["dtypes"]), worth=50),
+        tables.Column("what it is", _what, wraps=True),
+    ]
+
+
+def _what(row: dict[str, Any]) -> str:
+    """What it is, and why it does not run here."""
+    summary = row["summary"].removesuffix(".") if row["unsupported"] else row["summary"]
+    return "; ".join(filter(None, (summary, row["unsupported"] and f"not here: {row['unsupported']}")))

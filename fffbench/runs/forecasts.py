@@ -1,0 +1,93 @@
+"""How long does a call take on this machine, by what was measured here before?
+
+The forecast from counts is right within a factor of two or more where a family's worst share of the roofline stands for
+all of it; a stored time of the same cell is right within some per cent. A cell that was not measured takes the forecast
+corrected by what the nearest measured cell of the same implementation took against its own. Before anything was
+measured on a machine, a plan goes by the other machines whose results are there.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fffbench.measure.forecast import Ceilings, process_seconds
+from fffbench.plan.workload import Cell
+from fffbench.results.listing import json_files
+from fffbench.results.reader import read_file
+from fffbench.results.record import Record
+from fffbench.results.store import MATRIX
+
+Guess = Callable[[Cell], float]
+FARTHEST = math.log(64)  # a cell that differs by more than this factor in batch or neurons teaches nothing
+
+
+class Learnt:
+    """Times of calls on one machine."""
+
+    def __init__(
+        self, records: Iterable[Record] = (), ceilings: Ceilings | None = None, elsewhere: Learnt | None = None
+    ) -> None:
+        """Take the median call of every record, of several of one cell the last; ``elsewhere`` answers the rest."""
+        self._elsewhere = elsewhere
+        self.ceilings: Ceilings = ceilings or {}
+        self._known: dict[Cell, float] = {}
+        for record in records:
+            medians = [statistics.median(samples) for samples in record.info.processes]
+            self._known[record.cell] = statistics.median(medians)
+        self._alike: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+        for cell in self._known:
+            self._alike[_kind(cell)].append(cell)
+
+    def knows(self, cell: Cell) -> bool:
+        """Whether that very cell was measured."""
+        return cell in self._known
+
+    def call(self, cell: Cell, guess: Guess) -> float:
+        """Seconds of one call."""
+        if cell in self._known:
+            return self._known[cell]
+        near = min(self._alike[_kind(cell)], key=lambda other: _distance(cell, other), default=None)
+        if near is None or max(_distance(cell, near)[1:]) > FARTHEST:
+            return guess(cell) if self._elsewhere is None else self._elsewhere.call(cell, guess)
+        return guess(cell) * self._known[near] / guess(near)
+
+    def process(self, cell: Cell, guess: Guess, sample_seconds: float, *, slow_to_prepare: bool) -> float:
+        """Seconds of one fresh process."""
+        return process_seconds(
+            self.call(cell, guess), sample_seconds, device=cell.workload.place, slow_to_prepare=slow_to_prepare
+        )
+
+
+def _kind(cell: Cell) -> tuple[str, str, str]:
+    return cell.implementation, cell.workload.dtype, cell.workload.device
+
+
+def _distance(cell: Cell, other: Cell) -> tuple[float, float, float]:
+    """How far two cells of a kind are apart: what differs in kind, then factors in neurons and in batch."""
+    one, two = cell.workload, other.workload
+    differs = [one.threads != two.threads, cell.protocol != other.protocol, one.routing != two.routing]
+    layer = abs(math.log((one.shape.d * one.shape.n) / (two.shape.d * two.shape.n)))
+    return sum(differs), layer, abs(math.log(max(1, one.batch) / max(1, two.batch)))
+
+
+def learnt(results_dir: Path, machine: str, *, others: bool = False) -> Learnt:
+    """What the results under ``results_dir`` say of ``machine``; nothing where there are none.
+
+    With ``others``, what was not measured on it is answered by the other machines there: good enough for a plan, and
+    not for a limit after which a process is taken to hang.
+    """
+    records: dict[bool, list[Record]] = {True: [], False: []}
+    ceilings: Ceilings = {}
+    for path in json_files(results_dir, MATRIX)[0]:
+        own = path.parent.name == machine
+        if not own and not others:
+            continue
+        content = read_file(path, results_dir)
+        records[own] += content.records
+        if own and content.run is not None:
+            ceilings = content.run.machine.ceilings or ceilings
+    return Learnt(records[True], ceilings, Learnt(records[False]) if others else None)
