@@ -18,8 +18,6 @@ from fffbench.plan.workload import FAULTY
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
-REFERENCE_KERNEL = {"cpu": "fff_cpu", "cuda": "fff_cuda"}
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -65,7 +63,7 @@ def _over_kernel(item: Timed, row: Speedup, kernel: Timed | None) -> Measured:
 
 
 def _is_kernel(record: Record) -> bool:
-    return record.cell.implementation == REFERENCE_KERNEL[record.cell.workload.device]
+    return record.cell.implementation == record.cell.workload.place.kernel
 
 
 def _work(record: Record) -> object:

@@ -58,9 +58,7 @@ def _tried(rows: Sequence[Measured]) -> list[str]:
 
 def columns(rows: Sequence[Measured]) -> list[tables.Column[Measured]]:
     """The columns, over the project's kernel of the device that was measured."""
-    from fffbench.analysis.one_run import REFERENCE_KERNEL
-
-    kernels = " or ".join(sorted({REFERENCE_KERNEL[one.row.device] for one in rows}))
+    kernels = " or ".join(sorted({DEVICES[one.row.device].kernel for one in rows} - {""}))
 
     def threads(one: Measured) -> str:
         return str(one.row.threads) if DEVICES[one.row.device].threaded else ""

@@ -46,6 +46,7 @@ class Device:
     cells_per_process: int = 1  # where starting to use it is dear, a process does several
     has_tf32: bool = False  # whether it has a matrix unit for fp32 with TF32, to which strict fp32 is compared
     tile_tokens: int = 512  # in a tile of a dense layer that is tiled over the batch
+    kernel: str = ""  # this project's tuned implementation on it
     dense_notes: str = ""  # where the dense layers that were tried on it are described
 
     # Forecast, before anything was measured.

@@ -36,6 +36,7 @@ class Cpu(Device):
 
     name = NAME
     label = "CPU"
+    kernel = "fff_cpu"
     torch_type = "cpu"
     threaded = True
     host_memory = True

@@ -36,6 +36,7 @@ class Cuda(Device):
 
     name = NAME
     label = "CUDA"
+    kernel = "fff_cuda"
     torch_type = "cuda"
     calls = ("kernel", "torch", "graph")
     # An eager launch of a small layer measures the launch; inside a model it would be hidden, as a graph hides it.

@@ -6,20 +6,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import plugins
 import pytest
-from synthetic import cell_id
+from synthetic import cell_id, write_run
 
 import fffbench as package
 from fffbench import bench, extensions
-from fffbench.analysis.speedup import _headline_calls
+from fffbench.analysis.speedup import speedups
 from fffbench.devices import DEVICES, HOST, Device, cpu, cuda, device, main_device, threads_text
 from fffbench.errors import UserError
 from fffbench.identity import machine_id
 from fffbench.plan.matrix import Axes
 from fffbench.plan.workload import DTYPES, parse_cell
+from fffbench.results.store import load
 
 ROOT = Path(package.__file__).parent
 # What is written for certain devices, and says for which: implementations declare theirs, presets and the ladders of
@@ -116,13 +116,19 @@ def test_a_call_that_the_device_does_not_have_is_a_stored_reason():
     assert {reason for _, reason in skipped} == {"cpu has the calls kernel, torch, not graph"}
 
 
-def test_the_headline_is_in_the_call_that_the_device_prefers():
-    def row(machine, name, call, time):
-        return SimpleNamespace(machine=machine, device=name, call=call, time=time)
+def test_the_headline_is_in_the_call_that_the_device_prefers(tmp_path):
+    def main(*cells):
+        folder = tmp_path / str(len(cells)) / cells[0].split("-")[0]
+        write_run(folder, cells=dict.fromkeys(cells, 1e-3))
+        return [row.call for row in speedups(load(folder)) if row.main and row.baseline == "best-dense"]
 
-    both = [row("m", name, call, 1.0) for name in DEVICES.own for call in ("kernel", "graph")]
-    assert _headline_calls(both) == {("m", "cpu"): "kernel", ("m", "cuda"): "graph"}
-    assert _headline_calls([row("m", "cuda", "graph", None)]) == {("m", "cuda"): "kernel"}
+    on_gpu = [
+        cell_id(name, device="cuda", call=call) for name in ("dense_linear", "fff_cuda") for call in ("kernel", "graph")
+    ]
+    assert set(main(*on_gpu[::2])) == {"kernel"}
+    assert set(main(*on_gpu)) == {"graph"}
+    on_cpu = [cell_id(name, call=call) for name in ("dense_linear", "fff_cpu") for call in ("kernel", "torch")]
+    assert set(main(*on_cpu)) == {"kernel"}
 
 
 @pytest.fixture

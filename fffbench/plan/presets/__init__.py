@@ -26,7 +26,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fffbench.devices import DEVICES
+from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError, one_of
 from fffbench.plan.candidates import NEVER_BEST
 from fffbench.plan.workload import CACHES, CALLS, DTYPES, ROUTINGS, Shape, parse_cell
@@ -52,7 +52,7 @@ class Block:
     routings: tuple[str, ...] = ("uniform",)
     # two threads per core may be slower than one, on either side; where cores have one each, these are the same cells
     threads: tuple[int | str, ...] = (1, "physical", "all")
-    devices: tuple[str, ...] = ("cpu",)
+    devices: tuple[str, ...] = (HOST,)
     caches: tuple[str, ...] = ("cold",)
     calls: tuple[str, ...] = ("kernel",)
     keep: bool = False  # what the preset is for: these have all their processes before others have one
