@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from fffbench.operators import cpu_layers, cuda_layers, formula, geometry
+from fffbench.operators import cpu_layers, cuda_layers, forks, formula, geometry
 from fffbench.operators.activations import number_of
 
 if TYPE_CHECKING:
@@ -190,7 +190,10 @@ def on_cpu(form: str) -> Callable[..., Tensor]:
     ) -> Tensor:
         if not _all_plain(x, w1, w2, b1, b2):
             x, w1, w2, b1, b2 = plain(x, w1, w2, b1, b2)
-        return _cpu(form, x, w1, w2, b1, b2, trees, activation, threads)
+        if not forks.forked():
+            return _cpu(form, x, w1, w2, b1, b2, trees, activation, threads)
+        with forks.alone() as count:
+            return _cpu(form, x, w1, w2, b1, b2, trees, activation, threads or count)
 
     return run
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fffbench.operators import formula, geometry, kernels
+from fffbench.operators import forks, formula, geometry, kernels
 
 
 def path(x: Tensor, w1: Tensor, b1: Tensor | None = None, trees: int = 1, threads: int = 0) -> Tensor:
     """``fffbench::tree_path`` on any device."""
     x, w1, b1 = kernels.plain(x, w1, b1)
     levels, _ = kernels.checked("tree", x, w1, w1, b1, None, trees, "gelu")
-    flat = x.reshape(-1, x.shape[-1]).contiguous()
     dtype = kernels.KERNEL_DTYPES.get(x.dtype)
-    if dtype is None or not x.is_cpu or not kernels.built():
-        rows = formula.tree_rows(flat, w1, b1, trees, levels).int()
-    else:
-        from fffbench import _cpu
+    with forks.alone() as count:
+        flat = x.reshape(-1, x.shape[-1]).contiguous()
+        if dtype is None or not x.is_cpu or not kernels.built():
+            rows = formula.tree_rows(flat, w1, b1, trees, levels).int()
+        else:
+            from fffbench import _cpu
 
-        rows = torch.empty((flat.shape[0], trees * levels), dtype=torch.int32)
-        tokens, d = flat.shape
-        count, bias = threads or torch.get_num_threads(), 0 if b1 is None else b1.data_ptr()
-        places = flat.data_ptr(), w1.data_ptr()
-        _cpu.path(*places, tokens, d, trees, levels, count, "auto", dtype, rows.data_ptr(), bias)
+            rows = torch.empty((flat.shape[0], trees * levels), dtype=torch.int32)
+            tokens, d = flat.shape
+            places, bias = (flat.data_ptr(), w1.data_ptr()), 0 if b1 is None else b1.data_ptr()
+            _cpu.path(*places, tokens, d, trees, levels, threads or count, "auto", dtype, rows.data_ptr(), bias)
     return rows.reshape(*x.shape[:-1], trees * levels)
 
 
@@ -47,16 +47,17 @@ def backward(
     leaf: bool,  # noqa: FBT001
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients by x, w1, w2, b1 and b2; the last four are of no use without ``weights``."""
-    flat, leaves = x.reshape(-1, x.shape[-1]), None
-    if leaf:
-        levels, width = geometry.leaf_geometry(w1.shape[0], w2.shape[0], trees)
-        leaves = formula.leaf_leaves(flat, w1, b1, trees, levels)
-        rows = formula.leaf_rows(leaves, width)
-    else:
-        rows = path(flat, w1, b1, trees).long()
-    flat_gradient = gradient.reshape(flat.shape)
-    dx, dw1, dw2, db1 = formula.visited_backward(flat_gradient, flat, w1, w2, b1, rows, activation, weights=weights)
-    db2 = formula.start_backward(flat_gradient, b2, leaves) if weights and b2 is not None else x.new_empty(0)
+    with forks.alone():
+        flat, leaves = x.reshape(-1, x.shape[-1]), None
+        if leaf:
+            levels, width = geometry.leaf_geometry(w1.shape[0], w2.shape[0], trees)
+            leaves = formula.leaf_leaves(flat, w1, b1, trees, levels)
+            rows = formula.leaf_rows(leaves, width)
+        else:
+            rows = path(flat, w1, b1, trees).long()
+        flat_gradient = gradient.reshape(flat.shape)
+        dx, dw1, dw2, db1 = formula.visited_backward(flat_gradient, flat, w1, w2, b1, rows, activation, weights=weights)
+        db2 = formula.start_backward(flat_gradient, b2, leaves) if weights and b2 is not None else x.new_empty(0)
     return dx.reshape(x.shape), dw1, dw2, db1, db2
 
 

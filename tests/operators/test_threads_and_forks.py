@@ -69,6 +69,37 @@ os._exit(status != 0)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "fffbench.path(half[0], half[1], threads=2)",
+        "fffbench.path(strided, full[1])",
+        "fffbench.fff(*half)",
+        "fffbench.fff(*shallow)",
+        "torch.autograd.grad(fffbench.fff(*wanting), wanting[0], ones)[0]",
+    ],
+)
+def test_what_is_left_to_torch_ends_in_a_forked_child(call):
+    pytest.importorskip("torch")
+    done = run(f"""
+import torch
+torch.set_num_threads(2)
+full = [torch.from_numpy(a).clone() for a in (np.tile(x, (16, 1)), w1, w2)]
+half, shallow = [t.half() for t in full], [t[:1023 if t.shape[0] > 600 else 7].bfloat16() for t in full]
+wanting = [t.clone().requires_grad_() for t in full]
+ones, strided = torch.ones_like(full[0]), full[0].T.contiguous().T
+{call}
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    {call}
+    os._exit(torch.get_num_threads() != 2)
+_, status = os.waitpid(child, 0)
+os._exit(status != 0)
+""")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # numpy arrays only: a daemon thread in any operation of torch, such as x @ w, aborts an ending interpreter by itself
 @pytest.mark.parametrize("call", ["fffbench.fff(x, w1, w2, threads=2)", "fffbench.path(x, w1, threads=1)"])
 def test_an_interpreter_that_ends_while_daemon_threads_compute_ends_quietly(call):
