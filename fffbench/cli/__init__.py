@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from fffbench.cli import claims, fleet, implementations, measuring, merge, reading, regress, speedup
+from fffbench.cli import claims, fleet, implementations, measuring, merge, notices, reading, regress, speedup
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.text import message
@@ -56,6 +56,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit code."""
+    notices.take()  # of a command before, which failed
     try:
         code = typer.main.get_command(app).main(
             arguments, prog_name="fffbench", standalone_mode=False, complete_var=NO_COMPLETION
@@ -81,6 +82,8 @@ def run(arguments: list[str]) -> int:
         return _fail(_missing(error, arguments) if isinstance(error, ModuleNotFoundError) else _system(error))
     if code == EXIT_INTERRUPTED:  # click makes an exit code of Ctrl-C
         _say("interrupted")
+    for line in notices.take():
+        _say(line)
     return code if isinstance(code, int) else 0
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fffbench.cli import options
+from fffbench.cli import notices, options
+from fffbench.text import plain
 
 if TYPE_CHECKING:
     from fffbench.fleet.classes import MachineClass
@@ -80,7 +81,7 @@ def plan(classes: Classes, preset: PresetName = "quick", folder: Folder = Path("
         print(json.dumps(rows, indent=1))
         return
     for job, row in zip(jobs, rows, strict=True):
-        print(f"{job.name}  at least {job.cells} cells, {row['minutes']} min at most")
+        print(plain(f"{job.name}  at least {job.cells} cells, {row['minutes']} min at most"))
     print(f"{len(jobs)} jobs on {len(known)} classes")
 
 
@@ -127,9 +128,9 @@ def collect(
     known, found = _states(classes, preset, folder)
     merged = merge([state.job.results for state in found if state.state == DONE], results)
     for refusal in merged.refused:
-        _say(f"fffbench: left out {refusal.line}")
+        notices.note(f"left out {refusal.line}")
     marks.mark(found, known, results)
-    print(f"{results}: {len(merged.added)} added, {len(merged.present)} there already")
+    print(plain(f"{results}: {len(merged.added)} added, {len(merged.present)} there already"))
     _print([state for state in found if state.state != DONE], as_json=False)
     _end(found)
 
@@ -142,7 +143,7 @@ def _print(found: list[State], *, as_json: bool) -> None:
         print(json.dumps(rows, indent=1))
         return
     for state in found:
-        print(f"{state.job.name}: {state.state}{': ' if state.said else ''}{state.said}")
+        print(plain(f"{state.job.name}: {state.state}{': ' if state.said else ''}{state.said}"))
 
 
 def _end(found: list[State]) -> None:

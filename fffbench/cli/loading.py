@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import options
-from fffbench.text import plain
+from fffbench.cli import notices, options
 
 if TYPE_CHECKING:
     from fffbench.results.store import Results
@@ -27,7 +25,7 @@ def load(results: Path) -> Results:
 
     found = store.load(results)
     for refusal in found.refused:
-        print(plain(f"fffbench: left out {refusal.line}"), file=sys.stderr)
+        notices.note(f"left out {refusal.line}")
     if (unfinished := journals.unfinished(results)) is not None:
-        print(f"fffbench: {unfinished}", file=sys.stderr)
+        notices.note(unfinished)
     return found

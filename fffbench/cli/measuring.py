@@ -13,6 +13,7 @@ from fffbench.cli.loading import ResultsDir
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.plan.workload import CACHE_MEANING, CALL_MEANING, ROUTING_MEANING, meanings
+from fffbench.text import plain
 from fffbench.units import duration, parse_duration
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _measured(wanted: Options, results: Path) -> None:
                 lifecycle.measure(planned, display.progress, display.outcome)
             exported = export(journal, say)
             summary.show(exported)
-            print(exported)
+            print(plain(str(exported)))
     except (KeyboardInterrupt, endings.Ended) as error:
         raise Stopped(endings.sentence(error, journal), endings.exit_code(error)) from None
 

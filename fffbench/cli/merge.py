@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fffbench.cli import options
+from fffbench.cli import notices, options
+from fffbench.text import plain
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def merge(
 
     merged = merge_sources(sources, results)
     for refusal in merged.refused:
-        print(f"fffbench: left out {refusal.line}", file=sys.stderr)
+        notices.note(f"left out {refusal.line}")
     if as_json:
         done = {"added": merged.added, "present": merged.present}
         rows = [{"place": place, "done": what} for what, places in done.items() for place in places]
@@ -43,4 +43,4 @@ def merge(
         print(json.dumps(rows, indent=1))
         return
     counts = f"{len(merged.added)} added, {len(merged.present)} there already, {len(merged.refused)} left out"
-    print(f"{results}: {counts}")
+    print(plain(f"{results}: {counts}"))

@@ -32,4 +32,4 @@ def report(
     page = render(found, out)
     for line in headline(found, speedups(found)).text.split("\n"):
         print(plain(line))
-    print(page.resolve())
+    print(plain(str(page.resolve())))

@@ -11,6 +11,7 @@ import typer
 
 from fffbench.cli import options
 from fffbench.errors import UserError
+from fffbench.text import plain
 from fffbench.units import parse_duration
 
 EXIT_REGRESSION = 1
@@ -81,6 +82,6 @@ def regress(
     text = check.markdown(found)
     check.append_summary(text, markdown)
     print(json.dumps(found.model_dump(), indent=1) if as_json else text)
-    print(f"{found.answer}: {found.reason}{'' if path is None else f' ({path})'}", file=sys.stderr)
+    print(plain(f"{found.answer}: {found.reason}{'' if path is None else f' ({path})'}"), file=sys.stderr)
     codes = {regression.NONE: 0, regressions.UNCHANGED: 0, regression.REGRESSION: EXIT_REGRESSION}
     raise typer.Exit(codes.get(found.answer, EXIT_INCONCLUSIVE))

@@ -50,6 +50,23 @@ def test_nan_is_no_number(capsys, option):
     assert option in said_by(capsys, "run", "--plan", option, "nan")
 
 
+def test_where_the_page_is_moves_no_cursor(capsys, tmp_path):
+    write_run(tmp_path / "r", cells=CELLS)
+    assert cli.run(["report", "--results", str(tmp_path / "r"), "--out", str(tmp_path / "\x1b[2J")]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert out.endswith("\\x1b[2J/index.html\n")
+
+
+def test_a_command_that_fails_says_nothing_else_of_what_it_read(capsys, tmp_path):
+    path = write_run(tmp_path / "r", cells=CELLS)
+    (path.parent / "damaged.json").write_text("{")
+    (tmp_path / "file").write_text("")
+    said_by(capsys, "report", "--results", str(tmp_path / "r"), "--out", str(tmp_path / "file" / "pages"))
+    assert cli.run(["claims", "--results", str(tmp_path / "r")]) == 0
+    assert capsys.readouterr().err.count("left out") == 1
+
+
 def test_a_product_of_axes_is_counted_before_it_is_made(capsys):
     said = said_by(capsys, "run", "--plan", "--batches", MANY, "--d", MANY, "--trees", MANY)
     assert "cells; give fewer values" in said

@@ -1,0 +1,19 @@
+"""What a command says beside its answer, once it has one: a command that fails says one line, its error."""
+
+from __future__ import annotations
+
+from fffbench.text import plain
+
+_waiting: list[str] = []
+
+
+def note(text: str) -> None:
+    """Say ``text`` on standard error when the command has succeeded."""
+    _waiting.append(plain(f"fffbench: {text}"))
+
+
+def take() -> list[str]:
+    """The lines that wait, each once; none waits any more."""
+    lines = list(dict.fromkeys(_waiting))
+    _waiting.clear()
+    return lines
