@@ -9,7 +9,7 @@ address; so no BLAS and no compiler is needed to install this package.
 MKL's threads are those of its own OpenMP where ``load_openmp`` came before
 ``import torch``, else GNU's, which torch brings. It matters where groups are
 small: a parallel region of one thread takes 75 ns with the first and 190 ns
-with the second (``docs/fidelity.md``).
+with the second (``docs/notebook/fidelity.md``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What did the calibration find? Tables for docs/regression.md and the README, between markers, by command."""
+"""What did the calibration find? Tables for docs/guide/regression.md, between markers, by command."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from fffbench.errors import UserError
 from fffbench.results.asv import read_history
 
 BRANCH = "slowed_branch"  # in the folder of calibrations: what slowed_commit keeps
-DOCS, README = "docs/regression.md", "README.md"
+DOCS = "docs/guide/regression.md"
+NOTHING = "Nothing has been calibrated yet.\n"
 _BLOCK = re.compile(r"(<!-- calibration:begin[^>]*-->\n).*?(<!-- calibration:end -->)", re.DOTALL)
 
 Study = dict[str, Any]
@@ -27,26 +28,18 @@ DEVICES = {HOST: "", cuda.NAME: ", CUDA kernels"}
 
 
 def write(root: Path, folder: Path) -> list[str]:
-    """Write the tables of every study in ``folder`` into the files at ``root`` that exist; those that changed."""
+    """Write the tables of every study in ``folder`` into the file at ``root``; its name if that changed it."""
     studies = [_read(path) for path in sorted(folder.glob("*.json"))]
     with_asv = [asv_rates.load(path) for path in sorted((folder / "asv").glob("*.json"))]
-    changed = []
-    for name, text in ((DOCS, full(studies, with_asv, folder / BRANCH)), (README, short(studies, with_asv))):
-        path = root / name
-        if not path.exists():
-            continue
-        before = path.read_text(encoding="utf-8")
-        found = _BLOCK.findall(before)
-        if len(found) != 1:
-            raise UserError(
-                f"{name} needs one pair of lines '<!-- calibration:begin -->' and '<!-- calibration:end -->'"
-            )
-        begin, end = found[0]
-        after = _BLOCK.sub(lambda _, text=text, begin=begin, end=end: begin + text + end, before)  # type: ignore[misc]
-        if after != before:
-            path.write_text(after, encoding="utf-8")
-            changed.append(name)
-    return changed
+    path = root / DOCS
+    before = path.read_text(encoding="utf-8")
+    if len(_BLOCK.findall(before)) != 1:
+        raise UserError(f"{DOCS} needs one pair of lines '<!-- calibration:begin -->' and '<!-- calibration:end -->'")
+    text = f"{short(studies, with_asv)}\n{full(studies, with_asv, folder / BRANCH)}" if studies else NOTHING
+    after = _BLOCK.sub(lambda match: match[1] + text + match[2], before)
+    if after != before:
+        path.write_text(after, encoding="utf-8")
+    return [DOCS] if after != before else []
 
 
 def _read(path: Path) -> Study:
@@ -67,8 +60,6 @@ def by_device(study: Study) -> list[tuple[str, list[Study]]]:
 
 def full(studies: list[Study], with_asv: list[Study], branch: Path) -> str:
     """Everything: simulation, this check as measured, asv as measured, and its history of a slowed branch."""
-    if not studies:
-        return "Nothing has been calibrated yet.\n"
     parts = [_simulated(study) for study in studies if study["simulation"]]
     for study in studies:
         for device, runs in by_device(study):
@@ -101,8 +92,6 @@ def _branch(folder: Path) -> str:
 
 def short(studies: list[Study], with_asv: list[Study]) -> str:
     """What was measured of each tool, and how long it takes."""
-    if not studies:
-        return "Nothing has been calibrated yet.\n"
     lines = ["| rule, measured | false alarms | runs with any | +10 % found | +20 % found |", "|---|--:|--:|--:|--:|"]
     for study in studies:
         for device, runs in by_device(study):

@@ -1,4 +1,4 @@
-"""What do the CPU kernels reach on this machine? The figures of docs/kernels.md, measured again in a minute.
+"""What do the CPU kernels reach on this machine? The figures of docs/notebook/kernels.md, measured again in a minute.
 
 Run ``python -m benchmarks.studies.kernel_ladder [threads]``. A quick look for whoever works on the kernels:
 minima of a few calls in one process, not results.

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fffbench.errors import UserError
+from fffbench.plan.presets import presets
 from fffbench.report import build, drawing, hero
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.first import answers_table, facts, lede
@@ -26,7 +27,8 @@ from fffbench.text import markdown
 
 BEGIN, END = "<!-- answer:begin", "<!-- answer:end -->"
 BLOCK = re.compile(rf"({re.escape(BEGIN)}[^\n]*-->\n)(.*?)({re.escape(END)})", re.DOTALL)
-TERMS = re.compile(r"(<!-- terms:begin[^\n]*-->\n)(.*?)(<!-- terms:end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- (\w+):begin[^\n]*-->\n)(.*?)(<!-- \2:end -->)", re.DOTALL)
+REFERENCE = Path("docs") / "reference"
 SVG = Path("docs") / "answer.svg"
 HERO = (
     "From the published figure (diamond) over the published code as shipped (hollow) and mended (filled) to the best "
@@ -51,6 +53,12 @@ def terms() -> str:
     """What the columns of a row mean, from beside the rules."""
     rows = [f"| {name} | {text} |" for name, text in row_terms()]
     return "\n".join(["| column | meaning |", "|---|---|", *rows]) + "\n"
+
+
+def preset_table() -> str:
+    """Every preset with what it measures, from its file."""
+    rows = [f"| `{name}` | {preset.summary} |" for name, preset in presets().items()]
+    return "\n".join(["| preset | measures |", "|---|---|", *rows]) + "\n"
 
 
 def _table(table: Table) -> list[str]:
@@ -80,8 +88,12 @@ def stale(root: Path, results: Path) -> dict[Path, str]:
     if len(BLOCK.findall(text)) != 1:
         raise UserError(f"{readme.name}: needs one line starting with {BEGIN!r} and, after it, one line {END!r}")
     new = BLOCK.sub(lambda match: match[1] + block(analysis) + match[3], text)
-    new = TERMS.sub(lambda match: match[1] + terms() + match[3], new)
     found = {readme: new} if new != text else {}
+    made = {"terms": terms, "presets": preset_table}
+    for page in sorted((root / REFERENCE).glob("*.md")):
+        text = _read(page)
+        new = MARKED.sub(lambda match: match[1] + made[match[2]]() + match[4], text)
+        found |= {page: new} if new != text else {}
     svg = chart(analysis)
     path = root / SVG
     if svg and (not path.is_file() or _numbers(_read(path)) != _numbers(svg)):

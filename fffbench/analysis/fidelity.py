@@ -3,9 +3,8 @@
 A ladder (``plan.fidelity``) is followed at each batch and thread count of a machine, with the one record that speaks
 for each cell (``evidence``): the ratio on every rung, and what each rung multiplies it by, the FFF side's share and the
 dense side's apart. No factor is a remainder; the residual is what their product misses of the ratio on the last rung.
-From the publication to the first rung lead other hardware, another BLAS, and a thread count and a threading library
-that were not published (the latter alone is worth a factor of 2.6, ``docs/fidelity.md``), of which nothing is known but
-their product.
+The first rung differs from the published figure in hardware, BLAS, thread count and threading library (the last alone
+is worth a factor of 2.6, ``docs/notebook/fidelity.md``): only the combined factor is known.
 """
 
 from __future__ import annotations

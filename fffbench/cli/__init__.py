@@ -12,9 +12,11 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
+import fffbench
 from fffbench.cli import claims, fleet, implementations, measuring, merge, notices, reading, regress, speedup
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
@@ -40,6 +42,22 @@ speedup.add_to(app)
 regress.add_to(app)
 merge.add_to(app)
 fleet.add_to(app)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
+    if wanted:
+        print(f"fffbench {fffbench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="print the version and stop")
+    ] = False,
+) -> None:
+    """Take the options of the whole program."""
+
 
 # Typer carries its own copy of click and exports only the leaves of its errors: this is their common base.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]

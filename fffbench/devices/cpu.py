@@ -43,7 +43,7 @@ class Cpu(Device):
     # A tile's 512 x 4095 fp32 activations are 8 MiB, resident in a last-level cache, while 512 rows keep a GEMM at its
     # large-batch rate on 1 to 16 cores.
     tile_tokens = 512
-    dense_notes = "docs/kernels.md lists the dense layers, what was tried and what is missing"
+    dense_notes = "docs/notebook/kernels.md lists the dense layers, what was tried and what is missing"
     guessed_rate = 5e10  # one core with AVX2
     guessed_bandwidth = 1e10
     # Of 16-bit products matrix units do up to 32 times as many as the vector units that a ceiling may have been

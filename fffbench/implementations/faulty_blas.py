@@ -2,7 +2,7 @@
 
 The rungs of the fidelity ladder (``plan.fidelity``) for BLAS levels 1, 2 and 3, tree (``fff``) and dense (``ff``),
 rewritten from the description in the ledger of claims and compared with a build of the source
-(``docs/fidelity.md``). ``published``: weights and inputs are pages that were never
+(``docs/notebook/fidelity.md``). ``published``: weights and inputs are pages that were never
 written, so every logit is zero and every token goes left; whatever the call needs is allocated inside it. ``random``:
 the workload's weights and inputs. ``rows``: each token reads and writes its own rows. ``activated``: rows of W2 are
 scaled by the activations. ``buffers``: memory is allocated beforehand. What is mended further is ``cmm_blas1``,

@@ -2,7 +2,7 @@
 
 ``fff_cuda`` packs weights for some batches: all batch sizes of a layer on a stream share one set of copies, which is
 filled anew, in place, after the weights were written to. What torch does not count as a write (through ``.data``, or by
-another library) is not seen: ``docs/pytorch.md`` says so. Nothing that is kept serves a captured graph.
+another library) is not seen: ``docs/guide/pytorch.md`` says so. Nothing that is kept serves a captured graph.
 """
 
 from __future__ import annotations

@@ -263,4 +263,7 @@ def parse_cell(text: str) -> Cell:
         device=part["device"],
         seed=int(part["seed"]),
     )
-    return Cell(part["implementation"], workload, Protocol(part["cache"], part["call"]))
+    cell = Cell(part["implementation"], workload, Protocol(part["cache"], part["call"]))
+    if cell.id != text:  # 0768, or digits of another script: one cell, one id
+        raise UserError(f"cell id {text!r} must be written {cell.id}")
+    return cell

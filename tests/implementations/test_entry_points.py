@@ -11,7 +11,7 @@ import pytest
 
 from fffbench.implementations import fff_cpu, registry
 
-PACKAGE = Path(__file__).parents[1] / "example_package"
+PACKAGE = Path(__file__).parents[2] / "docs" / "examples" / "my_kernel"
 NAME = "example_einsum"
 
 

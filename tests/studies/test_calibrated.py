@@ -20,20 +20,25 @@ def pair(planted, base, head):
     return {"planted": planted, "base": {"k": base}, "head": {"k": head}, "regression": head is SLOW, "seconds": 1.0}
 
 
-def test_the_tables_of_readme_and_docs_are_those_of_the_results(tmp_path):
+@pytest.fixture
+def docs(tmp_path):
+    """A copy of the file that holds the tables."""
+    (tmp_path / calibrated.DOCS).parent.mkdir(parents=True)
+    shutil.copy(ROOT / calibrated.DOCS, tmp_path / calibrated.DOCS)
+    return tmp_path / calibrated.DOCS
+
+
+def test_the_tables_of_the_docs_are_those_of_the_results(docs, tmp_path):
     pytest.importorskip("asv")
-    for name in (calibrated.README, calibrated.DOCS):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
     assert calibrated.write(tmp_path, CALIBRATION) == [], "stale: python -m benchmarks.studies.calibrate --tables"
 
 
-def test_a_figure_changed_by_hand_is_put_right(tmp_path):
+def test_a_figure_changed_by_hand_is_put_right(docs, tmp_path):
     pytest.importorskip("asv")
-    text = (ROOT / calibrated.README).read_text(encoding="utf-8")
-    (tmp_path / calibrated.README).write_text(text.replace("0 of 210", "1 of 210"), encoding="utf-8")
-    assert calibrated.write(tmp_path, CALIBRATION) == [calibrated.README]
-    assert (tmp_path / calibrated.README).read_text(encoding="utf-8") == text
+    text = docs.read_text(encoding="utf-8")
+    docs.write_text(text.replace("0 of 210", "1 of 210"), encoding="utf-8")
+    assert calibrated.write(tmp_path, CALIBRATION) == [calibrated.DOCS]
+    assert docs.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize(

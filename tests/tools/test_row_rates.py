@@ -1,4 +1,4 @@
-"""Does the program behind the floors of docs/kernels.md build and say what each core can move?"""
+"""Does the program behind the floors of docs/notebook/kernels.md build and say what each core can move?"""
 
 import os
 import re

@@ -3,7 +3,7 @@
 // g++ -O3 -march=native -std=c++20 -pthread tools/cpu/row_rates.cpp -o row_rates && ./row_rates 1 16
 //
 // For each thread count: 16384 rows (50 MB) on huge pages, every line flushed before each of 15 calls; minimum and
-// median in ms, and GB/s from the median. The floors under `fff_cpu` at batch 16384 in docs/kernels.md are sums of
+// median in ms, and GB/s from the median. The floors under `fff_cpu` at batch 16384 in docs/notebook/kernels.md are sums of
 // these. `ROWS` in the environment makes it shorter. AVX-512 only.
 #include <immintrin.h>
 #include <sys/mman.h>

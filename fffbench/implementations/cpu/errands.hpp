@@ -1,7 +1,7 @@
 // Throughput strategy: what is fetched into the second-level cache while multiply-adds keep the core busy?
 //
 // Fetches must be spread evenly, over the output too: where DRAM does not keep up, hardware drops some of them without
-// a trace, and the core waits for the line when it needs it (docs/kernels.md has the shares).
+// a trace, and the core waits for the line when it needs it (docs/notebook/kernels.md has the shares).
 //
 // A job that is `sparing` fetches one far row a pass, every time: in the first phase the next block's tokens, in the
 // second the weights of the passes below, and nothing in the output. Where a core does two multiply-adds a cycle, a step

@@ -17,7 +17,7 @@ constexpr std::int64_t BYTES_PER_WORKER = 512 * 1024;
 // y beyond this is written past the caches (as in plan.cpp).
 constexpr std::int64_t STREAM_BYTES = 4 << 20;
 
-// Tokens a leaf from which sorting pays with cold caches: below it too few share a block (docs/kernels.md).
+// Tokens a leaf from which sorting pays with cold caches: below it too few share a block (docs/notebook/kernels.md).
 constexpr std::int64_t BUCKET_TOKENS_PER_LEAF = 1;
 
 constexpr std::int64_t ROUTED_AT_ONCE = 64;  // tokens of a work item of the first phase

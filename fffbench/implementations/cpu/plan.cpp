@@ -1,4 +1,4 @@
-// How is a call of a given shape to be computed? The thresholds come from docs/kernels.md.
+// How is a call of a given shape to be computed? The thresholds come from docs/notebook/kernels.md.
 #include "plan.hpp"
 
 #include <unistd.h>

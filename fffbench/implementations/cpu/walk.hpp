@@ -11,7 +11,7 @@ using fffbench::WalkItem;
 
 // Is the next row of W1 fetched whole into the second-level cache as soon as the turn is known? Loads alone bring 6.6 GB/s
 // from scattered rows on Zen 4, whose core has 24 first-level misses under way; fetched past the first level they bring
-// more: one token takes 5.1 us instead of 8.6, two 11 instead of 14 (docs/kernels.md). Four lanes keep the memory busy by
+// more: one token takes 5.1 us instead of 8.6, two 11 instead of 14 (docs/notebook/kernels.md). Four lanes keep the memory busy by
 // themselves: they gain 7 % cold and lose 13 % hot.
 template <int LANES_USED>
 constexpr bool FETCHES_ROW = LANES_USED <= 2;

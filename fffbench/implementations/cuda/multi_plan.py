@@ -29,7 +29,7 @@ READ_AHEAD = ((4, 3), (3, 6), (2, 12))  # levels, and up to how many walks a mul
 # four have the root in the last, whose second copy gets no activation.
 ABOVE = {2: (0, -1), 4: (0, 1, 2, -1), 8: (1, 3, 4, 0, 2, 5, 6, 0)}
 # Where one strategy passes another, measured on an H100 at d = 768 over the twelve shapes of UltraFastBERT and batches
-# 1, 128, 1024 and 16384 (tools/cuda/family.py; docs/kernels-cuda.md has the table). Spared: neurons over neurons used.
+# 1, 128, 1024 and 16384 (tools/cuda/family.py, docs/notebook/kernels-cuda.md). Spared: neurons over those used.
 SPLIT_VISITS = 4.5  # 16-bit: visited rows of a call over the layer's rows, up to which `split` beats `dense_form` ...
 SPLIT_SPARED = 3.0  # ... if as many neurons are spared: 512x3 at batch 1 is level
 SPLIT_VISITS_AT_MOST = 12.0  # the same where no tree fits `dense_form`: 4x10 at 1024 29 us, as a masked product 36

@@ -1,8 +1,8 @@
 """Which kernels compute a tree FFF of this shape, and with which macros, grids and workspace?
 
 Pure arithmetic: no torch, no GPU. A strategy turns a ``Layout``, a ``Gpu`` and a batch into a ``Plan``, or says that it
-cannot; ``choose`` picks the one measured to be fastest (docs/kernels-cuda.md). Arguments of a step are names of
-pointers or plain integers.
+cannot; ``choose`` picks the one measured to be fastest (docs/notebook/kernels-cuda.md). Arguments of a step are names
+of pointers or plain integers.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from fffbench.implementations.cuda.base import LANE_FLOATS, MIN_TENSOR_D, STATIC
 
 PATH_BLOCK = 128
 MAX_TOP = 8  # activations of the first of two kernels: one 16-byte access in 16-bit storage
-# Tokens a multiprocessor at which one strategy passes another, measured on an H200 at d = 768 (docs/kernels-cuda.md);
-# by bytes of an element.
+# Tokens per multiprocessor at which one strategy passes another, measured on an H200 at d = 768
+# (docs/notebook/kernels-cuda.md); by bytes of an element.
 READ_15 = {4: 2.0, 2: 1.0}  # up to here a block of the latency kernel reads 15 rows a round, above it 3
 READ_3 = {4: (2, 8), 2: (2, 4)}  # levels ahead and warps of a block then
 LATENCY_TOKENS = {4: 5.0, 2: 12.0}
