@@ -107,7 +107,7 @@ def _sample_rows(results: Results) -> list[dict[str, object]]:
     for record in results.records:
         medians = process_medians(record.info.processes)
         for index, (samples, middle) in enumerate(zip(record.info.processes, medians, strict=True)):
-            rows.append({"record": record.id, "process": index, "median": middle, "samples": samples})
+            rows.append({"record": record.id, "process": index, "median": middle, "samples": list(samples)})
     return rows
 
 
