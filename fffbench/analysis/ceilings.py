@@ -59,6 +59,7 @@ class Ceilings:
                 best = known.setdefault(name, {})
                 for threads, value in by_threads.items():
                     best[threads] = max(value, best.get(threads, 0.0))
+        self._known: dict[Key, Ceiling | None] = {}
         self._reached: dict[Key, tuple[float, str]] = defaultdict(lambda: (0.0, ""))
         for record in results.records:
             if record.info.family == FAULTY:
@@ -93,6 +94,12 @@ class Ceilings:
         return dict(sorted(found.items()))
 
     def _peak(self, machine: str, dtype: str, threads: str) -> Ceiling | None:
+        key = (machine, dtype, threads)
+        if key not in self._known:
+            self._known[key] = self._peak_of(machine, dtype, threads)
+        return self._known[key]
+
+    def _peak_of(self, machine: str, dtype: str, threads: str) -> Ceiling | None:
         """A narrower type is no slower than fp32, whose unit can do its work."""
         own = self._ceiling(machine, dtype, [f"{kind}_{dtype}" for kind in PEAKS], threads)
         wide = self._ceiling(machine, "fp32", [f"{kind}_fp32" for kind in PEAKS], threads)
@@ -101,8 +108,11 @@ class Ceilings:
         return replace(wide, measured=own.measured, reached_by=wide.reached_by or FP32_UNIT)
 
     def _bandwidth(self, machine: str, threads: str) -> Ceiling | None:
-        names = [name for name in self.measured.get(machine, {}) if name.startswith("dram")]
-        return self._ceiling(machine, "bandwidth", names, threads)
+        key = (machine, "bandwidth", threads)
+        if key not in self._known:
+            names = [name for name in self.measured.get(machine, {}) if name.startswith("dram")]
+            self._known[key] = self._ceiling(*key[:2], names, threads)
+        return self._known[key]
 
     def _ceiling(self, machine: str, what: str, names: list[str], threads: str) -> Ceiling | None:
         known = self.measured.get(machine, {})

@@ -62,16 +62,8 @@ def _over_hosts(records: Sequence[Record]) -> Record:
     ]
     speaker = max(of_host.values(), key=_rank)
     info = {"processes": [samples for _, samples in processes], "hosts": [host for host, _ in processes]}
-    # a model's copy keeps what was computed of the original, so this one is made anew
-    return Record(
-        run=speaker.run,
-        machine=speaker.machine,
-        started=speaker.started,
-        cell=speaker.cell,
-        info=speaker.info.model_copy(update=info),
-        host=speaker.host,
-        parts=tuple(of_host[host] for host in sorted(of_host)),
-    )
+    parts = tuple(of_host[host] for host in sorted(of_host))
+    return replace(speaker, info=speaker.info.model_copy(update=info), parts=parts)
 
 
 def full_processes(record: Record) -> int:

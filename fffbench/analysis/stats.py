@@ -33,7 +33,7 @@ FEW_PAIRS = 1024  # pairwise ratios that Python sorts faster than an array is ma
 PAIRS_AT_ONCE = 2**20  # in one array, 8 MB
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """A value, its interval and the interval's true coverage; provisional where the evidence is thinner than asked."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fffbench.analysis.attribution import Attribution, every_attribution
 from fffbench.analysis.breakeven import BreakEven, break_even
-from fffbench.analysis.ceilings import Ceilings
+from fffbench.analysis.ceilings import Ceilings, ceilings_of
 from fffbench.analysis.claims import ClaimRow, judge_all
 from fffbench.analysis.devices import Saving, savings
 from fffbench.analysis.evidence import one_record_per_cell
@@ -16,7 +16,7 @@ from fffbench.analysis.history import Series, history
 from fffbench.analysis.roofline import Bound, DenseStrength, bound_of, dense_strength
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
-from fffbench.analysis.stats import Estimate, estimate_time
+from fffbench.analysis.stats import Estimate, time_of_medians
 from fffbench.devices import main_device
 from fffbench.report.anchors import Anchors
 from fffbench.report.shown import Device, Place, devices, left_out
@@ -57,8 +57,8 @@ class Analysis:
 def analyse(results: Results, kind: str = "n") -> Analysis:
     """Run the whole analysis on ``results``; names of quantities begin with ``kind``."""
     rows = speedups(results)
-    times = {record.id: estimate_time(record.info.processes) for record in results.records}
-    ceilings = Ceilings(results)
+    times = {record.id: time_of_medians(record.medians) for record in results.records}
+    ceilings = ceilings_of(results)
     bounds = {record.id: bound_of(record, ceilings) for record in results.records}
     shares = {key: bound.seconds / times[key].value if bound else None for key, bound in bounds.items()}
     anchors = Anchors(results.records, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 from itertools import chain
 from pathlib import Path
@@ -16,7 +17,6 @@ from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.devices import Saving
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
-from fffbench.analysis.stats import process_medians
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.files import write_plain
@@ -26,7 +26,7 @@ from fffbench.report.archive import archive
 from fffbench.report.build import build
 from fffbench.report.method import Method
 from fffbench.report.published import own_runs, split
-from fffbench.report.tables import cell_rows, write_csv
+from fffbench.report.tables import CELL_COLUMNS, cell_rows, write_csv
 from fffbench.report.yours import your_runs
 from fffbench.results.store import Results
 from fffbench.text import plain
@@ -95,7 +95,7 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
     write_csv(out / waterfall.CSV, ways, columns)
     times = {key: (time.value, time.low, time.high) for key, time in analysis.times.items()}
     cells = cell_rows(results.records, analysis.shares, times)
-    write_csv(out / "cells.csv", cells, list(cells[0]) if cells else ["record"])
+    write_csv(out / "cells.csv", cells, CELL_COLUMNS if results.records else CELL_COLUMNS[:1])
     write_csv(out / "samples.csv", _sample_rows(results), ["record", "process", "median", "samples"])
     skipped = (
         {"machine": item.machine, "run": item.run, "cell": item.cell.id, "family": item.family, "reason": item.reason}
@@ -118,13 +118,10 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
     write_csv(out / "refused.csv", refused, ["path", "field", "reason"])
 
 
-def _sample_rows(results: Results) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
+def _sample_rows(results: Results) -> Iterator[dict[str, object]]:
     for record in results.records:
-        medians = process_medians(record.info.processes)
-        for index, (samples, middle) in enumerate(zip(record.info.processes, medians, strict=True)):
-            rows.append({"record": record.id, "process": index, "median": middle, "samples": samples})
-    return rows
+        for index, (samples, middle) in enumerate(zip(record.info.processes, record.medians, strict=True)):
+            yield {"record": record.id, "process": index, "median": middle, "samples": list(samples)}
 
 
 def _machine_rows(results: Results, ceilings: Ceilings) -> list[dict[str, object]]:

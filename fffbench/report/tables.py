@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
@@ -43,27 +44,40 @@ COLUMNS = (
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
+PIECE = 2**22  # characters
 _PLAIN = (float, int, type(None))  # what the csv module writes as it should be (None as an empty field)
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Write ``rows`` with a header line; None is an empty field, a list is joined by spaces."""
+    """Write ``rows`` with a header line; None is an empty field, a list is joined by spaces.
+
+    A file of all samples has more megabytes than all else together, so it is written a piece at a time.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
+    begun = False
     for row in rows:
         values = map(row.get, columns)
         writer.writerow([value if type(value) in _PLAIN else _field(value) for value in values])
-    write_plain(path, text.getvalue())
+        if text.tell() > PIECE:
+            write_plain(path, text.getvalue(), append=begun)
+            begun = True
+            text.seek(0)
+            text.truncate()
+    write_plain(path, text.getvalue(), append=begun)
 
 
 def _field(value: object) -> object:
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
-    if isinstance(value, str):
-        text = plain(value)
-        return f"'{text}" if text.startswith(FORMULA_STARTS) else text
-    return value
+    return _text(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=10_000)  # names of machines, runs, kernels and cells come again and again
+def _text(value: str) -> str:
+    text = plain(value)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def layer(row: Speedup) -> str:
@@ -231,49 +245,53 @@ def _line(
     )
 
 
+CELL_COLUMNS = (
+    "record", "machine", "run", "cell", "implementation", "family", "device", "d", "n", "trees", "levels",
+    "leaf_width", "batch", "dtype", "routing", "threads", "cache", "call", "time", "low", "high", "roofline_share",
+    "error", "tolerance", "tokens_checked", "diverged", "diverged_cap", "distinct_rows", "prepare_seconds",
+    "extra_bytes", "processes", "samples", "notes",
+)  # fmt: skip
+
+
 def cell_rows(
     records: Iterable[Record], shares: Mapping[str, float | None], times: Mapping[str, tuple[float, float, float]]
-) -> list[dict[str, object]]:
+) -> Iterator[dict[str, object]]:
     """Every record as one flat row, for ``cells.csv``."""
-    rows: list[dict[str, object]] = []
     for record in records:
         work, info = record.cell.workload, record.info
         time, low, high = times[record.id]
-        rows.append(
-            {
-                "record": record.id,
-                "machine": record.machine,
-                "run": record.run,
-                "cell": record.cell.id,
-                "implementation": record.cell.implementation,
-                "family": info.family,
-                "device": work.device,
-                "d": work.shape.d,
-                "n": work.shape.n,
-                "trees": work.shape.trees,
-                "levels": work.shape.levels,
-                "leaf_width": work.shape.leaf_width,
-                "batch": work.batch,
-                "dtype": work.dtype,
-                "routing": work.routing,
-                "threads": work.threads,
-                "cache": record.cell.protocol.cache,
-                "call": record.cell.protocol.call,
-                "time": time,
-                "low": low,
-                "high": high,
-                "roofline_share": shares[record.id],
-                "error": info.check.error,
-                "tolerance": info.check.tolerance,
-                "tokens_checked": info.check.tokens,
-                "diverged": info.check.diverged,
-                "diverged_cap": info.check.diverged_cap,
-                "distinct_rows": info.distinct_rows,
-                "prepare_seconds": info.prepare_seconds,
-                "extra_bytes": info.extra_bytes,
-                "processes": len(info.processes),
-                "samples": record.samples,
-                "notes": "; ".join(info.notes),
-            }
-        )
-    return rows
+        yield {
+            "record": record.id,
+            "machine": record.machine,
+            "run": record.run,
+            "cell": record.cell.id,
+            "implementation": record.cell.implementation,
+            "family": info.family,
+            "device": work.device,
+            "d": work.shape.d,
+            "n": work.shape.n,
+            "trees": work.shape.trees,
+            "levels": work.shape.levels,
+            "leaf_width": work.shape.leaf_width,
+            "batch": work.batch,
+            "dtype": work.dtype,
+            "routing": work.routing,
+            "threads": work.threads,
+            "cache": record.cell.protocol.cache,
+            "call": record.cell.protocol.call,
+            "time": time,
+            "low": low,
+            "high": high,
+            "roofline_share": shares[record.id],
+            "error": info.check.error,
+            "tolerance": info.check.tolerance,
+            "tokens_checked": info.check.tokens,
+            "diverged": info.check.diverged,
+            "diverged_cap": info.check.diverged_cap,
+            "distinct_rows": info.distinct_rows,
+            "prepare_seconds": info.prepare_seconds,
+            "extra_bytes": info.extra_bytes,
+            "processes": len(info.processes),
+            "samples": record.samples,
+            "notes": "; ".join(info.notes),
+        }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,16 +20,16 @@ from fffbench.results.identity import misnamed
 from fffbench.results.listing import Refusal, shown_path
 from fffbench.results.parsing import FieldError, parse_json, printable, short, why
 from fffbench.results.plausible import doubt
-from fffbench.results.record import FORMAT, CellInfo, Record, RunInfo, Skipped
+from fffbench.results.record import FORMAT, CellInfo, Record, RunInfo, Skipped, slim
 
 MAX_REFUSALS = 20  # per file: a broken writer breaks every cell alike, and a reader needs to see it once
 MAX_COUNT = 2**40  # no axis of a real workload reaches this; arithmetic on it stays exact in a float
-# Bytes that a part of a file takes from reading to the finished page, measured on 32000 cells (20 kB and 1.6 ms each);
-# what all files together may take is the store's to say.
-CELL_BYTES, SKIPPED_BYTES, PROCESS_BYTES, SAMPLE_BYTES = 20_000, 5_000, 500, 32
+# Bytes that a part of a file takes from reading to the finished page: a cell of 6 processes of 5 samples 2.8 kB when
+# read and 6.5 kB when analysed (9380 cells). What all files together may take is the store's to say.
+CELL_BYTES, SKIPPED_BYTES, PROCESS_BYTES, SAMPLE_BYTES = 6_000, 1_000, 150, 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SkippedCell:
     """A planned cell without a time, and the run that says so."""
 
@@ -158,7 +159,7 @@ def _read_skipped(items: Any, content: FileContent, refuse: Any) -> None:
             refuse(f"fffbench.skipped[{index}].cell", printable(str(error)))
         else:
             content.skipped.append(
-                SkippedCell(run.run, run.machine.id, run.started, cell, skipped.family, skipped.reason)
+                SkippedCell(run.run, run.machine.id, run.started, cell, intern(skipped.family), intern(skipped.reason))
             )
 
 
@@ -185,16 +186,7 @@ def _read_cell(benchmark: Any, where: str, content: FileContent, refuse: Any) ->
         refuse(f"{where}.{inner}", reason)
         return
     run = content.run
-    content.records.append(
-        Record(
-            run=run.run,
-            machine=run.machine.id,
-            started=run.started,
-            cell=cell,
-            info=info,
-            host=run.machine.host,
-        )
-    )
+    content.records.append(Record(run.run, run.machine.id, run.started, cell, slim(info, cell), run.machine.host))
 
 
 def without_duplicates(content: FileContent, seen: dict[str, str], shown: str) -> FileContent:

@@ -22,10 +22,10 @@ from fffbench.results.record import DIRTY, Machine, Record
 from fffbench.results.regressions import Check, read_checks
 
 MATRIX = "matrix"
-# What all files together may take: a set of files that is large because it holds a lot takes three bytes for each of
-# its own (115 files and 3201 cells of four machines: 130 MB), one that is made to take memory takes fifty.
+# What all files together may take: files that are large because they hold a lot take one to eight bytes for each of
+# their own, however little is in a cell; files that are made to take memory take fifty.
 MOST_MEMORY = 400 * 10**6
-MEMORY_OF_A_BYTE = 4
+MEMORY_OF_A_BYTE = 10
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def load(results_dir: Path | str) -> Results:
         refused += content.refused
     runs, moved = _filed(runs)
     if moved:
-        records = [r.model_copy(update={"started": moved[r.run]}) if r.run in moved else r for r in records]
+        records = [replace(r, started=moved[r.run]) if r.run in moved else r for r in records]
         skipped = [replace(s, started=moved[s.run]) if s.run in moved else s for s in skipped]
     records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
     skipped.sort(key=lambda item: (item.machine, item.started, item.run, item.cell.id))

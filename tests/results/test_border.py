@@ -21,6 +21,7 @@ from fffbench.measure import fingerprint, tolerance
 from fffbench.plan.workload import DTYPES, Shape, parse_cell
 from fffbench.report import readme, render
 from fffbench.results import asv, identity, plausible, store
+from fffbench.results.reader import read_file
 from fffbench.results.record import MAX_PROCESSES, Machine
 from fffbench.results.store import load
 from fffbench.text import markdown, message, plain
@@ -137,11 +138,21 @@ def test_files_that_take_too_much_together_are_left_out_from_the_largest_on(resu
     for index in range(3):
         cells = {cell_id("fff_cpu", batch=batch): 1e-3 for batch in range(1, 20 + 10 * index)}
         put(results, run_json(cells, run=f"large-{index}"), f"large-{index}.json")
-    monkeypatch.setattr(store, "MOST_MEMORY", 10**6)
+    monkeypatch.setattr(store, "MOST_MEMORY", 3 * 10**5)
     monkeypatch.setattr(store, "MEMORY_OF_A_BYTE", 0)
     refused = refused_beside_the_honest(results)
     assert [refusal.path.rsplit("/", 1)[-1] for refusal in refused] == ["large-1.json", "large-2.json"]
     assert all("all files together" in refusal.reason for refusal in refused)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 6, 16])
+def test_no_file_is_left_out_for_its_size_however_many_there_are(tmp_path, processes):
+    cells = {cell_id("fff_cpu", batch=batch): [1e-3] * processes for batch in range(1, 100)}
+    skipped = {cell_id("dense_linear", batch=batch): "needs an NVIDIA GPU" for batch in range(1, 100)}
+    place = tmp_path / "matrix" / MACHINE / "x.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(run_json(cells, skipped=skipped), separators=(",", ":")))
+    assert read_file(place, tmp_path).cost < store.MEMORY_OF_A_BYTE * place.stat().st_size
 
 
 def test_no_file_asks_for_any_number_of_points_of_history(results):
