@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from synthetic import MACHINE, OPTIMISED, STABLE, asv_json, cell_id, run_json, write_history, write_run
 
+from benchmarks.studies import readme
 from fffbench.analysis.speedup import speedups
 from fffbench.files import NotPlainError, read_plain, write_plain
 from fffbench.measure import fingerprint, tolerance
 from fffbench.plan.workload import DTYPES, Shape, parse_cell
-from fffbench.report import readme, render
+from fffbench.report import render
 from fffbench.results import asv, identity, plausible, store
 from fffbench.results.reader import read_file
 from fffbench.results.record import MAX_PROCESSES, Machine
