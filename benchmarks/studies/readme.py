@@ -15,46 +15,35 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fffbench.analysis.headline import TYPES, fair, headline, shape_of, type_name
-from fffbench.analysis.rows import Speedup
 from fffbench.errors import UserError
-from fffbench.report import build, drawing, forest
+from fffbench.report import build, drawing, hero
 from fffbench.report.analysed import Analysis, analyse
+from fffbench.report.first import answers_table, facts, lede
 from fffbench.report.method import row_terms
+from fffbench.report.view import Cell, Table
 from fffbench.results.store import load
 from fffbench.text import markdown
-from fffbench.units import percent, ratio, seconds
 
 BEGIN, END = "<!-- answer:begin", "<!-- answer:end -->"
 BLOCK = re.compile(rf"({re.escape(BEGIN)}[^\n]*-->\n)(.*?)({re.escape(END)})", re.DOTALL)
 TERMS = re.compile(r"(<!-- terms:begin[^\n]*-->\n)(.*?)(<!-- terms:end -->)", re.DOTALL)
 SVG = Path("docs") / "answer.svg"
-BATCHES = (1, 128, 1024, 16384)  # those that were measured stand in the table
+HERO = (
+    "From the published figure (diamond) over the published code as shipped (hollow) and mended (filled) to the best "
+    "kernel over the best dense layer (square)"
+)
 
 
 def block(analysis: Analysis) -> str:
-    """The generated part of the README, between the markers."""
-    said = headline(analysis.results, analysis.rows)
-    parts = [f"**{markdown(said.asked)}**"]
-    if said.lines:
-        parts.append("\n".join(f"- **{markdown(line)}**" for line in said.lines))
-    if any(row.measured for row in analysis.claims if row.kind == "ratio"):
-        parts.append(f"![Published figures and what was measured]({SVG.as_posix()})")
-        parts.append(
-            "Diamond: published. Grey: measured under the published conditions. Blue: under fair ones. Dashed: the "
-            "bound from counting operations."
-        )
-    lines = _table(analysis)
-    if lines:
-        parts.append("\n".join(lines))
-        parts.append(
-            "FFF over the fastest correct dense layer, each side at its own fastest thread count; cold caches, bare "
-            "kernel (on a GPU inside a graph), uniform routing, 95 % intervals. Strict fp32 may not use TF32. Dense "
-            "layers tried: of how many the dense one is the fastest, out of those that belong there and that no "
-            "measurement ruled out. Of bound: roofline bound over time."
-        )
-    if said.details:
-        parts.append("\n".join(f"- {markdown(detail)}" for detail in said.details))
+    """The generated part of the README, between the markers: the page's first screen in a dozen lines and a chart."""
+    first = build.first_of(analysis)
+    parts = [f"**{markdown(lede(first))}**"]
+    found = answers_table(first, build.cards_of(analysis))
+    if found is not None:
+        parts.append("\n".join(_table(found)))
+        parts.append("\n".join(f"- **{markdown(fact.question)}** {markdown(fact.answer)}" for fact in facts(first)))
+    if build.hero_lines(analysis):
+        parts.append(f"![{HERO}]({SVG.as_posix()})")
     return "\n\n".join(parts) + "\n"
 
 
@@ -64,42 +53,23 @@ def terms() -> str:
     return "\n".join(["| column | meaning |", "|---|---|", *rows]) + "\n"
 
 
-def _table(analysis: Analysis) -> list[str]:
-    rows = []
-    for answer in analysis.answers:
-        shape = shape_of(answer.rows[0])
-        here = [
-            row
-            for row in analysis.rows
-            if fair(row)
-            and row.batch in BATCHES
-            and (row.machine, row.device, shape_of(row)) == (answer.machine, answer.device, shape)
-        ]
-        best: dict[tuple[str, int], Speedup] = {}
-        for row in here:
-            key = (row.dtype, row.batch)
-            if key not in best or (row.time or 0) < (best[key].time or 0):
-                best[key] = row
-        rows += [_line(answer.name, best[key]) for key in sorted(best, key=lambda key: (TYPES.index(key[0]), key[1]))]
-    if not rows:
-        return []
-    head = "| machine | batch | type | dense | dense layers tried | FFF | speed-up | of bound |"
-    return [head, "|---|--:|---|--:|--:|--:|--:|--:|", *rows]
+def _table(table: Table) -> list[str]:
+    """The page's first table in Markdown: what stands small there stands in brackets here."""
 
+    def written(cell: Cell) -> str:
+        text = markdown(cell.main)
+        return f"{text} ({markdown(cell.small)})" if cell.small else text
 
-def _line(name: str, row: Speedup) -> str:
-    assert row.speedup is not None
-    share = "" if row.roofline_share is None else percent(row.roofline_share)
-    gain = ratio(row.speedup, row.low, row.high) + (" (provisional)" if row.provisional else "")
-    tried = f"{row.tried} of {(row.tried or 0) + len(row.not_measured)}"
-    times = f"{seconds(row.baseline_time or 0)} | {tried} | {seconds(row.time or 0)}"
-    return f"| {markdown(name)} | {row.batch} | {type_name(row.dtype)} | {times} | {gain} | {share} |"
+    lines = [" | ".join(map(written, row)) for row in table.rows]
+    head = " | ".join(markdown(name) for name in table.head)
+    rule = "|".join("--:" if numeric else "---" for numeric in table.numeric)
+    return [f"| {head} |", f"|{rule}|", *(f"| {line} |" for line in lines)]
 
 
 def chart(analysis: Analysis) -> str:
-    """The forest plot as a file of its own: its own paper and ink, light or dark as the reader has it."""
-    markup = forest.standalone(analysis.claims, build.CEILING, build.places(analysis), "answer")
-    return drawing.to_file(markup) if markup else ""
+    """The first chart as a file of its own: its own paper and ink, light or dark as the reader has it."""
+    lines = build.hero_lines(analysis)
+    return drawing.to_file(hero.draw(lines, build.CEILING, "answer", narrow=False)) if lines else ""
 
 
 def stale(root: Path, results: Path) -> dict[Path, str]:

@@ -175,21 +175,25 @@ def answers(results: Results, rows: Sequence[Speedup]) -> list[Answer]:
 
 
 def _deployed(rows: Sequence[Speedup], subjects: Mapping[str, Timed], measured: Found) -> Speedup | None:
-    """Each side in its fastest deployed type; None where none was measured.
-
-    A type that ties with the fastest on both sides stands for both: one type is the plainer comparison.
-    """
+    """Each side in its fastest deployed type at the batch of the answer; None where none was measured."""
     deployed = [row for row in rows if row.dtype in DEPLOYED]
     if not deployed:
         return None
     batches = {row.batch for row in deployed}
     batch = PUBLISHED_BATCH if PUBLISHED_BATCH in batches else max(batches)
-    deployed = [row for row in deployed if row.batch == batch]
-    ours = min(deployed, key=lambda row: row.time or 0)
+    return fastest_deployed([row for row in deployed if row.batch == batch], subjects, measured)
+
+
+def fastest_deployed(rows: Sequence[Speedup], subjects: Mapping[str, Timed], measured: Found) -> Speedup:
+    """Of rows of one layer and batch in deployed types: each side in the type that is fastest for it.
+
+    A type that ties with the fastest on both sides stands for both: one type is the plainer comparison.
+    """
+    ours = min(rows, key=lambda row: row.time or 0)
     each = measured.across_types(subjects[ours.record or ""], DEPLOYED)
     assert each is not None  # the row's own baseline is among them
     least = ((1 - TIE) ** -1 * (each.time or 0), (1 - TIE) ** -1 * (each.baseline_time or 0))
-    one_type = (row for row in deployed if (row.time or 0) <= least[0] and (row.baseline_time or 0) <= least[1])
+    one_type = (row for row in rows if (row.time or 0) <= least[0] and (row.baseline_time or 0) <= least[1])
     return next(one_type, each)
 
 

@@ -28,20 +28,24 @@ class Program:
     text: str
 
 
+def deciding_climb(ladders: Sequence[Climb], batch: int | None) -> Climb:
+    """Of one claim's ladders on one machine the one that counts; ``batch`` is the published one."""
+    batches = {climb.batch for climb in ladders}
+    chosen = batch if batch in batches else max(batches)
+    return min(
+        (climb for climb in ladders if climb.batch == chosen),
+        key=lambda climb: (abs(math.log((climb.steps[0].speedup or 1) / climb.published)), climb.threads),
+    )
+
+
 def program(claim: Claim, ladders: Sequence[Climb]) -> Program | None:
     """The verdicts on the program of ``claim``; None where its ladder was not measured on that machine."""
     if not ladders:
         return None
-    batches = {climb.batch for climb in ladders}
-    asked = claim.workload.batch if claim.workload else None
-    batch = asked if asked in batches else max(batches)
-    climb = min(
-        (climb for climb in ladders if climb.batch == batch),
-        key=lambda climb: (abs(math.log((climb.steps[0].speedup or 1) / claim.published)), climb.threads),
-    )
+    climb = deciding_climb(ladders, claim.workload.batch if claim.workload else None)
     threads = threads_text(climb.device, climb.threads, " on ")
     shipped, mended = climb.steps[0], climb.mended
-    text = f"At batch {batch}{threads}: as shipped {_gain(shipped)}, with its mistakes mended {_gain(mended)}."
+    text = f"At batch {climb.batch}{threads}: as shipped {_gain(shipped)}, with its mistakes mended {_gain(mended)}."
     return Program(_verdict(claim, shipped), _verdict(claim, mended), text)
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fffbench.analysis.attribution import Attribution, attributions
+from fffbench.analysis.attribution import Attribution, every_attribution
 from fffbench.analysis.breakeven import BreakEven, break_even
 from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.claims import ClaimRow, judge_all
 from fffbench.analysis.devices import Saving, savings
 from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.fidelity import Climb, climbs
-from fffbench.analysis.headline import Answer, answers
+from fffbench.analysis.headline import Answer, answers, machine_name
 from fffbench.analysis.history import Series, history
 from fffbench.analysis.roofline import Bound, DenseStrength, bound_of, dense_strength
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import Estimate, estimate_time
+from fffbench.devices import main_device
 from fffbench.report.anchors import Anchors
+from fffbench.report.shown import Device, Place, devices, left_out
 from fffbench.results.store import Results
 
 
@@ -36,11 +38,20 @@ class Analysis:
     savings: list[Saving]
     strength: list[DenseStrength]
     answers: list[Answer]
-    attributions: list[Attribution]
+    attributions: list[Attribution]  # of every cell under fair conditions
     climbs: list[Climb]
     anchors: Anchors
     history: list[Series]
     history_note: str
+    shown: list[Device]  # the devices with a column on the page
+    left_out: int  # machines that have records and no column
+    places: dict[Place, str]  # what a reader calls each machine and device
+    names: dict[str, str]  # what a reader calls each machine
+
+    @property
+    def machines(self) -> set[str]:
+        """The machines whose rows and samples are in the archive."""
+        return {device.machine for device in self.shown}
 
 
 def analyse(results: Results) -> Analysis:
@@ -55,6 +66,7 @@ def analyse(results: Results) -> Analysis:
     claims = judge_all(results, rows=rows, ladders=ladders)
     found = answers(results, rows)
     series, note = history(results.history)
+    shown = devices(results)
     return Analysis(
         results=results,
         rows=rows,
@@ -67,9 +79,22 @@ def analyse(results: Results) -> Analysis:
         savings=savings(found),
         strength=dense_strength(one_record_per_cell(results), ceilings),
         answers=found,
-        attributions=attributions(results, found),
+        attributions=every_attribution(results, rows),
         climbs=ladders,
         anchors=anchors,
         history=series,
         history_note=note,
+        shown=shown,
+        left_out=left_out(results, shown),
+        places=_places(results),
+        names=_names(results),
     )
+
+
+def _places(results: Results) -> dict[Place, str]:
+    found = sorted({(record.machine, record.cell.workload.device) for record in results.records})
+    return {(name, device): machine_name(results.machines[name], device) for name, device in found}
+
+
+def _names(results: Results) -> dict[str, str]:
+    return {name: machine_name(machine, main_device(machine.stable)) for name, machine in results.machines.items()}

@@ -33,7 +33,7 @@ def ceilings_table(
     rows += [
         (
             Cell(_ceiling_name(name), "measured"),
-            *(Cell(_rate(name, by[key])) if key in by else Cell("not measured", words=True) for key in threads),
+            *(Cell(rate(name, by[key])) if key in by else Cell("not measured", words=True) for key in threads),
         )
         for name, by in sorted(measured.items())
     ]
@@ -53,11 +53,12 @@ def _used(name: str, ceiling: Ceiling | None) -> Cell:
     how = "as measured"
     if ceiling.reached_by:
         how = f"reached by {ceiling.reached_by.split('/')[-1].split('@')[0]}"
-        how += f"; {_rate(name, ceiling.measured)} measured, which is in doubt" if ceiling.doubtful else ""
-    return Cell(_rate(name, ceiling.value), how)
+        how += f"; {rate(name, ceiling.measured)} measured, which is in doubt" if ceiling.doubtful else ""
+    return Cell(rate(name, ceiling.value), how)
 
 
-def _rate(name: str, value: float) -> str:
+def rate(name: str, value: float) -> str:
+    """A ceiling with its unit, which its name implies."""
     if name.startswith(("fma", "peak", "arithmetic")):
         return f"{number(value / 1e9)} GFLOP/s" if value < 1e12 else f"{number(value / 1e12)} TFLOP/s"
     if name.startswith(("dram", "cache", "memory")):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from fffbench.analysis import rule as verdicts
@@ -36,13 +36,20 @@ CONFIDENCE = {
 }
 
 
-def claim_views(analysis: Analysis, ladders: Sequence[LadderView], samples: Mapping[str, SampleRow]) -> list[ClaimView]:
+Link = Callable[..., str]  # of a value, its record and its baseline's
+
+
+def claim_views(
+    analysis: Analysis, ladders: Sequence[LadderView], samples: Mapping[str, SampleRow], link: Link
+) -> list[ClaimView]:
     """Every claim in the ledger's order, with its ladders and the samples of the records its values rest on."""
     found = []
+    places = {(None, None), *(device.place for device in analysis.shown)}
     for claim_id, group in groupby(analysis.claims, key=lambda row: row.id):
         rows = list(group)
         first = rows[0]
         findings = []
+        rows = [row for row in rows if (row.machine, row.device) in places]
         for machine, of_machine in groupby(rows, key=lambda row: (row.machine, row.device)):
             items = list(of_machine)
             findings.append(
@@ -50,8 +57,8 @@ def claim_views(analysis: Analysis, ladders: Sequence[LadderView], samples: Mapp
                     machine=_place(analysis.results, *machine),
                     verdict=items[0].verdict,
                     icon=ICONS[items[0].verdict],
-                    published=_measured(items, "published", analysis),
-                    fair=_measured(items, "fair", analysis),
+                    published=_measured(items, "published", analysis, link),
+                    fair=_measured(items, "fair", analysis, link),
                     reason=_reason(items),
                     difference=items[0].difference,
                     program=_program(items[0]),
@@ -69,7 +76,9 @@ def claim_views(analysis: Analysis, ladders: Sequence[LadderView], samples: Mapp
                 tuple(findings),
                 tuple(ladder for ladder in ladders if ladder.claim == claim_id),
                 tuple(
-                    samples[analysis.anchors[name]] for name in dict.fromkeys(n for row in rows for n in row.records)
+                    samples[analysis.anchors[name]]
+                    for name in dict.fromkeys(n for row in rows for n in row.records)
+                    if analysis.anchors[name] in samples
                 ),
             )
         )
@@ -134,7 +143,7 @@ def _place(results: Results, machine: str | None, device: str | None) -> str:
     return f"{machine_name(results.machines[machine], device or HOST)} ({device})"
 
 
-def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis) -> tuple[Cell, ...]:
+def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis, link: Link) -> tuple[Cell, ...]:
     cells = []
     for row in rows:
         if row.conditions != conditions or row.measured is None or row.kind != "ratio":
@@ -147,6 +156,6 @@ def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis) -> 
         tried = "" if row.tried is None else f"; {tried_text(row.tried, row.not_measured)}"
         sides = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}{tried})"
         small = f"{sides}{threads}{batch}{thin}"
-        link, quantity = analysis.anchors.get(row.records[0], ""), analysis.anchors.quantity(*row.records)
-        cells.append(Cell(ratio(row.measured, row.low, row.high), small, link, quantity=quantity))
+        value, quantity = ratio(row.measured, row.low, row.high), analysis.anchors.quantity(*row.records)
+        cells.append(Cell(value, small, link(value, *row.records), quantity=quantity))
     return tuple(cells)

@@ -1,165 +1,222 @@
-"""How does the speed-up change with batch and with width?"""
+"""How does the speed-up change with batch, with width and over the family? One chart per type, a line per device.
+
+The number of charts does not grow with the number of machines. Colour says the family (all lines are FFF), marker and
+dash say the device, whose name stands at the end of its line.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
+from fffbench.analysis.headline import (
+    PUBLISHED_BATCH,
+    PUBLISHED_GAIN,
+    PUBLISHED_SHAPE,
+    TYPES,
+    fair,
+    shape_of,
+    type_name,
+)
 from fffbench.analysis.rows import Speedup
 from fffbench.report import drawing
-from fffbench.report.drawing import FAMILY, MARKERS, MUTED, STYLE, count_label, label, log_ticks, times_label
+from fffbench.report.drawing import FFF, INK, MARKERS, MUTED, STYLE, count_label, label, log_ticks, times_label
+from fffbench.report.shown import Device, Place
 from fffbench.report.view import Figure
 from fffbench.units import number, ratio
 
-DASHES = {"fp32": "-", "tf32": (0, (5, 1.5)), "bf16": (0, (3, 1.5)), "fp16": (0, (1, 1.2))}
-MAX_TICKS = 12  # places named on the axis; more would overlap
-MAX_LINES = 4  # lines of a chart; the heat map holds the rest
+MAX_TICKS = 6  # places named on an axis: more would touch in a panel of half the page, or on a phone
+LABEL = 8.5  # points
 HOW_TO_READ = (
-    "the fastest implementation over the fastest dense layer, each at its own best thread count; cold caches, uniform "
-    "routing, the bare kernel (on a GPU inside a graph where one was measured). Above the 1x line the conditional "
-    "layer wins; the band is the 95 % interval."
+    "The fastest FFF kernel over the fastest dense layer, each at its own best thread count; cold caches, random "
+    "tokens, on a GPU inside a graph. Above 1x FFF is faster; bands are 95 % intervals. CPUs are dashed."
 )
+At = Callable[[Speedup], int]
+Lines = dict[Place, list[Speedup]]
 
 
-def against_batch(rows: Sequence[Speedup], name: str, title: str) -> Figure | None:
-    """Speed-up over the best dense layer against batch: a line per family and dtype, of its fastest implementation."""
-    rows = _headline_rows(rows)
-    shapes = {shape_of(row) for row in rows}
-    if not shapes:
-        return None
-    shape = PUBLISHED_SHAPE if PUBLISHED_SHAPE in shapes else min(shapes)
-    rows = [row for row in rows if shape_of(row) == shape]
-    d, trees, levels, leaf = shape
-    n = rows[0].n
-    ceiling = n / (trees * (levels + leaf))
-    bounds = [(1.0, ceiling), (2.0, ceiling)]
-    lines = {(row.family, row.dtype): f"{row.family.upper()} {row.dtype}" for row in rows}
-    svg = _chart(rows, lines, lambda row: (row.family, row.dtype), "batch", bounds, name, title)
-    return Figure(name, "Speed-up against batch", f"Layer {d} to {n}; {HOW_TO_READ}", svg)
+@dataclass(frozen=True)
+class Axis:
+    """What lies along a chart: its name, its unit, and where a row lies."""
+
+    name: str
+    title: str
+    unit: str
+    at: At
+    ceiling: Callable[[Speedup], float]
+    text: str
 
 
-def against_width(rows: Sequence[Speedup], name: str, title: str) -> Figure | None:
-    """The same against the number of neurons: a line per dtype and batch of the fastest FFF; None below two widths."""
-    rows = [row for row in _headline_rows(rows) if row.family == "fff" and (row.trees, row.leaf_width) == (1, 0)]
-    common = Counter(row.d for row in rows).most_common(1)
-    rows = [row for row in rows if row.d == common[0][0]]
-    places: dict[tuple[str, int], set[int]] = defaultdict(set)
+def _ceiling(row: Speedup) -> float:
+    return row.n / (row.trees * (row.levels + row.leaf_width))
+
+
+BATCH = Axis("batch", "Speed-up over batch", "batch, tokens", lambda row: row.batch, _ceiling, "The published layer.")
+WIDTH = Axis(
+    "width", "Speed-up over width", "neurons", lambda row: row.n, _ceiling,
+    "One tree, 768 inputs; the ceiling, neurons over levels, grows with the width.",
+)  # fmt: skip
+FAMILY = Axis(
+    "family", "Speed-up over the family", "neurons used per token", lambda row: row.trees * row.levels, _ceiling,
+    "UltraFastBERT's family: many shallow trees (right) to one deep tree (left), each of about 4095 neurons.",
+)  # fmt: skip
+
+
+def charts(rows: Sequence[Speedup], devices: Sequence[Device]) -> tuple[Figure, ...]:
+    """The figures over batch, width and the family, those that have a line."""
+    shown = {device.place: device for device in devices}
+    rows = [row for row in rows if fair(row) and (row.machine, row.device) in shown]
+    shapes = Counter(map(shape_of, rows))
+    shape = PUBLISHED_SHAPE if PUBLISHED_SHAPE in shapes or not shapes else max(sorted(shapes), key=shapes.__getitem__)
+    trees = [row for row in rows if (row.d, row.leaf_width) == (shape[0], 0)]
+    of_axis = (
+        (BATCH, [row for row in rows if shape_of(row) == shape]),
+        (WIDTH, _at_one_batch([row for row in trees if row.trees == 1])),
+        (FAMILY, _of_family(trees)),
+    )
+    found = []
+    for axis, here in of_axis:
+        panels = {dtype: lines for dtype in TYPES if (lines := _lines(here, axis.at, dtype))}
+        if panels:
+            text = f"{axis.text} {HOW_TO_READ}"
+            drawn = [_draw(panels, axis, shown, narrow=narrow) for narrow in (False, True)]
+            found.append(Figure(axis.name, axis.title, text, *drawn))
+    return tuple(found)
+
+
+def _at_one_batch(rows: Sequence[Speedup]) -> list[Speedup]:
+    """Of each device and type the batch at which most widths were measured, the published one among equals."""
+    widths: dict[tuple[Place, str], dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     for row in rows:
-        places[row.dtype, row.batch].add(row.n)
-    wide = sorted((key for key, widths in places.items() if len(widths) > 1), key=lambda key: (-len(places[key]), key))
-    lines = {(dtype, batch): f"{dtype}, batch {batch}" for dtype, batch in wide[:MAX_LINES]}
-    rows = [row for row in rows if (row.dtype, row.batch) in lines]
-    if not rows:
-        return None
-    bounds = sorted({(float(row.n), row.n / row.levels) for row in rows})
-    svg = _chart(rows, lines, lambda row: (row.dtype, row.batch), "n", bounds, name, title)
-    text = f"One tree, {rows[0].d} inputs; {HOW_TO_READ} The ceiling, neurons over levels, grows with the width."
-    return Figure(name, "Speed-up against width", text, svg)
+        widths[(row.machine, row.device), row.dtype][row.batch].add(row.n)
+
+    def best(by: Mapping[int, set[int]]) -> int:
+        return max(sorted(by), key=lambda batch: (len(by[batch]), batch == PUBLISHED_BATCH))
+
+    chosen = {key: best(by) for key, by in widths.items()}
+    return [row for row in rows if chosen[(row.machine, row.device), row.dtype] == row.batch]
 
 
-def _headline_rows(rows: Sequence[Speedup]) -> list[Speedup]:
-    over = ("best-dense", "fastest")
-    return [
-        row for row in rows if row.speedup is not None and row.main and (row.baseline, row.baseline_threads) == over
-    ]
+def _of_family(rows: Sequence[Speedup]) -> list[Speedup]:
+    """Forests of about as many neurons as the published tree, at the published batch; nothing without a forest."""
+    near = [row for row in rows if row.batch == PUBLISHED_BATCH and math.isclose(row.n, 4095, rel_tol=0.26)]
+    return near if any(row.trees > 1 for row in near) else []
 
 
-def _chart(
-    rows: Sequence[Speedup],
-    lines: Mapping[tuple[str, Any], str],
-    key: Callable[[Speedup], tuple[str, Any]],
-    axis: str,
-    bounds: Sequence[tuple[float, float]],
-    name: str,
-    title: str,
-) -> Markup:
-    """Lines with bands on logarithmic axes, 1x, 78x and the ceiling; ``bounds`` holds the ceiling along the axis."""
+def _lines(rows: Sequence[Speedup], at: At, dtype: str) -> Lines:
+    """The fastest implementation's row at each place of each device that has two places or more."""
+    best: dict[Place, dict[int, Speedup]] = defaultdict(dict)
+    for row in rows:
+        if row.dtype == dtype:
+            line = best[row.machine, row.device]
+            if at(row) not in line or (row.time or 0) < (line[at(row)].time or 0):
+                line[at(row)] = row
+    return {place: [line[x] for x in sorted(line)] for place, line in best.items() if len(line) > 1}
+
+
+def _draw(panels: Mapping[str, Lines], axis: Axis, shown: Mapping[Place, Device], *, narrow: bool) -> Markup:
     said: list[str] = []
+    columns = 1 if narrow else min(2, len(panels))
+    count = math.ceil(len(panels) / columns)
     with mpl.rc_context(STYLE):
-        figure, (axes,) = drawing.new(6.4, 3.9)
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        log_ticks(axes.xaxis, count_label)
-        log_ticks(axes.yaxis, times_label)
-        _levels(axes, bounds)
-        ends: list[tuple[float, float, str, str]] = []
-        for index, line in enumerate(sorted(lines, reverse=True)):
-            best = _best([row for row in rows if key(row) == line], axis)
-            colour = FAMILY[best[0].family]
-            marker = MARKERS[(0 if best[0].family == "fff" else 1) if axis == "batch" else index % len(MARKERS)]
-            _curve(axes, best, axis, colour, DASHES[best[0].dtype], marker)
-            ends.append((float(getattr(best[-1], axis)), best[-1].speedup or 1, lines[line], colour))
-            said.append(
-                f"{lines[line]}: "
-                + ", ".join(f"{axis} {getattr(row, axis)} {ratio(row.speedup or 0, row.low, row.high)}" for row in best)
-                + "."
-            )
-        _end_labels(axes, ends)
-        axes.set_xlabel("batch, tokens" if axis == "batch" else "neurons")
-        axes.set_ylabel("times faster than best dense")
-        places = sorted({getattr(row, axis) for row in rows})
-        axes.set_xticks(places if len(places) <= MAX_TICKS else [places[0], places[len(places) // 2], places[-1]])
-        axes.set_title(label(title))
+        figure, drawn = drawing.new(4.7 if narrow else 5.2 * columns, 3.5 * count, count, columns)
+        for axes in drawn[len(panels) :]:
+            axes.remove()
+        for axes, (dtype, lines) in zip(drawn, panels.items(), strict=False):
+            _panel(axes, lines, axis, shown, said, type_name(dtype))
+        name = f"{axis.name}-{'narrow' if narrow else 'wide'}"
         return drawing.to_svg(figure, name, said)
 
 
-def _best(rows: Sequence[Speedup], axis: str) -> list[Speedup]:
-    """The fastest implementation's row at each place along the axis."""
-    best: dict[int, Speedup] = {}
-    for row in rows:
-        place = getattr(row, axis)
-        if place not in best or (row.time or 0) < (best[place].time or 0):
-            best[place] = row
-    return [row for _, row in sorted(best.items())]
+def _panel(axes: Axes, lines: Lines, axis: Axis, shown: Mapping[Place, Device], said: list[str], dtype: str) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    log_ticks(axes.xaxis, count_label)
+    log_ticks(axes.yaxis, times_label)
+    every = [row for rows in lines.values() for row in rows]
+    _levels(axes, sorted({(float(axis.at(row)), axis.ceiling(row)) for row in every}))
+    ends = []
+    order = list(shown)
+    for place, rows in lines.items():
+        marker = MARKERS[order.index(place) % len(MARKERS)]
+        xs: Any = [axis.at(row) for row in rows]
+        ys: Any = [row.speedup for row in rows]
+        low: Any = [math.nan if row.low is None else row.low for row in rows]
+        high: Any = [math.nan if row.high is None else row.high for row in rows]
+        axes.fill_between(xs, low, high, color=FFF, alpha=0.15, linewidth=0)
+        dash: Any = "-" if place[1] != "cpu" else (0, (4, 1.5))
+        axes.plot(xs, ys, color=FFF, marker=marker, linestyle=dash, markeredgewidth=0, linewidth=1.3, markersize=4.5)
+        ends.append((xs[-1], ys[-1], shown[place].short))
+        each = ", ".join(f"{axis.at(row)} {ratio(row.speedup or 0, row.low, row.high)}" for row in rows)
+        said.append(f"{dtype}, {shown[place].short}, {axis.name}: {each}.")
+    places = sorted({axis.at(row) for row in every})
+    axes.set_xticks(_few(places))
+    axes.set_xlabel(axis.unit)
+    axes.set_ylabel("times faster than dense")
+    axes.set_title(label(dtype))
+    _end_labels(axes, ends, max(places))
+
+
+def _few(places: Sequence[int]) -> list[int]:
+    """At most ``MAX_TICKS`` of ``places``, the first and the last among them, evenly apart on a logarithmic axis."""
+    if len(places) <= 1:
+        return list(places)
+    step = (math.log(places[-1]) - math.log(places[0])) / (MAX_TICKS - 1)
+    chosen = [places[0]]
+    for place in places[1:-1]:
+        if math.log(place / chosen[-1]) >= step * 0.95 and math.log(places[-1] / place) >= step * 0.95:
+            chosen.append(place)
+    return [*chosen, places[-1]]
 
 
 def _levels(axes: Axes, bounds: Sequence[tuple[float, float]]) -> None:
-    """1x, 78x and the ceiling, a level line or (over widths) a rising one, each with its name."""
+    """1x, 78x and the ceiling: a level line, or over widths a rising one; each with its name."""
     flat = len({bound for _, bound in bounds}) == 1
-    named = [(1.0, "1x"), (78.0, "78x, published for 4095 on CPUs")]
-    if flat:
-        named.append((bounds[0][1], f"{number(bounds[0][1])}x, ceiling"))
+    named = [(1.0, "1x"), (float(PUBLISHED_GAIN), f"{PUBLISHED_GAIN}x")]
+    named += [(bounds[0][1], f"{number(bounds[0][1])}x")] if flat else []
     for value, text in named:
-        dashes = "-" if value == 1 else (0, (4, 2))
-        axes.axhline(value, color=MUTED, linewidth=0.9, linestyle=dashes, zorder=0)
-        place: Any = {"xycoords": ("axes fraction", "data"), "xytext": (3, 3), "textcoords": "offset points"}
-        axes.annotate(text, (0, value), fontsize=8, color=MUTED, **place)
+        axes.axhline(value, color=MUTED, linewidth=0.9, linestyle="-" if value == 1 else (0, (4, 2)), zorder=0)
+        beside: Any = {"xycoords": ("axes fraction", "data"), "xytext": (3, 2), "textcoords": "offset points"}
+        axes.annotate(text, (0.4, value), fontsize=8, color=MUTED, **beside)
     if not flat:
-        x, y = [place for place, _ in bounds], [bound for _, bound in bounds]
-        axes.plot(x, y, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
-        right: Any = {"xytext": (-3, 4), "textcoords": "offset points", "ha": "right"}
-        axes.annotate("ceiling", (x[-1], y[-1]), fontsize=8, color=MUTED, **right)
+        xs, ys = zip(*bounds, strict=True)
+        axes.plot(xs, ys, color=MUTED, linewidth=0.9, linestyle=(0, (4, 2)), zorder=0)
+        left: Any = {"xytext": (-3, 4), "textcoords": "offset points", "ha": "right"}
+        axes.annotate("ceiling", (xs[-1], ys[-1]), fontsize=8, color=MUTED, **left)
 
 
-def _curve(axes: Axes, rows: Sequence[Speedup], axis: str, colour: str, dash: Any, marker: str) -> None:
-    places = [getattr(row, axis) for row in rows]
-    low = [math.nan if row.low is None else row.low for row in rows]
-    high = [math.nan if row.high is None else row.high for row in rows]
-    axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
-    gains: Any = [row.speedup for row in rows]
-    axes.plot(places, gains, color=colour, marker=marker, linestyle=dash, markeredgewidth=0)
-
-
-def _end_labels(axes: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names at the line ends, pushed apart where they would touch."""
-    last = -math.inf
-    for x, y, text, colour in sorted(ends, key=lambda end: end[1]):
-        place = max(math.log10(y), last + 0.11)
-        last = place
+def _end_labels(axes: Axes, ends: Sequence[tuple[float, float, str]], right: float) -> None:
+    """Names in a column to the right of the last place, pushed apart where they would touch, joined to their lines."""
+    bottom, top = (math.log10(value) for value in axes.get_ylim())
+    apart = (top - bottom) * 0.062
+    ordered = sorted(ends, key=lambda end: end[1])
+    for (x, y, text), place in zip(ordered, _spread([math.log10(y) for _, y, _ in ordered], apart), strict=True):
+        joined: Any = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4}
         axes.annotate(
-            text,
-            (x, 10**place),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8.5,
-            color=colour,
-            annotation_clip=False,
-        )
+            label(text), (x, y), xytext=(right * 1.6, 10**place), va="center", fontsize=LABEL, color=INK,
+            annotation_clip=False, arrowprops=joined,
+        )  # fmt: skip
+
+
+def _spread(levels: Sequence[float], apart: float) -> list[float]:
+    """Rising ``levels`` moved as little as keeps neighbours ``apart``: groups that touch spread about their mean."""
+    groups: list[list[float]] = []
+    for level in levels:
+        groups.append([level])
+        while (
+            len(groups) > 1
+            and _middle(groups[-1]) - _middle(groups[-2]) < apart * (len(groups[-1]) + len(groups[-2])) / 2
+        ):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [_middle(group) + apart * (index - (len(group) - 1) / 2) for group in groups for index in range(len(group))]
+
+
+def _middle(group: Sequence[float]) -> float:
+    return sum(group) / len(group)

@@ -72,6 +72,8 @@ STYLE: dict[Any, Any] = {
     "lines.markersize": 5,
 }
 
+_ATTRIBUTE, _LONG = re.compile(r'="[^"]*"'), re.compile(r"(\d+\.\d\d)\d+")  # a hundredth of a point is not seen
+
 
 def label(text: str) -> str:
     """``text`` fit for a drawing: printable, one line, not too long."""
@@ -129,6 +131,7 @@ def to_svg(figure: Drawing, name: str, description: Sequence[str]) -> Markup:
     text = re.sub(r"font: (?:bold|700) ([\d.]+)px [^;\"]*", r"font-weight: bold; font-size: \1px", text)
     text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     text = re.sub(r"\s*\n\s*", "\n", text)
+    text = _ATTRIBUTE.sub(lambda match: _LONG.sub(r"\1", match[0]), text)
     width = float(re.search(r'viewBox="0 0 ([\d.]+)', text).group(1))  # type: ignore[union-attr]
     size = f"min-width:{min(width, SCROLL_BELOW):.0f}px;max-width:{width * GROW:.0f}px"
     head = f'<svg role="img" aria-labelledby="{name}-desc" style="{size}" '

@@ -7,10 +7,9 @@ from itertools import chain
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from fffbench.analysis import headline as answer
-from fffbench.analysis.attribution import every_attribution
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.claims import ClaimRow
@@ -23,13 +22,14 @@ from fffbench.errors import UserError
 from fffbench.files import write_plain
 from fffbench.report import history_section, ladder_section, regression_section, waterfall
 from fffbench.report.analysed import Analysis, analyse
+from fffbench.report.archive import archive
 from fffbench.report.build import build
 from fffbench.report.method import Method
 from fffbench.report.tables import cell_rows, write_csv
 from fffbench.results.store import Results
 from fffbench.text import plain
 
-INDEX = "index.html"
+INDEX, ALL = "index.html", "all.html"
 
 
 def headline(results: Results) -> str:
@@ -39,25 +39,34 @@ def headline(results: Results) -> str:
 
 @collector_paused()
 def render(results: Results, out_dir: Path | str) -> Path:
-    """Write ``index.html`` and every table as CSV into ``out_dir`` and return the page's path."""
+    """Write ``index.html``, the archive and every table as CSV into ``out_dir`` and return the page's path."""
     out = Path(out_dir)
     analysis = analyse(results)
     environment = Environment(
         loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         finalize=lambda value: plain(value) if type(value) is str else value,
     )  # fmt: skip
+    environment.filters["tight"] = _tight
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
-    template = environment.get_template("index.html.j2")
-    html = template.render(page=build(analysis), method=Method(), style=static["style.css"], script=static["script.js"])
+    shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
+    pages = {
+        INDEX: environment.get_template("index.html.j2").render(page=build(analysis), **shared),
+        ALL: environment.get_template("all.html.j2").render(page=archive(analysis), **shared),
+    }
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)
-        page = out / INDEX
-        write_plain(page, html.lstrip())
+        for name, html in pages.items():
+            write_plain(out / name, html.lstrip())
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise UserError(f"report folder {str(out)!r} cannot be written: {error.strerror}{where}") from error
-    return page
+    return out / INDEX
+
+
+def _tight(text: str) -> Markup:
+    """``text`` with intervals that do not break inside."""
+    return Markup(str(escape(plain(text))).replace(", ", ",&nbsp;") if "x [" in text else escape(plain(text)))  # noqa: S704
 
 
 def _static(environment: Environment, name: str) -> str:
@@ -75,7 +84,7 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
     ):
         columns = [field.name for field in fields(kind)]
         write_csv(out / name, (vars(row) for row in rows), columns)
-    columns, ways = waterfall.csv_table(every_attribution(results, analysis.rows))
+    columns, ways = waterfall.csv_table(analysis.attributions)
     write_csv(out / waterfall.CSV, ways, columns)
     times = {key: (time.value, time.low, time.high) for key, time in analysis.times.items()}
     cells = cell_rows(results.records, analysis.shares, times)

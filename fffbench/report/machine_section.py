@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.headline import machine_name
 from fffbench.devices import main_device
-from fffbench.plan.workload import FAULTY
-from fffbench.report import curves, roofs, tables
+from fffbench.report import tables
 from fffbench.report.analysed import Analysis
 from fffbench.report.ceiling_table import ceilings_table
 from fffbench.report.view import Fingerprint, MachineView
-from fffbench.results.store import Results
 
 
 def machine_views(analysis: Analysis) -> list[MachineView]:
     """Every machine and device that has records."""
     found = []
     results = analysis.results
-    places = sorted({(record.machine, record.cell.workload.device) for record in results.records})
-    for index, (machine, device) in enumerate(places):
+    for index, (machine, device) in enumerate(item.place for item in analysis.shown):
         rows = [row for row in analysis.rows if (row.machine, row.device) == (machine, device)]
         name = machine_name(results.machines[machine], device)
         main = [row for row in rows if row.main]
         other = [row for row in rows if not row.main]
         in_graph = any(row.call == "graph" for row in main)
         called = "bare kernel inside a CUDA graph" if in_graph else "bare kernel"
-        drawn = (
-            curves.against_batch(rows, f"batch{index}", name),
-            curves.against_width(rows, f"width{index}", name),
-            roofs.against_roofline(_points(analysis, machine, device), f"roof{index}", name),
-        )
         weak = [item for item in analysis.strength if (item.machine, item.device) == (machine, device)]
         found.append(
             MachineView(
@@ -37,7 +28,6 @@ def machine_views(analysis: Analysis) -> list[MachineView]:
                 anchor=f"on-{index}",
                 title=name,
                 device=device,
-                figures=tuple(figure for figure in drawn if figure),
                 main=tables.speedup_table(
                     main,
                     analysis.anchors,
@@ -55,26 +45,12 @@ def machine_views(analysis: Analysis) -> list[MachineView]:
     return found
 
 
-def _points(analysis: Analysis, machine: str, device: str) -> list[roofs.Point]:
-    points = []
-    here = (row.call for row in analysis.rows if row.main and (row.machine, row.device) == (machine, device))
-    call = next(here, "kernel")
-    for record in analysis.results.records:
-        protocol = record.cell.protocol
-        if (record.machine, record.cell.workload.device) != (machine, device):
-            continue
-        if (protocol.cache, protocol.call) != ("cold", call) or record.info.family in ("reference", FAULTY):
-            continue
-        bound = analysis.bounds[record.id]
-        if bound:
-            points.append((record.info.family, record.cell.implementation, analysis.times[record.id].value, bound))
-    return points
-
-
-def fingerprints(results: Results, ceilings: Ceilings) -> list[Fingerprint]:
-    """Every machine with its stable facts, its ceilings (of all runs) and its runs."""
+def fingerprints(analysis: Analysis) -> list[Fingerprint]:
+    """Every machine of the archive with its stable facts, its ceilings (of all runs) and its runs."""
     found = []
-    for index, (machine_id, machine) in enumerate(sorted(results.machines.items())):
+    results, ceilings = analysis.results, analysis.ceilings
+    for index, machine_id in enumerate(sorted(analysis.machines)):
+        machine = results.machines[machine_id]
         runs = [run for run in results.runs.values() if run.machine.id == machine_id]
         runs.sort(key=lambda run: (run.started, run.id))
         device = main_device(machine.stable)

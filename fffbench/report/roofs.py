@@ -1,90 +1,116 @@
-"""How far from the machine's limits is each cell?"""
+"""How far from the machine's limits is each kernel, by name?
+
+A row is an implementation, a mark a device: the least time that the machine allows for the work over the time
+measured. It is the roofline read off in one number, which a plot of time against bound gives only to a ruler.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
-import pandas as pd
-import seaborn as sns
+from markupsafe import Markup
 
-from fffbench.analysis.roofline import Bound
+from fffbench.analysis.evidence import deciding
+from fffbench.analysis.headline import PUBLISHED_BATCH, PUBLISHED_SHAPE
+from fffbench.plan.workload import FAULTY
 from fffbench.report import drawing
-from fffbench.report.drawing import FAMILY, GRID, INK, MARKERS, MUTED, STYLE, label, log_ticks, seconds_label
+from fffbench.report.analysed import Analysis
+from fffbench.report.drawing import FAMILY, INK, MARKERS, MUTED, STYLE, label
+from fffbench.report.shown import Device, Place
 from fffbench.report.view import Figure
-from fffbench.units import number, seconds
+from fffbench.units import number
 
-MAX_POINTS = 600  # points of a scatter: beyond this the page grows and the eye gains nothing
+PANELS = (("bf16", PUBLISHED_BATCH), ("fp32", PUBLISHED_BATCH), ("bf16", 1))
+ORDER = ("fff", "cmm", "dense")
+MOST = 26  # implementations drawn: those nearest to their bound anywhere
+Marks = dict[str, dict[Place, float]]  # share of the bound by implementation and place
 
-Point = tuple[str, str, float, Bound]  # family, implementation, time, bound
 
-
-def against_roofline(points: Sequence[Point], name: str, title: str) -> Figure | None:
-    """Measured time against the least time the machine allows; the distance to the diagonal is what is left."""
-    if not points:
+def roofline(analysis: Analysis) -> Figure | None:
+    """Share of the bound by kernel, one panel per type and batch, a mark per device."""
+    shown = {device.place: device for device in analysis.shown}
+    families: dict[str, str] = {}
+    panels: dict[tuple[str, int], Marks] = {key: defaultdict(dict) for key in PANELS}
+    calls = {(row.machine, row.device): row.call for row in analysis.rows if row.main}
+    for record in deciding(analysis.results.records):
+        work, protocol = record.cell.workload, record.cell.protocol
+        place, share = (record.machine, work.device), analysis.shares[record.id]
+        shape = (work.shape.d, work.shape.trees, work.shape.levels, work.shape.leaf_width)
+        key = (work.dtype, work.batch)
+        fits = key in panels and place in shown and shape == PUBLISHED_SHAPE and work.routing == "uniform"
+        if not fits or share is None or record.info.family in ("reference", FAULTY):
+            continue
+        if (protocol.cache, protocol.call) != ("cold", calls.get(place, "kernel")):
+            continue
+        name = record.cell.implementation
+        families[name] = record.info.family
+        panels[key][name][place] = max(share, panels[key][name].get(place, 0.0))  # of several thread counts the best
+    drawn = {key: marks for key, marks in panels.items() if marks}
+    if not drawn:
         return None
-    points = sorted(points, key=lambda point: (point[0], point[2]))[:: max(1, math.ceil(len(points) / MAX_POINTS))]
-    frame = pd.DataFrame(
-        {"family": [p[0] for p in points], "bound": [p[3].seconds for p in points], "time": [p[2] for p in points]}
-    )
-    said = []
-    with mpl.rc_context(STYLE):
-        figure, (axes,) = drawing.new(6.4, 3.9)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        for axis in (axes.xaxis, axes.yaxis):  # before seaborn, which would make every minor tick and its label
-            log_ticks(axis, seconds_label)
-        low, high = frame["bound"].min() / 2, max(frame["bound"].max(), frame["bound"].min()) * 2
-        top = max(frame["time"].max(), high) * 3
-        for share, text in ((1.0, "100 %"), (0.1, "10 %"), (0.01, "1 %")):
-            axes.plot(
-                [low, high], [low / share, high / share], color=MUTED if share == 1 else GRID, linewidth=1, zorder=0
-            )
-            x = min(high, top * share)
-            axes.annotate(
-                text,
-                (x, x / share),
-                xytext=(-6, -1),
-                textcoords="offset points",
-                fontsize=8,
-                color=MUTED,
-                ha="right",
-                va="top" if x < high else "bottom",
-            )
-        order = [family for family in FAMILY if family in set(frame["family"])]
-        sns.scatterplot(
-            frame,
-            x="bound",
-            y="time",
-            hue="family",
-            style="family",
-            hue_order=order,
-            style_order=order,
-            palette={family: FAMILY[family] for family in order},
-            markers=dict(zip(FAMILY, MARKERS, strict=False)),
-            s=26,
-            linewidth=0,
-            ax=axes,
-        )
-        for family in order:
-            best = max((p for p in points if p[0] == family), key=lambda p: p[3].seconds / p[2])
-            said.append(
-                f"{family}: nearest to its bound is {best[1]} at {seconds(best[2])}, "
-                f"{number(100 * best[3].seconds / best[2])} % of the bound."
-            )
-        axes.set_xlim(low, high)
-        axes.set_ylim(min(low, frame["time"].min() / 2), top)
-        axes.legend(frameon=False, title=None, loc="lower right", labelcolor=INK)
-        axes.set_xlabel("least time the machine allows")
-        axes.set_ylabel("time measured")
-        axes.set_title(label(title))
-        svg = drawing.to_svg(figure, name, said)
+    best = {name: max(max(m.get(name, {0: 0.0}).values(), default=0.0) for m in drawn.values()) for name in families}
+    kept = sorted(families, key=lambda name: -best[name])[:MOST]
+    kept.sort(key=lambda name: (ORDER.index(families[name]) if families[name] in ORDER else 9, -best[name]))
+    left = len(families) - len(kept)
+    more = f" {left} kernels further from their bound are in cells.csv." if left else ""
     return Figure(
-        name,
-        "Time against the roofline",
-        "Each mark is one record (cold caches, bare kernel). The bound is the larger of necessary bytes over the "
-        "memory bandwidth and necessary operations over the arithmetic peak, each at least what was reached on the "
-        "machine. The lines mark 100, 10 and 1 % of it; dense and conditional cells have bounds of their own work.",
-        svg,
+        "roofline",
+        "Share of what the machine allows, by kernel",
+        "The least time for the work (necessary bytes over bandwidth, or operations over the arithmetic peak, "
+        "whichever is larger) over the time measured; 100 % cannot be beaten. FFF and dense each have the bound of "
+        f"their own work: a low share of a small bound is still fast. Published layer, cold caches.{more}",
+        _draw(drawn, kept, families, shown, narrow=False),
+        _draw(drawn, kept, families, shown, narrow=True),
     )
+
+
+def _draw(
+    panels: Mapping[tuple[str, int], Marks],
+    names: Sequence[str],
+    families: Mapping[str, str],
+    shown: Mapping[Place, Device],
+    *,
+    narrow: bool,
+) -> Markup:
+    said = []
+    rows = {key: [name for name in names if narrow is False or marks.get(name)] for key, marks in panels.items()}
+    with mpl.rc_context(STYLE):
+        if narrow:
+            height = sum(0.9 + 0.2 * len(of) for of in rows.values()) + 0.2 * len(shown)
+            figure, drawn = drawing.new(4.7, height, len(panels), 1)
+            for axes, of in zip(drawn, rows.values(), strict=True):
+                axes.get_subplotspec().get_gridspec().set_height_ratios([0.9 + 0.2 * len(o) for o in rows.values()])  # type: ignore[union-attr]
+                axes.set_ylim(len(of) - 0.4, -0.6)
+        else:
+            figure, drawn = drawing.new(10.4, 1.2 + 0.19 * len(names), 1, len(panels))
+        for index, (axes, ((dtype, batch), marks)) in enumerate(zip(drawn, panels.items(), strict=True)):
+            of = rows[dtype, batch]
+            for height, name in enumerate(of):
+                for place, share in marks.get(name, {}).items():
+                    marker = MARKERS[list(shown).index(place) % len(MARKERS)]
+                    style: Any = {"color": FAMILY[families[name]], "markersize": 5, "markeredgewidth": 0}
+                    axes.plot(100 * share, height, marker, **style)
+                if marks.get(name):
+                    each = ", ".join(f"{shown[p].short} {number(100 * s)} %" for p, s in marks[name].items())
+                    said.append(f"{dtype}, batch {batch}, {name}: {each}.")
+            axes.set_xlim(-3, 104)
+            axes.set_ylim(len(of) - 0.4, -0.6)
+            axes.set_xticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100 %"])
+            axes.set_yticks(range(len(of)), [label(n) for n in of] if narrow or not index else [""] * len(of))
+            axes.tick_params(axis="y", length=0, labelsize=8)
+            axes.axvline(100, color=MUTED, linewidth=1)
+            axes.set_title(f"{dtype}, batch {batch}")
+        seen = [place for place in shown if any(place in of for marks in panels.values() for of in marks.values())]
+        handles = [
+            mpl.lines.Line2D([], [], color=MUTED, marker=MARKERS[list(shown).index(place) % len(MARKERS)],
+                             linestyle="none", markersize=5, label=shown[place].short)
+            for place in seen
+        ]  # fmt: skip
+        columns = 2 if narrow else len(handles)
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8, labelcolor=INK
+        )
+        return drawing.to_svg(figure, f"roofline-{'narrow' if narrow else 'wide'}", said)

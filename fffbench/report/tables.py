@@ -22,7 +22,7 @@ from fffbench.text import plain
 from fffbench.units import percent, ratio, seconds
 
 HEAD = ("Implementation", "Layer", "Type", "Batch", "Threads", "Time")
-PROTOCOL_HEAD = ("Routing", "Cache, call")
+PROTOCOL_HEAD = ("Protocol",)
 BASELINE_HEAD = (
     "over best dense, fastest threads",
     "over best dense, same threads",
@@ -218,7 +218,7 @@ def _line(
         cells = [Cell(row.reason or "", words=True), *[Cell()] * (len(columns) - 1)]
     elif COLUMNS[0] not in line:  # that row stands on the line of the thread count that is fastest
         cells[0] = Cell("", "faster at another thread count")
-    protocol = (Cell(row.routing), Cell(f"{row.cache}, {row.call}")) if protocols else ()
+    protocol = (Cell(f"{row.routing}, {row.cache}, {row.call}"),) if protocols else ()
     return (
         Cell(row.implementation, row.family),
         Cell(layer(row)),

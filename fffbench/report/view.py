@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from fffbench.analysis.headline import Headline
-
 
 @dataclass(frozen=True)
 class Figure:
@@ -118,13 +116,12 @@ class ClaimView:
 
 @dataclass(frozen=True)
 class MachineView:
-    """One machine and device: figures, tables, what it is, and what was measured about it."""
+    """One machine and device: its tables, and where its dense side is weak."""
 
     id: str
     anchor: str
     title: str
     device: str
-    figures: tuple[Figure, ...] = ()
     main: Table | None = None
     other: Table | None = None
     calls: Table | None = None
@@ -144,21 +141,14 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
-class Page:
-    """Everything on the page, in the page's order."""
+class Archive:
+    """Everything in the archive, in its order."""
 
-    title: str
-    headline: Headline
-    summary: str
-    hero: Figure | None
     claims: tuple[ClaimView, ...]
     claims_table: Table | None
     machines: tuple[MachineView, ...]
-    why: tuple[Figure, ...]
     ladders: tuple[LadderView, ...]
     break_even: tuple[Table, ...]
-    savings: Table | None
-    maps: tuple[Figure, ...]
     history: tuple[Figure, ...]
     history_table: Table | None
     regressions: Table | None
@@ -166,4 +156,139 @@ class Page:
     fingerprints: tuple[Fingerprint, ...]
     refused: tuple[str, ...]
     samples: tuple[SampleRow, ...]
-    files: tuple[tuple[str, str], ...] = field(default=())
+    left_out: int
+
+
+@dataclass(frozen=True)
+class SideView:
+    """One side of a number: what was timed, its samples by process, and where they come from."""
+
+    what: str
+    threads: str
+    time: str
+    processes: str
+    strip: Markup
+    run: str
+    date: str
+    sources: str
+    path: str
+    link: str
+    machine: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where a number comes from: both sides, and the command that measures just these cells."""
+
+    id: str
+    value: str
+    title: str
+    protocol: str
+    place: str
+    sides: tuple[SideView, ...]
+    command: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A question of the first screen that the table does not answer, and its answer in two sentences."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class LedgerCell:
+    """What one device says about one claim: the verdict, the number, and (undecided) which way it leans."""
+
+    device: str
+    icon: str
+    verdict: str
+    number: str = ""
+    link: str = ""
+    quantity: str = ""
+    leans: str = ""
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One claim: what was published, the answer on each device, and that of the published program."""
+
+    id: str
+    shown: str
+    statement: str
+    cells: tuple[LedgerCell | None, ...]
+    program: str = ""
+    program_badge: str = ""
+    alone: LedgerCell | None = None  # the verdict of a claim that no device answers
+
+
+@dataclass(frozen=True)
+class LedgerGroup:
+    """Claims of one kind."""
+
+    title: str
+    rows: tuple[LedgerRow, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source in words, and where it can be read."""
+
+    text: str
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is said of one claim, opened from its row."""
+
+    id: str
+    shown: str
+    statement: str
+    source: Source
+    confidence: str
+    paragraphs: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    command: str
+
+
+@dataclass(frozen=True)
+class LadderLine:
+    """A published benchmark, mended step by step: one sentence a device."""
+
+    title: str
+    claim: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything on the page, in the page's order."""
+
+    title: str
+    lede: str
+    answers: Table | None
+    facts: tuple[Fact, ...]
+    hero: Figure | None
+    summary: str
+    devices: tuple[tuple[str, str], ...]  # short and full name of each column
+    ledger: tuple[LedgerGroup, ...]
+    notes: tuple[Note, ...]
+    model: Table | None
+    curves: tuple[Figure, ...]
+    why: Figure | None
+    roofline: Figure | None
+    ladder: Figure | None
+    ladders: tuple[LadderLine, ...]
+    break_even: Table | None
+    evidence: tuple[str, ...]
+    machines: Table | None
+    yours: Table | None
+    cards: tuple[Card, ...]
+    compare: str
+    version: str
+    date: str
+    left_out: int
+    files: tuple[tuple[str, str, tuple[tuple[str, str], ...]], ...] = field(default=())

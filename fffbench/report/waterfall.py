@@ -1,84 +1,179 @@
-"""Where did the rest of the ceiling go? One bar per measured reason."""
+"""Where did the rest of the ceiling go? Four waterfalls in plain words, one bar for each measured cause."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from typing import Any
 
 import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.axes import Axes
 
 from fffbench.analysis.attribution import Attribution, Factor
-from fffbench.devices import threads_text
+from fffbench.analysis.headline import PUBLISHED_BATCH, PUBLISHED_SHAPE
 from fffbench.report import drawing
+from fffbench.report.analysed import Analysis
 from fffbench.report.drawing import BAD, FFF, GOOD, INK, MUTED, STYLE, label, log_ticks, times_label
 from fffbench.report.view import Figure
 from fffbench.units import number, ratio
 
 CSV = "attribution.csv"
 TIMES = "×"  # noqa: RUF001 - the sign a reader expects
+# device, type and batch, the first four of which every cause was measured: a CPU's and a GPU's headline, a GPU as it
+# serves one token, and the strict type
+KINDS = (
+    ("cpu", "fp32", PUBLISHED_BATCH),
+    ("cpu", "bf16", PUBLISHED_BATCH),
+    ("cuda", "bf16", PUBLISHED_BATCH),
+    ("cuda", "bf16", 1),
+    ("cuda", "fp32", PUBLISHED_BATCH),
+    ("cpu", "fp32", 1),
+)
+PANELS = 4
+DENSE = ("dense efficiency", "padding and alignment")  # one cause: what the best dense layer leaves unused
+WORDS = {
+    "FFF arithmetic": "a chain of dot products, not one matrix product",
+    "cold caches": "weights come from memory, not from cache",
+    "many paths": "every token takes a path of its own",
+}
 
 
-def written(factor: Factor) -> str:
-    """``÷ 2.9 cold caches``, the same with a multiplication sign for a gain, or ``cold caches: not measured``."""
-    if factor.value is None:
-        return f"{factor.name}: not measured"
-    sign, value = (TIMES, factor.value) if factor.value >= 1 else ("÷", 1 / factor.value)
-    return f"{sign} {number(value)} {factor.name}"
+@dataclass(frozen=True)
+class Bar:
+    """One cause in plain words: what it multiplies the speed-up by, its interval where one is known."""
+
+    words: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def written(self) -> str:
+        """``÷ 2.9 weights come from memory``, or that it was not measured."""
+        if self.value is None:
+            return f"{self.words}: not measured"
+        sign, value = (TIMES, self.value) if self.value >= 1 else ("÷", 1 / self.value)
+        return f"{sign} {number(value)}  {self.words}"
 
 
-def waterfall(item: Attribution, name: str, title: str) -> Figure:
-    """From the ceiling to the measured speed-up, a bar for each factor, whiskers for its interval."""
-    said = [f"Ceiling {number(item.ceiling)}x."]
-    with mpl.rc_context(STYLE):
-        figure, (axes,) = drawing.new(6.4, 3.3)
-        names = [f"ceiling {number(item.ceiling)}x"]
-        axes.barh(0, item.ceiling - 1, left=1, color=MUTED, height=0.55)
-        level = item.ceiling
-        for place, factor in enumerate(item.factors, start=1):
-            names.append(written(factor))
-            said.append(f"{written(factor)}.")
-            if factor.value is None:
-                continue
-            after = level * factor.value
-            axes.barh(place, after - level, left=level, color=GOOD if factor.value >= 1 else BAD, height=0.55)
-            if factor.low is not None and factor.high is not None:
-                axes.plot([level * factor.low, level * factor.high], [place, place], color=INK, linewidth=1.2)
-            axes.plot([after, after], [place - 0.28, place + 1.28], color=MUTED, linewidth=0.7)
-            level = after
-        last = len(item.factors) + 1
-        names.append(f"measured {number(item.speedup)}x")
-        axes.barh(last, item.speedup - 1, left=1, color=FFF, height=0.55)
-        if item.low is not None and item.high is not None:
-            axes.plot([item.low, item.high], [last, last], color=INK, linewidth=1.2)
-        axes.set_xscale("log")
-        axes.set_xlim(left=1 if item.speedup > 1 else item.speedup / 2)
-        axes.set_yticks(range(last + 1), names)
-        axes.invert_yaxis()
-        axes.tick_params(axis="y", length=0)
-        axes.grid(visible=False, axis="y")
-        axes.spines["left"].set_visible(False)
-        log_ticks(axes.xaxis, times_label)
-        axes.set_xlabel("times faster than the best dense layer (logarithmic)")
-        axes.set_title(label(title))
-        said.append(f"Measured {ratio(item.speedup, item.low, item.high)}.")
-        svg = drawing.to_svg(figure, name, said)
-    return Figure(name, "From the ceiling to what was measured", _how_to_read(item), svg)
+def bars(item: Attribution) -> list[Bar]:
+    """The factors of ``item`` as a reader meets them: the two of the dense side are one cause."""
+    by = {factor.name: factor for factor in item.factors}
+    dense = [by[name].value for name in DENSE if name in by]
+    known = [value for value in dense if value is not None]
+    product = math.prod(known) if len(known) == len(dense) else None
+    words = "the best dense layer is below its own peak" if (product or 1) >= 1 else "the dense layer beats the peak"
+    found = [Bar(words, product)]
+    return found + [_bar(factor) for factor in item.factors if factor.name not in DENSE]
 
 
-def _how_to_read(item: Attribution) -> str:
-    missing = [f"{factor.name} (needs {factor.missing})" for factor in item.factors if factor.value is None]
-    threads = threads_text(item.device, item.threads, ", ", " on both sides")
-    text = (
-        f"{item.implementation}, {item.dtype}, batch {item.batch}{threads}, run {item.run}. Each bar is a factor with "
-        "cells of its own, whiskers are its interval; a dense layer below its peak makes the speed-up larger."
+def _bar(factor: Factor) -> Bar:
+    return Bar(WORDS.get(factor.name, factor.name), factor.value, factor.low, factor.high)
+
+
+def chosen(analysis: Analysis) -> list[Attribution]:
+    """The four attributions: of each kind the one with the most causes measured, on the first device among equals."""
+    order = {device.place: index for index, device in enumerate(analysis.shown)}
+    shapes = {record.id: record.cell.workload.shape for record in analysis.results.records}
+    main = {row.record for row in analysis.rows if row.main and row.family == "fff"}
+    found: list[Attribution] = []
+    for device, dtype, batch in KINDS:
+        fitting = [
+            item
+            for item in analysis.attributions
+            if (item.device, item.dtype, item.batch) == (device, dtype, batch)
+            and (item.machine, item.device) in order
+            and (shape := shapes[item.record]).is_tree
+            and (shape.d, shape.trees, shape.levels, shape.leaf_width) == PUBLISHED_SHAPE
+        ]
+        used = {(item.machine, item.dtype) for item in found}
+        fitting.sort(
+            key=lambda item: (
+                -item.measured,
+                item.record not in main,
+                (item.machine, item.dtype) in used,
+                order[item.machine, item.device],
+                -item.threads,
+                item.implementation,
+            )
+        )
+        found += fitting[:1]
+    whole = [item for item in found if item.measured == len(item.factors)]
+    return (whole or found)[:PANELS]
+
+
+def waterfalls(analysis: Analysis) -> Figure | None:
+    """The chart of the four; None where nothing can be explained."""
+    items = chosen(analysis)
+    if not items:
+        return None
+    names = [f"{_short(analysis, item)}, {item.dtype}, batch {item.batch}" for item in items]
+    missing = sorted({bar.words for item in items for bar in bars(item) if bar.value is None})
+    lacking = f" Not measured everywhere: {'; '.join(missing)}." if missing else ""
+    return Figure(
+        "why",
+        "From the count of operations to what was measured",
+        "From top to bottom: the count, what each cause divides (orange) or multiplies (green) it by, and the measured "
+        "speed-up at the same thread count on both sides (blue). Each cause has measurements of its own; whiskers are "
+        f"95 % intervals.{lacking}",
+        _draw(items, names, narrow=False),
+        _draw(items, names, narrow=True),
     )
-    if missing:
-        return f"{text} Not measured: {', '.join(missing)}."
-    rest = f" The factors leave a residual of {number(item.residual or 0)}."
-    call = item.call
-    if call.value is None:
-        return f"{text}{rest} Through torch calls: not measured."
-    return f"{text}{rest} Through torch calls instead of bare kernels: {written(call)}."
+
+
+def _short(analysis: Analysis, item: Attribution) -> str:
+    return next(device.short for device in analysis.shown if device.place == (item.machine, item.device))
+
+
+def _draw(items: Sequence[Attribution], names: Sequence[str], *, narrow: bool) -> Markup:
+    said: list[str] = []
+    columns = 1 if narrow else min(2, len(items))
+    rows = math.ceil(len(items) / columns)
+    with mpl.rc_context(STYLE):
+        figure, drawn = drawing.new(4.7 if narrow else 5.2 * columns, 3.1 * rows, rows, columns)
+        for axes in drawn[len(items) :]:
+            axes.remove()
+        for axes, item, name in zip(drawn, items, names, strict=False):
+            _panel(axes, item, name, said)
+        return drawing.to_svg(figure, f"why-{'narrow' if narrow else 'wide'}", said)
+
+
+def _panel(axes: Axes, item: Attribution, name: str, said: list[str]) -> None:
+    level, lowest, highest = item.ceiling, min(1.0, item.speedup), item.ceiling
+    steps: list[tuple[str, float, float, str, tuple[float, float] | None]] = [
+        (f"{number(item.ceiling)}x  counted", 1.0, item.ceiling, MUTED, None)
+    ]
+    for bar in bars(item):
+        if bar.value is None:
+            steps.append((bar.written, level, level, MUTED, None))
+            continue
+        after = level * bar.value
+        spread = None if bar.low is None or bar.high is None else (level * bar.low, level * bar.high)
+        steps.append((bar.written, level, after, GOOD if bar.value >= 1 else BAD, spread))
+        level = after
+        lowest, highest = min(lowest, after), max(highest, after)
+    spread = None if item.low is None or item.high is None else (item.low, item.high)
+    steps.append((f"{number(item.speedup)}x  measured", 1.0, item.speedup, FFF, spread))
+    axes.set_axisbelow(True)
+    axes.set_xscale("log")
+    axes.set_xlim(lowest / 1.6, highest * 1.6)
+    for place, (text, left, right, colour, interval) in enumerate(steps):
+        axes.barh(place, right - left, left=left, color=colour, height=0.38)
+        if interval:
+            axes.plot(interval, [place, place], color=INK, linewidth=1.1)
+        beside: Any = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8.5}
+        axes.annotate(label(text), (0.0, place - 0.42), color=INK, **beside)
+        said.append(f"{text}.")
+    axes.set_ylim(len(steps) - 0.6, -0.85)
+    axes.set_yticks([])
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    axes.axvline(1, color=MUTED, linewidth=0.8, zorder=0)
+    log_ticks(axes.xaxis, times_label)
+    axes.set_title(label(name))
+    said.append(f"{name}: measured {ratio(item.speedup, item.low, item.high)}.")
 
 
 def csv_table(items: Sequence[Attribution]) -> tuple[list[str], list[dict[str, object]]]:

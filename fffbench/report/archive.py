@@ -1,0 +1,121 @@
+"""What does the archive hold? Every row of the page's machines with its samples: ``all.html``, in the page's order."""
+
+from __future__ import annotations
+
+from fffbench.analysis.breakeven import BreakEven
+from fffbench.report import history_section, ladder_section, regression_section
+from fffbench.report.analysed import Analysis
+from fffbench.report.claim_section import claim_views, claims_table
+from fffbench.report.machine_section import fingerprints, machine_views
+from fffbench.report.samples import medians_text, strip
+from fffbench.report.view import Archive, Cell, SampleRow, Table
+from fffbench.results.store import Results
+from fffbench.units import number, seconds
+
+
+def archive(analysis: Analysis) -> Archive:
+    """The archive of an analysis; ``analysis.shown`` says whose rows and samples it holds."""
+    results = analysis.results
+    samples = _samples(analysis)
+    climbs = [climb for climb in analysis.climbs if climb.machine in analysis.machines]
+    told = ladder_section.ladders(climbs, analysis.anchors, analysis.places)
+
+    def link(_value: str, record: str, *_baseline: str) -> str:
+        return analysis.anchors.get(record, "")
+
+    views = claim_views(analysis, told, {row.anchor: row for row in samples}, link)
+    tables = (_break_even(analysis, axis) for axis in ("batch", "neurons"))
+    return Archive(
+        claims=tuple(views),
+        claims_table=claims_table(views),
+        machines=tuple(machine_views(analysis)),
+        ladders=tuple(told),
+        break_even=tuple(table for table in tables if table is not None),
+        history=history_section.figures(analysis.history, analysis.names),
+        history_table=history_section.table(analysis.history, analysis.names, analysis.history_note),
+        regressions=regression_section.table(results.checks, analysis.names),
+        skipped=_skipped(results),
+        fingerprints=tuple(fingerprints(analysis)),
+        refused=tuple(refusal.line for refusal in results.refused),
+        samples=tuple(samples),
+        left_out=analysis.left_out,
+    )
+
+
+def _break_even(analysis: Analysis, axis: str) -> Table | None:
+    head = "batch" if axis == "batch" else "width"
+    rows = []
+    for item in analysis.crossings:
+        if item.axis != axis or item.machine not in analysis.machines:
+            continue
+        sure = str(item.sure_from) if item.sure_from is not None else "not reached"
+        rows.append(
+            (
+                Cell(item.fixed, f"{analysis.places[item.machine, item.device]}, {item.dtype}"),
+                Cell(f"{item.target:g}x"),
+                _met(item),
+                Cell(sure, words=item.sure_from is None),
+                Cell(f"{number(item.best)}x", f"at {item.best_at}"),
+            )
+        )
+    if not rows:
+        return None
+    what = "layer" if axis == "batch" else "tree and batch"
+    return Table(
+        f"break-even-{axis}",
+        (what.capitalize(), "Target", f"First met at {head}", f"Whole interval above from {head}", "Best"),
+        (False, True, True, True, True),
+        tuple(rows),
+        "breakeven.csv",
+        f"Along the {head}, for each {what}: FFF over best dense at each side's fastest thread count; cold caches, "
+        "uniform routing. Interpolated: the curve crosses the target between two measured places, on logarithmic "
+        "axes; nothing is extrapolated.",
+        filterable=True,
+    )
+
+
+def _met(item: BreakEven) -> Cell:
+    if item.first is None:
+        return Cell(f"not reached up to {item.measured_to}", words=True)
+    if item.interpolated:
+        return Cell(f"about {item.first:.0f}", "interpolated", sort=f"{item.first:.6g}")
+    return Cell(f"{item.first:.0f}", "the smallest measured")
+
+
+def _skipped(results: Results) -> Table | None:
+    rows = tuple(
+        (Cell(item.machine), Cell(item.cell.id), Cell(item.reason, words=True), Cell(item.run))
+        for item in results.skipped
+    )
+    rows += tuple(
+        (Cell(f"class {job.class_name}"), Cell(cell), Cell(job.reason, words=True), Cell(f"job {job.name}"))
+        for job in results.open_jobs
+        for cell in job.cells
+    )
+    if not rows:
+        return None
+    return Table("skipped", ("Machine", "Cell", "Reason", "Run"), (False,) * 4, rows, "skipped.csv", filterable=True)
+
+
+def _samples(analysis: Analysis) -> list[SampleRow]:
+    found: list[SampleRow] = []
+    for record in analysis.results.records:
+        if record.machine not in analysis.machines:
+            continue
+        time = analysis.times[record.id]
+        notes = "; ".join(record.info.notes)
+        if record.provisional:
+            planned = record.info.planned_processes
+            notes = f"provisional: {len(record.info.processes)} of {planned} processes. {notes}".strip()
+        found.append(
+            SampleRow(
+                analysis.anchors[record.id],
+                record.cell.id,
+                f"{record.machine}, run {record.run}",
+                seconds(time.value),
+                medians_text(record),
+                strip(record.info.processes),
+                notes,
+            )
+        )
+    return found

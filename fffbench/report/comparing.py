@@ -1,0 +1,59 @@
+"""What does the picker need to set one device, or one run, beside another? Compact JSON; the script does the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fffbench.analysis.headline import PUBLISHED_SHAPE, fair, shape_of
+from fffbench.report.analysed import Analysis
+
+DIGITS = 4  # significant, of a number in the data
+MOST_CELLS = 4000  # of runs, the newest first: what keeps the page small
+
+
+def data(analysis: Analysis) -> str:
+    """Devices with their fair rows of the published layer, runs with their cells; ``</`` cannot end the script."""
+    shown = {device.place: index for index, device in enumerate(analysis.shown)}
+    fields: dict[str, list[list[float | None] | None]] = {}
+    for row in analysis.rows:
+        place = shown.get((row.machine, row.device))
+        if place is None or not fair(row) or shape_of(row) != PUBLISHED_SHAPE:
+            continue
+        key = f"{row.dtype} {row.batch}"
+        line = fields.setdefault(key, [None] * len(shown))
+        known = line[place]
+        if known is None or (row.time or 0) < (known[0] or 0):
+            line[place] = [
+                _short(value)
+                for value in (row.time, row.time_low, row.time_high, row.baseline_time, row.speedup, row.low, row.high)
+            ]
+    order = sorted(fields, key=lambda key: (key.split()[0], int(key.split()[1])))
+    runs, cells = _runs(analysis)
+    value = {
+        "devices": [device.name for device in analysis.shown],
+        "rows": [[key, fields[key]] for key in order],
+        "runs": runs,
+        "cells": cells,
+    }
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{DIGITS}g}")
+
+
+def _runs(analysis: Analysis) -> tuple[list[Any], list[str]]:
+    """Of each run its name, machine and date and, by number of a cell, the time with its interval; newest first."""
+    cells: dict[str, int] = {}
+    by_run: dict[str, dict[int, list[float | None]]] = {}
+    left = MOST_CELLS
+    for record in sorted(analysis.results.records, key=lambda record: (record.started, record.run), reverse=True):
+        if record.machine not in analysis.machines or left <= 0:
+            continue
+        left -= 1
+        time = analysis.times[record.id]
+        number = cells.setdefault(record.cell.id, len(cells))
+        by_run.setdefault(record.run, {})[number] = [_short(time.value), _short(time.low), _short(time.high)]
+    runs = [analysis.results.runs[name] for name in by_run]
+    return [[run.id, analysis.names[run.machine.id], run.started[:10], by_run[run.id]] for run in runs], list(cells)

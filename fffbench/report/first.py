@@ -1,0 +1,197 @@
+"""What does a stranger read in the first minute? One sentence, one table, and what the table does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fffbench.analysis.claims import ClaimRow
+from fffbench.analysis.fidelity import Climb
+from fffbench.analysis.headline import (
+    PUBLISHED_BATCH,
+    PUBLISHED_GAIN,
+    PUBLISHED_SHAPE,
+    STRICT,
+    Answer,
+    shape_of,
+    type_name,
+)
+from fffbench.analysis.program import deciding_climb
+from fffbench.analysis.rows import Speedup
+from fffbench.analysis.rule import EXCEEDED, REPRODUCED
+from fffbench.analysis.served import SERVED_UP_TO
+from fffbench.report.cards import Cards
+from fffbench.report.shown import Device, Place
+from fffbench.report.view import Cell, Fact, Table
+from fffbench.units import number, ratio
+
+BATCHES = (1, 128, 1024, PUBLISHED_BATCH)
+SHARE = 2 / 3  # of a model's time in its feedforward layers, as the ledger's claims put it
+PUBLISHED_CLAIM = "cpu-78x"
+CPU, GPU = "cpu", "cuda"
+Served = Mapping[Place, Mapping[int, Speedup]]
+
+
+def amdahl(gain: float, share: float = SHARE) -> float:
+    """How many times faster a model becomes whose ``share`` of time becomes ``gain`` times faster."""
+    return 1 / (1 - share + share / gain)
+
+
+@dataclass(frozen=True)
+class First:
+    """What the first screen is made of."""
+
+    devices: Sequence[Device]
+    served: Served
+    answers: Mapping[Place, Answer]
+    climbs: Sequence[Climb]
+    claims: Sequence[ClaimRow]
+
+
+def _range(values: Sequence[float]) -> str:
+    """``1.5x to 2.0x``, or one figure where both are written alike."""
+    low, high = f"{number(min(values))}x", f"{number(max(values))}x"
+    return low if low == high else f"{low} to {high}"
+
+
+def lede(first: First) -> str:
+    """The three facts: the layer at its best, the layer as it is served, the model."""
+    known = [(place, row) for place, by in first.served.items() for row in by.values()]
+    strict = [(answer.machine, answer.device, row) for answer in first.answers.values() for row in answer.rows]
+    if not known and not strict:
+        return "No fast feedforward layer was measured beside a dense one under fair conditions yet."
+    parts = []
+    for device, name in ((CPU, "a CPU"), (GPU, "a GPU")):
+        gains = [row.speedup or 0 for (_, kind), row in known if kind == device]
+        gains = gains or [row.speedup or 0 for _, kind, row in strict if kind == device]
+        parts += [f"up to {number(max(gains))}x faster than the best dense layer on {name}"] if gains else []
+    if len(parts) > 1:
+        parts[1] = parts[1].replace("faster than the best dense layer ", "")
+    small = [row for (_, kind), by in first.served.items() for row in by.values() if kind == GPU]
+    small = [row for row in small if row.batch <= SERVED_UP_TO]
+    middle = ""
+    if small:
+        types = " or ".join(dict.fromkeys(type_name(row.dtype) for row in small))
+        spread = _range([row.speedup or 0 for row in small])
+        batches = sorted({row.batch for row in small})
+        middle = f", but {spread} on a GPU as models are served ({types}, batch {batches[0]} to {batches[-1]})"
+    layer = next(iter(first.answers.values())).rows[0] if first.answers else known[0][1]
+    active = layer.trees * (layer.levels + layer.leaf_width)
+    return (
+        f"A fast feedforward (FFF) layer, which computes {active} of its {layer.n} neurons for each token, is "
+        f"{' and '.join(parts)} at large batches{middle}; a whole model gains less: with two thirds of its time in "
+        f"such layers at most {amdahl(float('inf')):g}x, however fast they become."
+    )
+
+
+def answers_table(first: First, cards: Cards) -> Table | None:
+    """Machine by batch in the deployed type, strict fp32 beside it."""
+    rows = []
+    batches = [batch for batch in BATCHES if any(batch in by for by in first.served.values())]
+    for device in first.devices:
+        answer, by = first.answers.get(device.place), first.served.get(device.place, {})
+        if answer is None:
+            continue
+        types = dict.fromkeys(type_name(by[batch].dtype) for batch in batches if batch in by)
+        cells = [_gain(by.get(batch), cards) for batch in batches]
+        rows.append((Cell(device.name, ", ".join(types)), *cells, _strict(answer, cards)))
+    if not rows:
+        return None
+    head = ("Device", *(f"batch {batch}" for batch in batches), "strict fp32")
+    shapes = {shape_of(answer.rows[0]) for answer in first.answers.values()}
+    layer = "768 inputs, 4095 neurons, one tree of 12 levels" if shapes == {PUBLISHED_SHAPE} else "each device's layer"
+    return Table(
+        "answers",
+        head,
+        (False, *(True for _ in head[1:])),
+        tuple(rows),
+        "speedup.csv",
+        f"Times faster than the fastest correct dense layer ({layer}), with 95 % intervals; each side in its fastest "
+        "deployed type (bf16, fp16 or fp32 with TF32) and at its fastest thread count, cold caches, random tokens, "
+        f"inside a CUDA graph on a GPU. Strict fp32 forbids TF32; batch {PUBLISHED_BATCH}. A number opens its samples.",
+    )
+
+
+def doubt(row: Speedup) -> str:
+    """Why a number is provisional, in a few words; empty where it is not. The card has the whole reason."""
+    if not row.provisional:
+        return ""
+    if row.not_measured:
+        names = row.not_measured
+        return f"{names[0] if len(names) == 1 else f'{len(names)} dense layers'} not tried"
+    if row.reason and "different runs" in row.reason:
+        return "sides of two runs"
+    return "a rival may be faster" if row.reason else "few processes"
+
+
+def gain_cell(row: Speedup, cards: Cards, small: str = "") -> Cell:
+    """A speed-up with its interval, its card, and why it is provisional."""
+    value = ratio(row.speedup or 0, row.low, row.high)
+    key = cards.link(value, row.record, row.baseline_record)
+    return Cell(value, "; ".join(filter(None, (small, doubt(row)))), key, f"{row.speedup:.6g}", quantity=key)
+
+
+def _gain(row: Speedup | None, cards: Cards) -> Cell:
+    return Cell("not measured", words=True) if row is None else gain_cell(row, cards)
+
+
+def _strict(answer: Answer, cards: Cards) -> Cell:
+    row = next((row for row in answer.rows if row.dtype == STRICT), None)
+    if row is None:
+        return Cell("not measured", words=True)
+    where = "" if row.batch == PUBLISHED_BATCH else f"at batch {row.batch}"
+    with_tf32 = answer.with_tf32
+    beside = f"{number(with_tf32.speedup or 0)}x over dense with TF32" if with_tf32 else ""
+    return gain_cell(row, cards, "; ".join(filter(None, (where, beside))))
+
+
+def facts(first: First) -> tuple[Fact, ...]:
+    """The published figure, the count, and what was not measured."""
+    found = [_published(first)]
+    rows = [row for answer in first.answers.values() for row in answer.rows]
+    if rows:
+        best = max(row.speedup or 0 for row in [*rows, *(row for by in first.served.values() for row in by.values())])
+        ceiling = max(row.n / (row.trees * (row.levels + row.leaf_width)) for row in rows)
+        reached = "was reached as a speed" if best >= ceiling else "was not reached as a speed"
+        found.append(
+            Fact(
+                f"{number(ceiling)}x?",
+                f"A count of operations ({rows[0].n} neurons over {rows[0].levels} used), not a measurement. It "
+                f"{reached}: the most that this layer gave here is {number(best)}x.",
+            )
+        )
+    found.append(
+        Fact("Same answers?", "Not measured here: these are speeds. A model with such layers must be trained anew.")
+    )
+    return tuple(fact for fact in found if fact)
+
+
+def _published(first: First) -> Fact | None:
+    """What became of the published figure: another program gives it, theirs does not."""
+    strict = [
+        row
+        for answer in first.answers.values()
+        for row in answer.rows
+        if answer.device == CPU and row.dtype == STRICT and shape_of(row) == PUBLISHED_SHAPE
+    ]
+    if not strict:
+        return None
+    reached = [
+        row.verdict in (REPRODUCED, EXCEEDED) for row in first.claims if row.id == PUBLISHED_CLAIM and row.machine
+    ]
+    answer = "Yes" if reached and all(reached) else "Partly" if any(reached) else "No"
+    said = (
+        f"{answer}, for this one layer on a CPU with the best kernel: {_range([row.speedup or 0 for row in strict])} "
+        f"over the best dense layer (strict fp32, batch {strict[0].batch})"
+    )
+    steps = []
+    for device in first.devices:
+        own = [item for item in first.climbs if (item.claim, item.machine) == (PUBLISHED_CLAIM, device.machine)]
+        if own and device.device == CPU:
+            steps.append(deciding_climb(own, PUBLISHED_BATCH))
+    if not steps:
+        return Fact(f"{PUBLISHED_GAIN}x?", f"{said}. The published program was not measured here.")
+    shipped = _range([climb.steps[0].speedup or 0 for climb in steps])
+    mended = [climb.mended.speedup for climb in steps if climb.mended.speedup]
+    after = f" and {_range(mended)} once it computes the right thing" if mended else ""
+    return Fact(f"{PUBLISHED_GAIN}x?", f"{said}. The published program gives {shipped} as shipped{after}.")

@@ -1,0 +1,64 @@
+"""Which devices have a column and a line on the page, and what are they called there?
+
+A page that grows with the number of machines is no page: one device stands for each model of hardware, the one with
+the most records (whatever they say), and at most ``MOST`` of them; the CSV files hold all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fffbench.analysis.headline import machine_name
+from fffbench.results.store import Results
+
+MOST = 8  # columns of the ledger that fit on a screen of 1280 pixels, lines of a chart that an eye can follow
+RULE = (
+    f"One device stands for each model of hardware, the one with the most records, and at most {MOST} of them; every "
+    "machine is in the CSV files."
+)
+_MAKER = re.compile(r"^(NVIDIA|AMD|Intel|Apple) ")
+_MEMORY = re.compile(r"\s*\b(\d+ ?GB|HBM\w*)\b")
+_CORES = re.compile(r", (\d+) cores")
+_HOST = re.compile(r" \((.+)\)$")
+
+Place = tuple[str, str]  # machine and device
+
+
+@dataclass(frozen=True)
+class Device:
+    """One column or line: ``name`` in full, ``short`` where room is scarce."""
+
+    machine: str
+    device: str
+    name: str
+    short: str
+
+    @property
+    def place(self) -> Place:
+        """Machine and device, as rows name them."""
+        return self.machine, self.device
+
+
+def short_name(name: str) -> str:
+    """``EPYC 2c`` of ``AMD EPYC, 2 cores``; ``H100`` of ``NVIDIA H100 80GB HBM3``; the CPU beside a GPU is its host."""
+    text = _MEMORY.sub("", _MAKER.sub("", name)).strip()
+    return _HOST.sub(r", host of \1", _CORES.sub(r" \1c", text))
+
+
+def devices(results: Results) -> list[Device]:
+    """The devices of the page, CPUs first, each in the order of machines' ids."""
+    counted = Counter((record.machine, record.cell.workload.device) for record in results.records)
+    named = {place: machine_name(results.machines[place[0]], place[1]) for place in counted}
+    best: dict[tuple[str, str], Place] = {}
+    for place in sorted(counted, key=lambda place: (-counted[place], place)):
+        best.setdefault((named[place], place[1]), place)
+    chosen = sorted(list(best.values())[:MOST], key=lambda place: (place[1], place[0]))
+    return [Device(*place, named[place], short_name(named[place])) for place in chosen]
+
+
+def left_out(results: Results, shown: Sequence[Device]) -> int:
+    """How many machines have records and no column."""
+    return len({record.machine for record in results.records} - {device.machine for device in shown})

@@ -1,0 +1,189 @@
+"""The small tables of the page: when FFF pays, what a model can gain, the machines side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from fffbench.analysis.breakeven import BreakEven
+from fffbench.analysis.ceilings import Ceiling
+from fffbench.analysis.headline import DEPLOYED, PUBLISHED_BATCH, PUBLISHED_GAIN, type_name
+from fffbench.analysis.rows import Speedup
+from fffbench.analysis.served import SERVED_UP_TO
+from fffbench.report.analysed import Analysis
+from fffbench.report.ceiling_table import rate
+from fffbench.report.first import Served, amdahl
+from fffbench.report.shown import Device
+from fffbench.report.view import Cell, Table
+from fffbench.units import number
+
+PUBLISHED_LAYER = "768 to 4095, 1x12"
+FACTS = (
+    ("CPU", ("cpu", "cpu_model", "cpu_name", "cpu_brand")),
+    ("Cores", ("cores",)),
+    ("Instructions", ("instruction sets",)),
+    ("Caches", ("caches",)),
+    ("Memory", ("memory",)),
+    ("GPU", ("gpu 0", "gpu")),
+    ("Virtual", ("virtualised",)),
+)
+COUNT = 4095 / 12
+
+
+def break_even(analysis: Analysis) -> Table | None:
+    """A row per device: from which batch and width on FFF is faster, and where 78x and 341x are first reached."""
+    rows = []
+    for device in analysis.shown:
+        own = [item for item in analysis.crossings if (item.machine, item.device) == device.place]
+        if not own:
+            continue
+        batch = _preferred([item for item in own if item.axis == "batch" and item.fixed == PUBLISHED_LAYER])
+        width = _preferred([item for item in own if item.axis == "neurons"])
+        best = max(own, key=lambda item: item.best)
+        where = f"{best.best_at} {'tokens' if best.axis == 'batch' else 'neurons'}, {type_name(best.dtype)}"
+        rows.append(
+            (
+                Cell(device.name),
+                _from(next((item for item in batch if item.target == 1), None)),
+                _from(next((item for item in width if item.target == 1), None)),
+                _reached(own, 78),
+                _reached(own, 341),
+                Cell(f"{number(best.best)}x", where),
+            )
+        )
+    if not rows:
+        return None
+    head = ("Device", "Faster from batch", "Faster from width", "78x from", "341x from", "Largest")
+    return Table(
+        "break-even-table",
+        head,
+        (False, True, True, True, True, True),
+        tuple(rows),
+        "breakeven.csv",
+        "Over the best dense layer, cold caches. From batch: the published layer. From width: one tree, at the batch "
+        "under the figure. Between two measured places a crossing is interpolated, beyond the last nothing is.",
+    )
+
+
+def _preferred(items: Sequence[BreakEven]) -> list[BreakEven]:
+    """Those of the curve in a deployed type if there is one, else in strict fp32; at the published batch if there."""
+    ranked = sorted(
+        items,
+        key=lambda item: (
+            item.dtype not in DEPLOYED,
+            not item.fixed.endswith(f"batch {PUBLISHED_BATCH}"),
+            item.fixed,
+            item.dtype,
+        ),
+    )
+    return [item for item in ranked if (item.fixed, item.dtype) == (ranked[0].fixed, ranked[0].dtype)]
+
+
+def _from(item: BreakEven | None) -> Cell:
+    if item is None:
+        return Cell("not measured", words=True)
+    where = item.fixed.rpartition(", ")[2] if item.axis == "neurons" else ""
+    small = ", ".join(filter(None, (type_name(item.dtype), where)))
+    if item.first is None:
+        return Cell(f"never up to {item.measured_to}", small, words=True)
+    return Cell(f"{'about ' * item.interpolated}{item.first:.0f}", small + ("" if item.interpolated else ", the least"))
+
+
+def _reached(items: Sequence[BreakEven], target: float) -> Cell:
+    """Where ``target`` is first reached: by the published layer along the batch, else along the width."""
+    found = [item for item in items if item.target == target and item.first is not None]
+    found = [item for item in found if item.axis == "neurons" or item.fixed == PUBLISHED_LAYER]
+    if not found:
+        return Cell("not reached", words=True)
+    item = min(found, key=lambda item: (item.axis != "batch", item.dtype not in DEPLOYED, item.first or 0, item.fixed))
+    small = type_name(item.dtype)
+    if item.axis == "batch":
+        return Cell(f"batch {item.first:.0f}", small)
+    return Cell(f"width {item.first:.0f}", f"{small}, {item.fixed.rpartition(', ')[2]}")
+
+
+def model(devices: Sequence[Device], served: Served) -> Table | None:
+    """What a whole model can gain at most from each measured layer, as long as no whole model is measured."""
+    rows: list[tuple[Cell, ...]] = []
+    for device in devices:
+        by = served.get(device.place)
+        if not by:
+            continue
+        small = [row for batch, row in by.items() if batch <= SERVED_UP_TO]
+        at = by.get(PUBLISHED_BATCH)
+        rows.append((Cell(device.name), *_pair(small), *_pair([at] if at else [])))
+    if not rows:
+        return None
+    for name, gain in ((f"published {PUBLISHED_GAIN}x", PUBLISHED_GAIN), (f"the count, {number(COUNT)}x", COUNT)):
+        blank = Cell("")
+        rows.append((Cell(name), blank, blank, Cell(f"{number(gain)}x"), Cell(f"{number(amdahl(gain))}x")))
+    head = (
+        "Device",
+        f"Layer, batch to {SERVED_UP_TO}",
+        "Model at most",
+        f"Layer, batch {PUBLISHED_BATCH}",
+        "Model at most",
+    )
+    return Table(
+        "model-bound",
+        head,
+        (False, True, True, True, True),
+        tuple(rows),
+        "speedup.csv",
+        "Whole models are not measured yet. This is a bound, not a measurement: a model that spends two thirds of its "
+        "time in feedforward layers (as the publications put it), with everything else as fast as before.",
+    )
+
+
+def _pair(rows: Sequence[Speedup]) -> tuple[Cell, Cell]:
+    if not rows:
+        return Cell("not measured", words=True), Cell("")
+    gains = [row.speedup or 0 for row in rows]
+    return Cell(_spread(gains)), Cell(_spread([amdahl(gain) for gain in gains]))
+
+
+def _spread(values: Sequence[float]) -> str:
+    low, high = f"{number(min(values))}x", f"{number(max(values))}x"
+    return low if low == high else f"{low} to {high}"
+
+
+def machines(analysis: Analysis) -> Table | None:
+    """The machines side by side: what they are, their measured ceilings, their runs."""
+    names = sorted(analysis.machines)
+    if not names:
+        return None
+    found = [analysis.results.machines[name] for name in names]
+    rows = []
+    for title, keys in FACTS:
+        values = [next((machine.stable[key] for key in keys if machine.stable.get(key)), "") for machine in found]
+        if any(values):
+            rows.append((Cell(title), *(Cell(value or "none", words=True) for value in values)))
+    used = {name: analysis.ceilings.used(name) for name in names}
+    rows += [
+        (Cell(ceiling[0].upper() + ceiling[1:]), *(_ceilings(ceiling, used[name]) for name in names))
+        for ceiling in sorted({ceiling for by in used.values() for ceiling in by})
+    ]
+    runs = {name: [run for run in analysis.results.runs.values() if run.machine.id == name] for name in names}
+    counted = {name: Counter(run.dirty for run in runs[name]) for name in names}
+    rows.append((Cell("Runs"), *(Cell(_runs(counted[name]), words=True) for name in names)))
+    days = {name: sorted(run.started[:10] for run in runs[name]) for name in names}
+    rows.append((Cell("Measured"), *(Cell(f"{days[name][0]} to {days[name][-1]}", words=True) for name in names)))
+    head = ("", *(analysis.names[name] for name in names))
+    text = "The ceilings are the best of all runs, by most threads and on the GPU. Fingerprints and runs: all.html."
+    return Table("machines-table", head, (False,) * len(head), tuple(rows), "machines.csv", text)
+
+
+def _ceilings(name: str, used: Mapping[str, Mapping[str, Ceiling]]) -> Cell:
+    by = used.get(name, {})
+    threads = max((int(key) for key in by if key != "0"), default=0)
+    said = []
+    if threads:
+        said.append(f"CPU {rate(name, by[str(threads)].value)}")
+    if "0" in by:
+        said.append(f"GPU {rate(name, by['0'].value)}")
+    return Cell("; ".join(said) or "not measured", words=True)
+
+
+def _runs(counted: Mapping[bool | None, int]) -> str:
+    named = ((False, "of a clean commit"), (True, "with changes"), (None, "clean or changed unknown"))
+    return ", ".join(f"{counted[state]} {text}" for state, text in named if counted.get(state))
