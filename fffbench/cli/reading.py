@@ -29,7 +29,7 @@ def report(
     from fffbench.report import render
 
     found = loading.load(results)
-    page = render(found, out)
+    page = render(found, out, folder=results)
     for line in headline(found, speedups(found)).text.split("\n"):
         print(plain(line))
     print(plain(str(page.resolve())))

@@ -54,14 +54,14 @@ class Analysis:
         return {device.machine for device in self.shown}
 
 
-def analyse(results: Results) -> Analysis:
-    """Run the whole analysis on ``results``."""
+def analyse(results: Results, kind: str = "n") -> Analysis:
+    """Run the whole analysis on ``results``; names of quantities begin with ``kind``."""
     rows = speedups(results)
     times = {record.id: estimate_time(record.info.processes) for record in results.records}
     ceilings = Ceilings(results)
     bounds = {record.id: bound_of(record, ceilings) for record in results.records}
     shares = {key: bound.seconds / times[key].value if bound else None for key, bound in bounds.items()}
-    anchors = Anchors(results.records)
+    anchors = Anchors(results.records, kind)
     ladders = climbs(results)
     claims = judge_all(results, rows=rows, ladders=ladders)
     found = answers(results, rows)

@@ -25,9 +25,10 @@ def name_of(kind: str, *parts: str) -> str:
 class Anchors(dict[str, str]):
     """The anchor of each record's samples by record id; and the name of a cell's time or of a pair's ratio."""
 
-    def __init__(self, records: Iterable[Record] = ()) -> None:
-        """Name ``records``."""
+    def __init__(self, records: Iterable[Record] = (), kind: str = "n") -> None:
+        """Name ``records``; quantities of another ``kind`` (a reader's own runs) have names of their own."""
         super().__init__()
+        self._kind = kind
         self._cells: dict[str, tuple[str, str]] = {}
         for record in records:
             self[record.id] = name_of("r", record.id)
@@ -41,4 +42,4 @@ class Anchors(dict[str, str]):
         known = [self._cells.get(record or "") for record in records]
         if not all(known):
             return ""
-        return name_of("n", *(part for cell in known if cell for part in cell))
+        return name_of(self._kind, *(part for cell in known if cell for part in cell))

@@ -9,8 +9,9 @@ from fffbench.report import comparing, curves, dictionary, hero, ladder_chart, l
 from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
 from fffbench.report.first import First, answers_table, facts, lede
-from fffbench.report.view import Page, Table
+from fffbench.report.view import Page
 from fffbench.report.waterfall import waterfalls
+from fffbench.report.yours import Yours
 
 TITLE = "How fast are fast feedforward networks?"
 CEILING = 4095 / 12
@@ -38,8 +39,8 @@ def hero_lines(analysis: Analysis) -> list[hero.Line]:
     return hero.lines(analysis.claims, analysis.climbs, by_place, analysis.shown)
 
 
-def build(analysis: Analysis, yours: Table | None = None) -> Page:
-    """The page of an analysis; ``yours`` is the table of runs that are not published."""
+def build(analysis: Analysis, yours: Yours | None = None) -> Page:
+    """The page of an analysis; ``yours`` is what runs say that are not published."""
     results = analysis.results
     cards = cards_of(analysis)
     first = first_of(analysis)
@@ -63,8 +64,8 @@ def build(analysis: Analysis, yours: Table | None = None) -> Page:
         break_even=tables_of_page.break_even(analysis),
         evidence=_evidence(analysis),
         machines=tables_of_page.machines(analysis),
-        yours=yours,
-        cards=cards.all,
+        yours=yours.table if yours else None,
+        cards=(*cards.all, *(yours.cards if yours else ())),
         compare=comparing.data(analysis),
         version=_version(),
         date=max((run.started[:10] for run in results.runs.values()), default=""),

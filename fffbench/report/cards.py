@@ -52,9 +52,16 @@ class Cards:
     """The cards of the numbers that asked for one, in the order of asking."""
 
     def __init__(
-        self, results: Results, anchors: Anchors, names: Mapping[Place, str], times: Mapping[str, Estimate]
+        self,
+        results: Results,
+        anchors: Anchors,
+        names: Mapping[Place, str],
+        times: Mapping[str, Estimate],
+        *,
+        archived: bool = True,
     ) -> None:
-        """Take the records that numbers rest on, with their times."""
+        """Take the records that numbers rest on, with their times; ``archived`` if all.html has their samples."""
+        self._archived = archived
         self._records = {record.id: record for record in results.records}
         self._results, self._anchors, self._names, self._times = results, anchors, names, times
         self._cards: dict[str, Card] = {}
@@ -105,6 +112,6 @@ class Cards:
             date=run.started[:10],
             sources=run.sources,
             path=", ".join(f"results/{path}" for path in run.paths),
-            link=f"{ARCHIVE}#{self._anchors[record.id]}",
-            machine=f"{ARCHIVE}#machine-{record.machine}",
+            link=f"{ARCHIVE}#{self._anchors[record.id]}" if self._archived else "",
+            machine=f"{ARCHIVE}#machine-{record.machine}" if self._archived else "",
         )

@@ -25,7 +25,9 @@ from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.archive import archive
 from fffbench.report.build import build
 from fffbench.report.method import Method
+from fffbench.report.published import own_runs, split
 from fffbench.report.tables import cell_rows, write_csv
+from fffbench.report.yours import your_runs
 from fffbench.results.store import Results
 from fffbench.text import plain
 
@@ -38,10 +40,15 @@ def headline(results: Results) -> str:
 
 
 @collector_paused()
-def render(results: Results, out_dir: Path | str) -> Path:
-    """Write ``index.html``, the archive and every table as CSV into ``out_dir`` and return the page's path."""
+def render(results: Results, out_dir: Path | str, *, folder: Path | None = None) -> Path:
+    """Write ``index.html``, the archive and every table as CSV into ``out_dir`` and return the page's path.
+
+    ``folder`` is where the results were read from: of its runs those that git does not know are the reader's own.
+    """
     out = Path(out_dir)
-    analysis = analyse(results)
+    published, own = split(results, own_runs(results, folder) if folder else frozenset())
+    analysis = analyse(published)
+    yours = your_runs(own, analysis) if own else None
     environment = Environment(
         loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         finalize=lambda value: plain(value) if type(value) is str else value,
@@ -50,7 +57,7 @@ def render(results: Results, out_dir: Path | str) -> Path:
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
     pages = {
-        INDEX: environment.get_template("index.html.j2").render(page=build(analysis), **shared),
+        INDEX: environment.get_template("index.html.j2").render(page=build(analysis, yours), **shared),
         ALL: environment.get_template("all.html.j2").render(page=archive(analysis), **shared),
     }
     try:

@@ -9,7 +9,8 @@ from itertools import groupby
 from fffbench.analysis import rule as verdicts
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.fidelity import Climb
-from fffbench.analysis.leaning import leaning
+from fffbench.analysis import leaning
+from fffbench.analysis.ledger import load_claims
 from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
 from fffbench.report.claim_section import ICONS, claim_views
@@ -39,7 +40,7 @@ def group_of(row: ClaimRow) -> str:
 
 def ledger(analysis: Analysis, cards: Cards) -> tuple[LedgerGroup, ...]:
     """Every claim in its group, in the ledger's order."""
-    records = {record.id: record for record in analysis.results.records}
+    leans = {(place.claim.id, place.machine, place.device): place.leans for place in leaning.places(analysis.claims, load_claims())}
     rows: dict[str, list[LedgerRow]] = {name: [] for name in GROUPS}
     ways = {panel[0][1].claim: panel for panel in panels(analysis.climbs, analysis.shown)}
     for _, group in groupby(analysis.claims, key=lambda row: row.id):
@@ -48,7 +49,7 @@ def ledger(analysis: Analysis, cards: Cards) -> tuple[LedgerGroup, ...]:
         cells = []
         for device in analysis.shown:
             here = [row for row in found if (row.machine, row.device) == device.place]
-            cells.append(_cell(here, device.short, leaning(here, records), cards))
+            cells.append(_cell(here, device.short, leans.get((first.id, *device.place), ""), cards))
         own = [panel[1] for panel in ways.get(first.id, [])]
         alone = None
         if not any(cells):

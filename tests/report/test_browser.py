@@ -1,134 +1,245 @@
-"""Does the page stand in a browser: at a phone's, a tablet's and a desk's width, dark, printed, on its own?
+"""Does the page stand in a browser: at three widths, dark, printed, by keyboard, without script, on its own?
 
-Headless Chromium, where there is one. A probe appended to a copy of the page puts what it saw into the title.
+Headless Chromium, where there is one, on the page of the committed results. axe-core is taken from the folder named by
+``FFFBENCH_AXE`` (``nox -s page`` installs it through npm) or from ``node_modules``.
 """
 
-import json
+from __future__ import annotations
+
+import os
 import re
-import shutil
-import subprocess
+from pathlib import Path
 
+import chromium
 import pytest
-from synthetic import cell_id, quick_cells, write_run
 
-from fffbench.plan.workload import Shape
 from fffbench.report import render
 from fffbench.results.store import load
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(chromium.PATH is None, reason="no Chromium here")
+AXE = next(
+    (
+        path
+        for folder in (os.environ.get("FFFBENCH_AXE"), ROOT / "node_modules")
+        if folder and (path := Path(folder) / "axe-core" / "axe.min.js").is_file()
+    ),
+    None,
 )
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
-SECONDS = 60
+BYTES, PRINTED = 1_500_000, 14
+HEIGHT = {1280: 900, 768: 1024, 375: 812}
+SCREENS = {1280: 15, 375: 40}
 BRIGHT, DIM = 180, 60  # of 255: paper and ink must lie on different sides, far apart
-# before the page's own script, so that it hears everything
-LISTEN = """<script>
-window.seen = [];
-addEventListener("error", event => seen.push("error: " + (event.message || event.target.src)), true);
-addEventListener("securitypolicyviolation", event => seen.push("request: " + event.blockedURI));
-console.error = console.warn = (...words) => seen.push("console: " + words.join(" "));
-</script>"""
-# any request at all would break this policy, and be heard
-POLICY = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline';
-script-src 'unsafe-inline'">"""
-PROBE = """<script>addEventListener("load", () => {
-const open = new URLSearchParams(location.search).has("open");
-if (open) document.querySelectorAll("details").forEach(box => { box.open = true; });
-const page = document.documentElement, style = getComputedStyle(document.body);
-const shown = document.querySelectorAll("td, p, h2, h3, figure, dd").length;
-const cut = [...document.querySelectorAll("p, h2, h3, h4, li, dt, dd, table, figure, svg, summary")].filter(one =>
-  one.getClientRects().length && !one.closest(".scroll, .draw") && one.getBoundingClientRect().right > innerWidth + 1);
-const small = [...document.querySelectorAll("a, button, input, summary, [tabindex]")].filter(one => one.tabIndex < 0);
-const said = JSON.stringify({seen, width: innerWidth, wide: page.scrollWidth, shown, paper: style.backgroundColor,
-  ink: style.color, cut: cut.map(one => one.textContent.slice(0, 60)), unreachable: small.length,
-  buttons: document.querySelectorAll("th button").length,
-  resources: performance.getEntriesByType("resource").map(entry => entry.name)});
-setTimeout(() => parent.postMessage(said, "*"), 0);
-});</script>"""
+# what sticks out of the window although nothing lets a reader scroll to it
+CUT = """[...document.querySelectorAll("p, h1, h2, h3, li, dt, dd, table, figure, svg, summary, select")].filter(one =>
+  one.getClientRects().length && one.getBoundingClientRect().right > innerWidth + 1)
+  .map(one => one.tagName + " " + one.textContent.slice(0, 60))"""
+# tables whose last column ends beyond the window or beyond the frame that would scroll
+HIDDEN_COLUMNS = """[...document.querySelectorAll("table")].filter(one => one.getClientRects().length).filter(table => {
+  const frame = table.parentElement.getBoundingClientRect();
+  return [...table.rows].some(row => row.cells.length && row.cells[row.cells.length - 1].getBoundingClientRect().right
+    > Math.min(innerWidth, frame.right) + 1);
+}).map(table => table.id || table.className)"""
+# labels of one drawing that lie on each other, or leave it
+TOUCHING = """[...document.querySelectorAll("figure svg")].filter(svg => svg.getClientRects().length).flatMap(svg => {
+  const labels = [...svg.querySelectorAll("g[id*=tick] text")]
+    .map(text => [text.textContent, text.getBoundingClientRect()])
+    .filter(([text, box]) => text.trim() && box.width);
+  const frame = svg.getBoundingClientRect(), found = [];
+  labels.forEach(([text, a], index) => {
+    if (a.left < frame.left - 1 || a.right > frame.right + 1) found.push(text + " leaves its drawing");
+    for (const [other, b] of labels.slice(index + 1))
+      if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+          && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2)
+        found.push(text + " on " + other);
+  });
+  return found;
+})"""
+# follow every link from a number; what lands must show the number, in the window
+LANDS = """(async () => {
+  const bad = [], links = [...document.querySelectorAll("main a[href^='#n-'], header a[href^='#n-']")];
+  for (const link of links) {
+    location.hash = link.getAttribute("href");
+    await new Promise(done => setTimeout(done, 0));
+    const card = document.querySelector(".card:target"), box = card && card.querySelector("h2").getBoundingClientRect();
+    const number = link.textContent.split(/\\s/)[0];
+    const inside = card && box.top >= 0 && box.bottom <= innerHeight && box.right <= innerWidth;
+    if (!inside || !card.textContent.includes(number))
+      bad.push(link.textContent + " to " + link.hash);
+  }
+  location.hash = "closed";
+  return [links.length, bad];
+})()"""
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
-    cells = quick_cells()
-    dense = Shape.dense(768, 4095)
-    for cache in ("hot", "cold"):
-        cells[cell_id("fff_cpu", batch=4096, cache=cache)] = 0.005
-        cells[cell_id("dense_linear", batch=4096, cache=cache)] = 0.6
-    write_run(folder / "results", cells=cells, skipped={cell_id("cmm_masked"): "needs 99 GB"})
-    faulty = {
-        cell_id("faulty_blas_fff2_published", batch=4096, cache="hot"): 0.02,
-        cell_id("faulty_blas_ff3_published", shape=dense, batch=4096, cache="hot"): 0.8,
-    }
-    wrong = {"error": 1.0, "tolerance": 1e-6, "tokens": 9, "diverged": 0, "diverged_cap": 0}
-    write_run(folder / "results", cells=faulty, run="ladder", changes={"family": "faulty", "check": wrong})
-    html = render(load(folder / "results"), folder / "out").read_text(encoding="utf-8")
-    probed = html.replace("<head>", f"<head>{POLICY}{LISTEN}", 1).replace("</body>", f"{PROBE}</body>", 1)
-    assert probed.count("securitypolicyviolation") == 1
-    path = folder / "out" / "probed.html"
-    path.write_text(probed, encoding="utf-8")
-    return path
+    return render(load(ROOT / "results"), tmp_path_factory.mktemp("page"))
 
 
-def chromium(folder, *arguments):
-    """What Chromium prints; its profile is a folder of its own."""
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-    command += [f"--user-data-dir={folder}", "--virtual-time-budget=5000", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True).stdout
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium.Browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
 
 
-def seen(page, folder, width, *arguments, query=""):
-    """The probe's report at ``width``: the frame stands in for a narrow window, which headless Chromium widens."""
-    frame = page.with_name(f"frame{width}{len(query)}.html")
-    relay = "onmessage = event => { document.title = event.data; };"
-    style = f"width:{width}px;height:900px;border:0"
-    frame.write_text(
-        f"<!doctype html><title>-</title><script>{relay}</script>"
-        f'<iframe src="{page.name}{query}" style="{style}"></iframe>',
-        encoding="utf-8",
+@pytest.fixture(scope="module")
+def tabs(browser, page):
+    """A tab of each width, opened once."""
+    found = {}
+
+    def at(width):
+        if width not in found:
+            found[width] = browser.open(page.as_uri(), width, HEIGHT[width])
+        return found[width]
+
+    return at
+
+
+def test_the_page_is_small(page):
+    assert page.stat().st_size <= BYTES
+
+
+@pytest.mark.parametrize("width", HEIGHT)
+def test_nothing_is_cut_no_error_is_raised_and_no_request_leaves(tabs, page, width):
+    tab = tabs(width)
+    assert tab.run("innerWidth") == width
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    assert tab.run(CUT) == []
+    assert tab.events("Runtime.exceptionThrown") == []
+    assert tab.events("Runtime.consoleAPICalled") == []
+    assert tab.events("Log.entryAdded") == []
+    asked = [event["request"]["url"] for event in tab.events("Network.requestWillBeSent")]
+    assert asked == [page.as_uri()]
+
+
+@pytest.mark.parametrize("width", SCREENS)
+def test_it_is_read_in_a_few_screens(tabs, width):
+    height = tabs(width).run("document.documentElement.scrollHeight")
+    assert height <= SCREENS[width] * HEIGHT[width]
+
+
+def test_the_last_column_of_every_table_is_in_view_at_a_desk(tabs):
+    tab = tabs(1280)
+    assert tab.run("document.querySelectorAll('table').length") >= 5
+    assert tab.run(HIDDEN_COLUMNS) == []
+
+
+def test_the_last_column_of_every_table_of_the_archive_is_in_view_at_a_desk(browser, page):
+    tab = browser.open(page.with_name("all.html").as_uri(), 1280)
+    tab.run("document.querySelectorAll('details').forEach(box => { box.open = true; })")
+    assert tab.run("document.querySelectorAll('table').length") > 30
+    assert tab.run(HIDDEN_COLUMNS) == []
+    assert tab.run("document.documentElement.scrollWidth") <= 1280
+    tab.close()
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_no_tick_label_lies_on_another(tabs, width):
+    tab = tabs(width)
+    assert tab.run("document.querySelectorAll('figure svg').length") >= 8
+    assert tab.run(TOUCHING) == []
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_each_link_from_a_number_lands_with_the_number_in_view(tabs, width):
+    count, bad = tabs(width).run(LANDS)
+    assert count > 100
+    assert bad == []
+
+
+def test_a_cards_link_to_its_samples_lands_on_them(browser, page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r'href="(all\.html#r-\w+)"', text)
+    for link in (links[0], links[-1]):
+        tab = browser.open(page.parent.as_uri() + "/" + link, 1280)
+        tab.run("new Promise(done => setTimeout(done, 200))")
+        place = tab.run(
+            "(() => { const box = document.querySelector(':target').getBoundingClientRect();"
+            " return [box.top, box.bottom, box.right]; })()"
+        )
+        assert 0 <= place[0] <= place[1] <= 900
+        assert place[2] <= 1280
+        tab.close()
+
+
+def test_a_card_opens_and_closes_by_keyboard_and_gives_the_place_back(tabs):
+    tab = tabs(1280)
+    tab.run("document.querySelector('#answers a').focus()")
+    before = tab.run("scrollY")
+    for key, code in (("Enter", 13), ("Escape", 27)):
+        for kind in ("keyDown", "keyUp"):
+            more = {"text": "\r"} if key == "Enter" and kind == "keyDown" else {}
+            tab.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **more)
+        tab.run("new Promise(done => setTimeout(done, 50))")
+        opened = tab.run("document.querySelector('.card:target') !== null")
+        assert opened == (key == "Enter")
+        if opened:
+            assert tab.run("document.activeElement.matches('.card:target')")
+    assert tab.run("document.activeElement.matches('#answers a')")
+    assert tab.run("scrollY") == before
+
+
+def test_everything_that_can_be_clicked_can_be_reached_by_keyboard(tabs):
+    reachable = (
+        "[...document.querySelectorAll('a, button, input, select, summary')].filter(one => one.tabIndex < 0).length"
     )
-    printed = chromium(
-        folder, f"--window-size={max(width, 600)},900", "--allow-file-access-from-files", *arguments, "--dump-dom",
-        frame.as_uri(),
-    )  # fmt: skip
-    title = re.search(r"<title>(.*?)</title>", printed, re.DOTALL)
-    assert title, printed[:300]
-    return json.loads(title[1].replace("&amp;", "&").replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">"))
+    assert tabs(1280).run(reachable) == 0
 
 
-@pytest.mark.parametrize("query", ["", "?open"], ids=["closed", "every section open"])
-@pytest.mark.parametrize("width", [375, 768, 1280])
-def test_nothing_is_cut_no_error_is_raised_and_no_request_leaves(page, tmp_path, width, query):
-    found = seen(page, tmp_path, width, query=query)
-    assert found["seen"] == []
-    assert found["resources"] == []
-    assert found["width"] == width
-    assert found["cut"] == []
-    assert found["wide"] <= width
-    assert found["shown"] > 100
+def test_two_devices_and_two_runs_can_be_set_side_by_side(tabs):
+    tab = tabs(1280)
+    assert tab.run("document.querySelectorAll('#picker select').length") == 4
+    before = tab.run("document.querySelector('#picker tbody').textContent")
+    tab.run("(() => { const one = document.querySelectorAll('#picker select')[1]; one.value = 4;"
+            " one.dispatchEvent(new Event('change')); })()")  # fmt: skip
+    after = tab.run("document.querySelector('#picker tbody').textContent")
+    assert before != after
+    assert "x" in after
 
 
-def test_everything_that_can_be_clicked_can_be_reached_by_keyboard(page, tmp_path):
-    found = seen(page, tmp_path, 1280)
-    assert found["buttons"] > 10
-    assert found["unreachable"] == 0
+def test_without_script_the_page_reads_whole(browser, page):
+    tab = browser.open("about:blank", 1280)
+    tab.send("Emulation.setScriptExecutionDisabled", value=True)
+    link = re.search(r'href="#(n-\w+)"', page.read_text(encoding="utf-8"))[1]
+    tab.send("Page.navigate", url=f"{page.as_uri()}#{link}")
+    tab.run("new Promise(done => setTimeout(done, 1000))")
+    assert tab.run("document.querySelector('.card:target').getClientRects().length") == 1
+    assert tab.run("document.querySelectorAll('main tr').length") > 40
+    tab.close()
+
+
+@pytest.mark.skipif(AXE is None, reason="no axe-core here (nox -s page installs it through npm)")
+@pytest.mark.parametrize("width", [375, 1280])
+def test_axe_has_no_serious_finding(tabs, width):
+    tab = tabs(width)
+    tab.run(AXE.read_text(encoding="utf-8"))
+    ask = (
+        "axe.run(document, {resultTypes: ['violations']}).then(found => found.violations.filter(one =>"
+        " ['serious', 'critical'].includes(one.impact)).map(one => one.id + ' ' + one.nodes[0].html.slice(0, 200)))"
+    )
+    assert tab.run(ask) == []
+    tab.run("location.hash = document.querySelector('#answers a').hash")
+    assert tab.run(ask) == []
+    tab.run("location.hash = 'closed'")
 
 
 def brightness(colour):
     return sum(int(part) for part in re.findall(r"\d+", colour)[:3]) / 3
 
 
-def test_dark_is_dark_and_light_is_light(page, tmp_path):
-    light = seen(page, tmp_path / "light", 768)
-    dark = seen(page, tmp_path / "dark", 768, "--blink-settings=preferredColorScheme=0")
-    assert brightness(light["paper"]) > BRIGHT
-    assert brightness(light["ink"]) < DIM
-    assert brightness(dark["paper"]) < DIM
-    assert brightness(dark["ink"]) > BRIGHT
+def test_dark_is_dark_and_light_is_light(browser, tabs, page):
+    dark = browser.open(page.as_uri(), 768, 1024, dark=True)
+    colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    paper, ink = tabs(768).run(colours)
+    assert (brightness(paper) > BRIGHT, brightness(ink) < DIM) == (True, True)
+    paper, ink = dark.run(colours)
+    assert (brightness(paper) < DIM, brightness(ink) > BRIGHT) == (True, True)
+    filled = dark.run("getComputedStyle(document.querySelector('figure svg text')).fill")
+    assert brightness(filled) > BRIGHT - 60
+    dark.close()
 
 
-def test_it_prints_to_a_few_pages(page, tmp_path):
-    target = tmp_path / "page.pdf"
-    chromium(tmp_path / "profile", "--no-pdf-header-footer", f"--print-to-pdf={target}", page.as_uri())
-    pages = len(re.findall(rb"/Type\s*/Page\b", target.read_bytes()))
-    assert 3 <= pages <= 60
+def test_it_prints_to_a_few_pages(tabs):
+    pages = len(re.findall(rb"/Type\s*/Page\b", tabs(1280).pdf()))
+    assert 3 <= pages <= PRINTED

@@ -107,7 +107,7 @@ if (picker && data.devices) {
     const [x, y] = [by[a], by[b]], [type, batch] = name.split(" ");
     return [`${type}, batch ${batch}`, seconds(x[0]), seconds(y[0]), three(x[0] / y[0]) + "x",
       verdict(x[1] / y[2], x[2] / y[1]), three(x[4]) + "x", three(y[4]) + "x"];
-  }), ["Published layer", "FFF on A", "FFF on B", "A over B", "", "over dense, A", "over dense, B"],
+  }), ["Published layer", "FFF on A", "FFF on B", "A over B", "Faster", "over dense, A", "over dense, B"],
   "Time per call of the fastest FFF kernel; B is faster where the intervals of the two times do not meet.");
   const runs = data.runs.map(([id, machine, date]) => `${id} (${machine}, ${date})`);
   const shared = (a, b) => Object.keys(data.runs[a][3]).filter(cell => data.runs[b][3][cell]).length;
@@ -119,6 +119,6 @@ if (picker && data.devices) {
     .sort((p, q) => Math.abs(Math.log(q[1][0] / q[2][0])) - Math.abs(Math.log(p[1][0] / p[2][0]))).slice(0, 12)
     .map(([cell, x, y]) => [cell.replace("@", " "), seconds(x[0]), seconds(y[0]), three(x[0] / y[0]) + "x",
       verdict(x[1] / y[2], x[2] / y[1])]),
-  ["Cell", "A", "B", "A over B", ""],
+  ["Cell", "A", "B", "A over B", "Faster"],
   "Time per call of the cells that both runs measured, the twelve that differ most; fffbench compare A B has all.");
 }

@@ -1,0 +1,52 @@
+"""Which runs are published, and which are the reader's own?
+
+A run whose files git knows is published with this repository; one that was measured since and never committed is the
+reader's. It has a section of its own on the page and changes no published figure. In a folder without published runs
+(another folder, no git) there is nothing to keep apart, and all runs count alike.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+from fffbench.results.store import Results
+from fffbench.sources import GIT, GIT_SECONDS
+
+
+def own_runs(results: Results, folder: Path) -> frozenset[str]:
+    """The ids of the runs under ``folder`` that are not published; empty where none is."""
+    known = _known_to_git(folder)
+    own = {run.id for run in results.runs.values() if not known.intersection(run.paths)}
+    return frozenset() if len(own) == len(results.runs) else frozenset(own)
+
+
+def _known_to_git(folder: Path) -> set[str]:
+    """The files under ``folder`` that git has, relative to it; none where there is no git or no repository."""
+    try:
+        done = subprocess.run(
+            [*GIT, "ls-files", "-z"], cwd=folder, capture_output=True, check=False, timeout=GIT_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return set()
+    return {name.decode("utf-8", "replace") for name in done.stdout.split(b"\0") if name}
+
+
+def split(results: Results, own: frozenset[str]) -> tuple[Results, Results | None]:
+    """What is published, and what the runs ``own`` hold; all of it and None where there are no such runs."""
+    if not own:
+        return results, None
+    return _of(results, frozenset(results.runs) - own), _of(results, own)
+
+
+def _of(results: Results, runs: frozenset[str]) -> Results:
+    kept = {name: run for name, run in results.runs.items() if name in runs}
+    machines = {run.machine.id for run in kept.values()}
+    return replace(
+        results,
+        records=tuple(record for record in results.records if record.run in runs),
+        skipped=tuple(item for item in results.skipped if item.run in runs),
+        runs=kept,
+        machines={name: machine for name, machine in results.machines.items() if name in machines},
+    )
