@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fffbench.analysis.stats import Estimate
+from fffbench.devices import threads_text
 from fffbench.plan.workload import FAULTY, Cell
 from fffbench.report.anchors import Anchors
 from fffbench.report.samples import medians_text, strip
@@ -100,7 +101,7 @@ class Cards:
 
     def _side(self, record: Record) -> SideView:
         run, work = self._results.runs[record.run], record.cell.workload
-        threads = f"{work.threads} thread{'s' * (work.threads != 1)}" if work.device == "cpu" else ""
+        threads = threads_text(work.device, work.threads)
         count = len(record.info.processes)
         return SideView(
             what=record.cell.implementation,

@@ -26,6 +26,7 @@ from fffbench.analysis.headline import (
     type_name,
 )
 from fffbench.analysis.rows import Speedup
+from fffbench.devices import HOST
 from fffbench.report import drawing
 from fffbench.report.drawing import FFF, INK, MARKERS, MUTED, STYLE, count_label, label, log_ticks, times_label
 from fffbench.report.shown import Device, Place
@@ -151,7 +152,7 @@ def _panel(axes: Axes, lines: Lines, axis: Axis, shown: Mapping[Place, Device], 
         low: Any = [math.nan if row.low is None else row.low for row in rows]
         high: Any = [math.nan if row.high is None else row.high for row in rows]
         axes.fill_between(xs, low, high, color=FFF, alpha=0.15, linewidth=0)
-        dash: Any = "-" if place[1] != "cpu" else (0, (4, 1.5))
+        dash: Any = "-" if place[1] != HOST else (0, (4, 1.5))
         axes.plot(xs, ys, color=FFF, marker=marker, linestyle=dash, markeredgewidth=0, linewidth=1.3, markersize=4.5)
         ends.append((xs[-1], ys[-1], shown[place].short))
         each = ", ".join(f"{axis.at(row)} {ratio(row.speedup or 0, row.low, row.high)}" for row in rows)

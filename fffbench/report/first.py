@@ -20,6 +20,7 @@ from fffbench.analysis.program import deciding_climb
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.rule import EXCEEDED, REPRODUCED
 from fffbench.analysis.served import SERVED_UP_TO
+from fffbench.devices import HOST
 from fffbench.report.cards import Cards
 from fffbench.report.shown import Device, Place
 from fffbench.report.view import Cell, Fact, Table
@@ -28,7 +29,7 @@ from fffbench.units import number, ratio
 BATCHES = (1, 128, 1024, PUBLISHED_BATCH)
 SHARE = 2 / 3  # of a model's time in its feedforward layers, as the ledger's claims put it
 PUBLISHED_CLAIM = "cpu-78x"
-CPU, GPU = "cpu", "cuda"
+PLACES = ((True, "a CPU"), (False, "a GPU"))  # the machine itself, or an accelerator in it
 Served = Mapping[Place, Mapping[int, Speedup]]
 
 
@@ -61,13 +62,13 @@ def lede(first: First) -> str:
     if not known and not strict:
         return "No fast feedforward layer was measured beside a dense one under fair conditions yet."
     parts = []
-    for device, name in ((CPU, "a CPU"), (GPU, "a GPU")):
-        gains = [row.speedup or 0 for (_, kind), row in known if kind == device]
-        gains = gains or [row.speedup or 0 for _, kind, row in strict if kind == device]
+    for host, name in PLACES:
+        gains = [row.speedup or 0 for (_, kind), row in known if (kind == HOST) == host]
+        gains = gains or [row.speedup or 0 for _, kind, row in strict if (kind == HOST) == host]
         parts += [f"up to {number(max(gains))}x faster than the best dense layer on {name}"] if gains else []
     if len(parts) > 1:
         parts[1] = parts[1].replace("faster than the best dense layer ", "")
-    small = [row for (_, kind), by in first.served.items() for row in by.values() if kind == GPU]
+    small = [row for (_, kind), by in first.served.items() for row in by.values() if kind != HOST]
     small = [row for row in small if row.batch <= SERVED_UP_TO]
     middle = ""
     if small:
@@ -172,7 +173,7 @@ def _published(first: First) -> Fact | None:
         row
         for answer in first.answers.values()
         for row in answer.rows
-        if answer.device == CPU and row.dtype == STRICT and shape_of(row) == PUBLISHED_SHAPE
+        if answer.device == HOST and row.dtype == STRICT and shape_of(row) == PUBLISHED_SHAPE
     ]
     if not strict:
         return None
@@ -187,7 +188,7 @@ def _published(first: First) -> Fact | None:
     steps = []
     for device in first.devices:
         own = [item for item in first.climbs if (item.claim, item.machine) == (PUBLISHED_CLAIM, device.machine)]
-        if own and device.device == CPU:
+        if own and device.device == HOST:
             steps.append(deciding_climb(own, PUBLISHED_BATCH))
     if not steps:
         return Fact(f"{PUBLISHED_GAIN}x?", f"{said}. The published program was not measured here.")

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
+from fffbench.analysis import leaning
 from fffbench.analysis import rule as verdicts
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.fidelity import Climb
-from fffbench.analysis import leaning
 from fffbench.analysis.ledger import load_claims
 from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
@@ -40,7 +40,10 @@ def group_of(row: ClaimRow) -> str:
 
 def ledger(analysis: Analysis, cards: Cards) -> tuple[LedgerGroup, ...]:
     """Every claim in its group, in the ledger's order."""
-    leans = {(place.claim.id, place.machine, place.device): place.leans for place in leaning.places(analysis.claims, load_claims())}
+    leans = {
+        (place.claim.id, place.machine, place.device): place.leans
+        for place in leaning.places(analysis.claims, load_claims())
+    }
     rows: dict[str, list[LedgerRow]] = {name: [] for name in GROUPS}
     ways = {panel[0][1].claim: panel for panel in panels(analysis.climbs, analysis.shown)}
     for _, group in groupby(analysis.claims, key=lambda row: row.id):

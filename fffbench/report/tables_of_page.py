@@ -10,6 +10,7 @@ from fffbench.analysis.ceilings import Ceiling
 from fffbench.analysis.headline import DEPLOYED, PUBLISHED_BATCH, PUBLISHED_GAIN, type_name
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.served import SERVED_UP_TO
+from fffbench.devices import DEVICES
 from fffbench.report.analysed import Analysis
 from fffbench.report.ceiling_table import rate
 from fffbench.report.first import Served, amdahl
@@ -19,12 +20,10 @@ from fffbench.units import number
 
 PUBLISHED_LAYER = "768 to 4095, 1x12"
 FACTS = (
-    ("CPU", ("cpu", "cpu_model", "cpu_name", "cpu_brand")),
     ("Cores", ("cores",)),
     ("Instructions", ("instruction sets",)),
     ("Caches", ("caches",)),
     ("Memory", ("memory",)),
-    ("GPU", ("gpu 0", "gpu")),
     ("Virtual", ("virtualised",)),
 )
 COUNT = 4095 / 12
@@ -154,7 +153,8 @@ def machines(analysis: Analysis) -> Table | None:
         return None
     found = [analysis.results.machines[name] for name in names]
     rows = []
-    for title, keys in FACTS:
+    models = tuple((device.label, device.fact_names) for device in DEVICES.usable().values())
+    for title, keys in (*models, *FACTS):
         values = [next((machine.stable[key] for key in keys if machine.stable.get(key)), "") for machine in found]
         if any(values):
             rows.append((Cell(title), *(Cell(value or "none", words=True) for value in values)))

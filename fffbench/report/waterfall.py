@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from fffbench.analysis.attribution import Attribution, Factor
 from fffbench.analysis.headline import PUBLISHED_BATCH, PUBLISHED_SHAPE
+from fffbench.devices import HOST
 from fffbench.report import drawing
 from fffbench.report.analysed import Analysis
 from fffbench.report.drawing import BAD, FFF, GOOD, INK, MUTED, STYLE, label, log_ticks, times_label
@@ -21,15 +22,15 @@ from fffbench.units import number, ratio
 
 CSV = "attribution.csv"
 TIMES = "×"  # noqa: RUF001 - the sign a reader expects
-# device, type and batch, the first four of which every cause was measured: a CPU's and a GPU's headline, a GPU as it
+# Whether on the host, type and batch; the first four of which every cause was measured: headlines, a GPU as it
 # serves one token, and the strict type
 KINDS = (
-    ("cpu", "fp32", PUBLISHED_BATCH),
-    ("cpu", "bf16", PUBLISHED_BATCH),
-    ("cuda", "bf16", PUBLISHED_BATCH),
-    ("cuda", "bf16", 1),
-    ("cuda", "fp32", PUBLISHED_BATCH),
-    ("cpu", "fp32", 1),
+    (True, "fp32", PUBLISHED_BATCH),
+    (True, "bf16", PUBLISHED_BATCH),
+    (False, "bf16", PUBLISHED_BATCH),
+    (False, "bf16", 1),
+    (False, "fp32", PUBLISHED_BATCH),
+    (True, "fp32", 1),
 )
 PANELS = 4
 DENSE = ("dense efficiency", "padding and alignment")  # one cause: what the best dense layer leaves unused
@@ -79,11 +80,11 @@ def chosen(analysis: Analysis) -> list[Attribution]:
     shapes = {record.id: record.cell.workload.shape for record in analysis.results.records}
     main = {row.record for row in analysis.rows if row.main and row.family == "fff"}
     found: list[Attribution] = []
-    for device, dtype, batch in KINDS:
+    for host, dtype, batch in KINDS:
         fitting = [
             item
             for item in analysis.attributions
-            if (item.device, item.dtype, item.batch) == (device, dtype, batch)
+            if (item.device == HOST, item.dtype, item.batch) == (host, dtype, batch)
             and (item.machine, item.device) in order
             and (shape := shapes[item.record]).is_tree
             and (shape.d, shape.trees, shape.levels, shape.leaf_width) == PUBLISHED_SHAPE
