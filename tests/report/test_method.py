@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.studies import readme
 from fffbench.analysis import ceilings, evidence, rivals, rule
 from fffbench.analysis.baselines import BASELINE_MEANING, BASELINES, THREADS_MEANING
 from fffbench.cli import app
 from fffbench.devices import cpu, cuda
 from fffbench.plan import workload
-from fffbench.report import readme, render
+from fffbench.report import render
 from fffbench.results.store import Results
 
 TERMS = (
