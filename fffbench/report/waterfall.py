@@ -17,8 +17,9 @@ from fffbench.devices import HOST
 from fffbench.report import drawing
 from fffbench.report.analysed import Analysis
 from fffbench.report.drawing import BAD, FFF, GOOD, INK, MUTED, STYLE, label, log_ticks, times_label
+from fffbench.report.first import Served
 from fffbench.report.view import Figure
-from fffbench.units import number, ratio
+from fffbench.units import number, percent, ratio, seconds
 
 CSV = "attribution.csv"
 TIMES = "×"  # noqa: RUF001 - the sign a reader expects
@@ -105,7 +106,7 @@ def chosen(analysis: Analysis) -> list[Attribution]:
     return (whole or found)[:PANELS]
 
 
-def waterfalls(analysis: Analysis) -> Figure | None:
+def waterfalls(analysis: Analysis, served: Served) -> Figure | None:
     """The chart of the four; None where nothing can be explained."""
     items = chosen(analysis)
     if not items:
@@ -118,10 +119,28 @@ def waterfalls(analysis: Analysis) -> Figure | None:
         "From the count of operations to what was measured",
         "From top to bottom: the count, what each cause divides (orange) or multiplies (green) it by, and the measured "
         "speed-up at the same thread count on both sides (blue). Each cause has measurements of its own; whiskers are "
-        f"95 % intervals.{lacking}",
+        f"95 % intervals.{lacking}{_small_batch(analysis, served)}",
         _draw(items, names, narrow=False),
         _draw(items, names, narrow=True),
     )
+
+
+def _small_batch(analysis: Analysis, served: Served) -> str:
+    """Why one token gains so little on an accelerator: both sides' times, and how much of it their bounds explain."""
+    for device in analysis.shown:
+        row = served.get(device.place, {}).get(1)
+        if row is None or device.device == HOST or row.time is None or row.baseline_time is None:
+            continue
+        dense = analysis.shares.get(row.baseline_record or "")
+        if dense is None or row.roofline_share is None:
+            continue
+        return (
+            f" One token on {device.short} ({row.dtype}): the dense layer takes {seconds(row.baseline_time)}, "
+            f"{percent(dense)} of it explained by reading its weights; FFF takes {seconds(row.time)}, "
+            f"{percent(row.roofline_share)} of it by reading its {row.trees * row.levels} rows: the rest is "
+            "launching a kernel, and reads that wait for one another."
+        )
+    return ""
 
 
 def _short(analysis: Analysis, item: Attribution) -> str:

@@ -1,0 +1,77 @@
+"""What was tried on the tool itself: do its clocks agree with others, does its regression rule cry wolf?
+
+Read from the studies' files beside the results, which are other people's files: only numbers are taken from them, and
+what cannot be read says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fffbench.errors import UserError
+from fffbench.files import read_plain
+from fffbench.units import percent
+
+MAX_BYTES = 2**22  # of one study: those committed have 60 kB
+MOST = 100  # files of a kind
+CAUGHT = (
+    "Faults planted in the shipped kernels, and plugins that cheat, are tried in the tests of every commit "
+    "(tests/judges); one that is not caught fails them."
+)
+
+
+def sentences(folder: Path | None) -> tuple[str, ...]:
+    """One sentence per study that lies under ``folder``."""
+    if folder is None:
+        return (CAUGHT,)
+    return (CAUGHT, *_clocks(folder), *_regression(folder))
+
+
+def _studies(folder: Path) -> Iterator[Mapping[str, Any]]:
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json")[:MOST]
+    except OSError:
+        return
+    for path in paths:
+        try:
+            value = json.loads(read_plain(path, MAX_BYTES))
+        except (OSError, ValueError, RecursionError, UserError):
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def _clocks(folder: Path) -> list[str]:
+    found = [
+        (len(study["readings"]), float(study["largest"]), float(study["allowed"]))
+        for study in _studies(folder / "agreement")
+        if isinstance(study.get("readings"), list)
+        and all(isinstance(study.get(name), int | float) for name in ("largest", "allowed"))
+    ]
+    if not found:
+        return []
+    count, largest, allowed = sum(n for n, _, _ in found), max(one[1] for one in found), max(one[2] for one in found)
+    where = f"{count} readings on {len(found)} machine{'s' * (len(found) != 1)}"
+    most = f"{percent(largest)} at most ({percent(allowed)} is allowed)"
+    return [f"Clocks: in {where} ours and other tools' differ by {most}."]
+
+
+def _regression(folder: Path) -> list[str]:
+    alarms = cases = found = planted = 0
+    for study in _studies(folder / "calibration"):
+        runs = study.get("runs")
+        for run in runs if isinstance(runs, list) else []:
+            if not isinstance(run, dict) or not isinstance(run.get("cases"), dict):
+                continue
+            slower = sum(answer == "regression" for answer in run["cases"].values())
+            if run.get("planted") == 0:
+                alarms, cases = alarms + slower, cases + len(run["cases"])
+            else:
+                found, planted = found + slower, planted + len(run["cases"])
+    if not cases:
+        return []
+    wrong = f"{alarms} false alarms in {cases} cases"
+    return [f"The regression rule gave {wrong} of equal sources; of {planted} planted slow-downs it found {found}."]

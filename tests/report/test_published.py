@@ -1,0 +1,65 @@
+"""Do a reader's own runs stand apart, and change nothing that is published?"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from synthetic import quick_cells, write_run
+
+from fffbench.report import render
+from fffbench.report.published import own_runs, split
+from fffbench.results.store import load
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
+
+
+def git(folder, *arguments):
+    author = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    subprocess.run(["git", *author, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A repository with one committed run and, on the same machine, one that is twice as fast and not committed."""
+    results = tmp_path / "repository" / "results"
+    write_run(results, cells=quick_cells(), run="published")
+    git(results.parent, "init", "--quiet")
+    git(results.parent, "add", "results")
+    git(results.parent, "commit", "--quiet", "--message", "results")
+    faster = {cell: time * (0.5 if cell.startswith("fff") else 1.0) for cell, time in quick_cells().items()}
+    write_run(results, cells=faster, run="mine", started="2027-01-01T00:00:00Z")
+    return results
+
+
+def test_a_run_that_git_does_not_know_is_the_readers_own(folder):
+    assert own_runs(load(folder), folder) == {"mine"}
+
+
+def test_where_nothing_is_committed_all_runs_count_alike(tmp_path):
+    write_run(tmp_path / "results", cells=quick_cells())
+    found = load(tmp_path / "results")
+    assert own_runs(found, tmp_path / "results") == frozenset()
+    assert split(found, frozenset()) == (found, None)
+
+
+def first_table(page):
+    return re.search(r'<table[^>]*id="answers">.*?</table>', page, re.DOTALL)[0]
+
+
+def test_own_runs_have_a_section_of_their_own_and_displace_no_published_figure(folder, tmp_path):
+    found = load(folder)
+    page = render(found, tmp_path / "out", folder=folder).read_text(encoding="utf-8")
+    alone = render(split(found, frozenset({"mine"}))[0], tmp_path / "alone").read_text(encoding="utf-8")
+    pooled = render(found, tmp_path / "pooled").read_text(encoding="utf-8")
+    assert first_table(page) == first_table(alone) != first_table(pooled)
+    assert 'id="yours"' not in alone
+    section = page[page.index('id="yours"') :]
+    section = section[: section.index("</section>")]
+    published = float(re.search(r">([\d.]+)x \[", first_table(page)[first_table(page).rindex("<td") :])[1])
+    mine = max(float(value) for value in re.findall(r">([\d.]+)x \[", section))
+    assert mine == pytest.approx(2 * published, rel=0.05)
+    assert "mine (quick, 2027-01-01" in section
+    assert f"{published:g}" in section
