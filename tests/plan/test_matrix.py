@@ -69,8 +69,8 @@ def test_an_unknown_preset_is_refused_with_the_list():
         preset("fastest")
 
 
-def test_an_unknown_implementation_is_refused_with_the_list():
-    with pytest.raises(UserError, match="dense_linear"):
+def test_an_unknown_implementation_is_refused_with_the_nearest():
+    with pytest.raises(UserError, match="fff_cpu"):
         cells(preset("quick"), Axes(implementations=("fff_gpu",)), NAMES, 2)
 
 

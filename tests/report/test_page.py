@@ -178,7 +178,7 @@ def test_text_in_a_csv_is_never_a_formula(tmp_path):
 def test_every_sample_is_in_the_csv(results, rendered):
     with rendered.with_name("samples.csv").open() as file:
         rows = list(csv.DictReader(file))
-    wanted = {(r.id, str(i)): p for r in results.records for i, p in enumerate(r.info.processes)}
+    wanted = {(r.id, str(i)): list(p) for r in results.records for i, p in enumerate(r.info.processes)}
     found = {(row["record"], row["process"]): [float(value) for value in row["samples"].split()] for row in rows}
     assert found == wanted
 

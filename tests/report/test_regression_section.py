@@ -50,7 +50,7 @@ def root(tmp_path):
 
 def test_the_page_shows_cases_and_controls_and_escapes_revisions(root, tmp_path):
     write_check(root)
-    text = render(load(root), tmp_path / "out").read_text(encoding="utf-8")
+    text = render(load(root), tmp_path / "out").with_name("all.html").read_text(encoding="utf-8")
     assert "1.20x" in text
     assert "did not move" in text
     assert "&lt;b&gt;evil" in text
