@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from fffbench.cli import claims, fleet, implementations, measuring, merge, notices, reading, regress, speedup
+from fffbench.cli import claims, fleet, implementations, measuring, merge, notices, reading, regress, speedup, todo
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.text import message
@@ -37,6 +37,7 @@ measuring.add_to(app)
 reading.add_to(app)
 claims.add_to(app)
 speedup.add_to(app)
+todo.add_to(app)
 regress.add_to(app)
 merge.add_to(app)
 fleet.add_to(app)
