@@ -15,7 +15,19 @@ from pathlib import Path
 
 import typer
 
-from fffbench.cli import claims, fleet, implementations, measuring, merge, notices, reading, regress, speedup, todo
+from fffbench.cli import (
+    claims,
+    compare,
+    fleet,
+    implementations,
+    measuring,
+    merge,
+    notices,
+    reading,
+    regress,
+    speedup,
+    todo,
+)
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.text import message
@@ -38,6 +50,7 @@ reading.add_to(app)
 claims.add_to(app)
 speedup.add_to(app)
 todo.add_to(app)
+compare.add_to(app)
 regress.add_to(app)
 merge.add_to(app)
 fleet.add_to(app)
