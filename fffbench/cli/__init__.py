@@ -22,6 +22,7 @@ from fffbench.cli import (
     implementations,
     measuring,
     merge,
+    new,
     notices,
     reading,
     regress,
@@ -51,6 +52,7 @@ claims.add_to(app)
 speedup.add_to(app)
 todo.add_to(app)
 compare.add_to(app)
+new.add_to(app)
 regress.add_to(app)
 merge.add_to(app)
 fleet.add_to(app)
