@@ -94,8 +94,10 @@ def _keys() -> dict[str, Callable[[Compared], Any]]:
 
 
 def _columns() -> list[tables.Column[Compared]]:
+    from fffbench.devices import device as device_of
+
     def threads(row: Compared) -> str:
-        if row.device != "cpu":
+        if not device_of(row.device).threaded:
             return ""
         return str(row.threads[0]) if row.threads[0] == row.threads[1] else f"{row.threads[0]}:{row.threads[1]}"
 

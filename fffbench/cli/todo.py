@@ -68,6 +68,7 @@ def on_this_machine(results: Path, claim: str | None, processes: int | None) -> 
     """What ``run --undecided`` measures: the cells that settle what is open on this machine."""
     from fffbench import bench
     from fffbench.analysis.ledger import load_claims
+    from fffbench.devices import DEVICES
     from fffbench.measure import fingerprint
     from fffbench.results.store import Results
     from fffbench.runs.undecided import Where, open_claims, together
@@ -76,8 +77,11 @@ def on_this_machine(results: Path, claim: str | None, processes: int | None) -> 
     ids = selecting.names("claim", "--claim", claim, (item.id for item in ledger))
     loaded = loading.load(results) if results.exists() else Results()
     machine = fingerprint.machine_id(fingerprint.stable())
-    where = [Where(machine, "cpu", fingerprint.usable_cores())]
-    where += [Where(machine, "cuda", 1)] if fingerprint.gpu_names() else []
+    where = [
+        Where(machine, name, fingerprint.usable_cores() if item.threaded else 1)
+        for name, item in DEVICES.usable().items()
+        if item.absent() is None
+    ]
     chosen = [item for item in ledger if selecting.within(item.id, ids)]
     cells, count = together(open_claims(loaded, chosen, where, lambda name: kernels(loaded, name)))
     if not cells:

@@ -18,6 +18,7 @@ from fffbench.analysis.leaning import Place, places
 from fffbench.analysis.ledger import Claim, Conditions
 from fffbench.analysis.rule import EXCEEDED, NOT_MEASURED, REPRODUCED, UNDECIDED
 from fffbench.analysis.stats import LEVEL
+from fffbench.devices import device
 from fffbench.plan.candidates import candidates
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload, parse_cell
 from fffbench.results.record import FULL_PROCESSES, OUT_OF_BUDGET
@@ -64,7 +65,7 @@ def measured_places(results: Results) -> list[Where]:
     found: dict[tuple[str, str], int] = {}
     for record in results.records:
         work, cores = record.cell.workload, results.machines[record.machine].stable.get("cores", "")
-        known = int(cores) if cores.isdecimal() and len(cores) < 6 and work.device == "cpu" else 1
+        known = int(cores) if cores.isdecimal() and len(cores) < 6 and device(work.device).threaded else 1
         key = (record.machine, work.device)
         found[key] = max(found.get(key, known), work.threads)
     return [Where(machine, device, threads) for (machine, device), threads in sorted(found.items())]
@@ -154,7 +155,8 @@ class _Cells:
             names = candidates(self._where.device, dtype, batch)
         elif subject.family is not None:
             names = self._kernels.names(subject.family, self._where.device, dtype)
-        call = "graph" if self._where.device == "cuda" and "graph" in conditions.call else conditions.call[0]
+        usual = device(self._where.device).headline_call
+        call = usual if usual in conditions.call else conditions.call[0]
         protocol = Protocol(conditions.cache, call)
         routing = conditions.routing if want.trees else "uniform"
         for threads in self._threads(conditions):
@@ -179,7 +181,7 @@ class _Cells:
         return product(best, [Shape.dense(shape.d, BERT_WIDTH) if baseline == "bert" else shape])
 
     def _threads(self, conditions: Conditions) -> list[int]:
-        if self._where.device != "cpu":
+        if not device(self._where.device).threaded:
             return [1]
         if isinstance(conditions.threads, int):
             return [conditions.threads]

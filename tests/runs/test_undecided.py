@@ -105,7 +105,6 @@ def test_the_command_and_its_json_say_the_same(thin, capsys, monkeypatch):
 
 def test_run_undecided_plans_just_the_cells_of_this_machine_that_todo_names(thin, capsys, monkeypatch):
     monkeypatch.setattr("fffbench.measure.fingerprint.machine_id", lambda _: MACHINE)
-    monkeypatch.setattr("fffbench.measure.fingerprint.gpu_names", list)
     assert run(["run", "--undecided", "--claim", "cpu-78x", "--plan", "--json", "--results", str(thin)]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["cell"] for row in rows if row["reason"] is None} == {cell_id("dense_linear"), cell_id("fff_cpu")}
