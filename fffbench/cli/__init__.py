@@ -18,6 +18,7 @@ import typer
 from fffbench.cli import (
     claims,
     compare,
+    duel,
     fleet,
     implementations,
     measuring,
@@ -53,6 +54,7 @@ speedup.add_to(app)
 todo.add_to(app)
 compare.add_to(app)
 new.add_to(app)
+duel.add_to(app)
 regress.add_to(app)
 merge.add_to(app)
 fleet.add_to(app)
