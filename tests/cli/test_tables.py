@@ -52,7 +52,7 @@ def row(implementation, gain, **changes):
         name: changes.pop(name) for name in ("batch", "device", "dtype", "shape", "threads", "cache") if name in changes
     }
     cell = parse_cell(cell_id(implementation, **work))
-    empty = skipped_row(SkippedCell("run", changes.pop("machine", "machine-a"), STARTED, cell, "fff", ""))
+    empty = skipped_row(SkippedCell("run", changes.pop("machine", "machine-a"), STARTED, cell, "fff", ""), main=False)
     numbers = {
         "time": 1.234e-3,
         "speedup": gain,
