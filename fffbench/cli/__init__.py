@@ -25,6 +25,7 @@ from fffbench.cli import (
     merge,
     new,
     notices,
+    profile,
     reading,
     regress,
     speedup,
@@ -55,6 +56,7 @@ todo.add_to(app)
 compare.add_to(app)
 new.add_to(app)
 duel.add_to(app)
+profile.add_to(app)
 regress.add_to(app)
 merge.add_to(app)
 fleet.add_to(app)
