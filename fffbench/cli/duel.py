@@ -16,6 +16,7 @@ from fffbench.text import plain
 from fffbench.units import duration, parse_duration, seconds
 
 if TYPE_CHECKING:
+    from fffbench.analysis.regression import Plan
     from fffbench.plan.matrix import Axes
     from fffbench.plan.workload import Workload
     from fffbench.regress.duel import Duel, Row
@@ -41,6 +42,9 @@ def duel(
     threads: Annotated[int, typer.Option(min=1, max=1024)] = 1,
     budget: Annotated[str, typer.Option(help="time budget, such as 5m")] = "5m",
     blocks: Annotated[int, typer.Option(min=10, max=400, help="at most; more find smaller differences")] = 40,
+    again: Annotated[
+        bool, typer.Option("--again", help="where it is inconclusive, one more try with twice the blocks and budget")
+    ] = False,
     margin: Annotated[
         float, typer.Option(min=0, max=1, callback=options.finite("--margin"), help="differences up to this are none")
     ] = 0.03,
@@ -58,9 +62,9 @@ def duel(
     """Is B faster or slower than A? Exit 0: faster or the same, 1: slower somewhere, 3: inconclusive.
 
     Fresh processes of both sides take turns in the order A B B A, by the rule and with the error rates of `regress`;
-    outputs are checked first. Weights stay in cache and inputs rotate.
+    outputs are checked first. Weights stay in cache and inputs rotate. --again doubles the chance of a false alarm.
     """
-    from fffbench.analysis.regression import Plan
+    from fffbench.analysis import regression
     from fffbench.measure import lock
     from fffbench.regress import check
     from fffbench.regress import duel as duelling
@@ -69,13 +73,16 @@ def duel(
     axes = options.axes(batches=batch, dtypes=dtype, devices=device)
     _known([side.name for side in sides if not side.folder])
     cases = _cases(axes, (d, trees, levels), threads)
+    limit = parse_duration(budget)
     try:
-        plan = Plan((*(look for look in LOOKS if look < blocks), blocks), margin, tolerance)
+        plans = [(_plan(blocks * factor, margin, tolerance), limit * factor) for factor in ((1, 2) if again else (1,))]
     except ValueError as error:
         raise UserError(f"--margin {margin:g} --tolerance {tolerance:g}: {error}") from error
-    limit = parse_duration(budget)
     with lock.machine(f"fffbench duel {a} {b}"):
-        found = duelling.duel(sides[0], sides[1], cases, plan, time.monotonic() + limit, _say)
+        for plan, allowed in plans:
+            found = duelling.duel(sides[0], sides[1], cases, plan, time.monotonic() + allowed, _say)
+            if found.answer != regression.INCONCLUSIVE or not found.rows:
+                break
     if not found.rows:
         raise UserError(
             f"nothing was compared: {next(iter(found.refused.values()), 'the budget ended before a block')}"
@@ -87,6 +94,13 @@ def duel(
     else:
         tables.show([_table(found)], _columns())
     raise typer.Exit({"slower": EXIT_SLOWER, "inconclusive": EXIT_INCONCLUSIVE}.get(found.answer, 0))
+
+
+def _plan(blocks: int, margin: float, tolerance: float) -> Plan:
+    """A regression check's plan with this many blocks at most."""
+    from fffbench.analysis.regression import Plan
+
+    return Plan((*(look for look in LOOKS if look < blocks), blocks), margin, tolerance)
 
 
 def _say(text: str) -> None:

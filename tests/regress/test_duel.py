@@ -100,6 +100,26 @@ def test_a_side_that_computes_something_else_is_refused_before_any_time_is_taken
 
 
 @pytest.mark.parametrize(
+    ("answers", "tries", "code"),
+    [(["inconclusive", "slower"], 2, 1), (["inconclusive"] * 2, 2, 3), (["faster"], 1, 0)],
+)
+def test_again_is_one_longer_try_and_only_where_nothing_was_said(monkeypatch, tmp_path, answers, tries, code):
+    limits, said = [], iter(answers)
+
+    def measured(first, second, cases, plan, deadline, say):
+        limits.append(plan.limit)
+        answer = next(said)
+        row = found(1.2).row(CASES[0].id, answer)
+        return duel.Duel(first.shown, second.shown, answer, (row,), found(1.2).control(), {}, 1.0)
+
+    monkeypatch.setattr(duel, "duel", measured)
+    summary = tmp_path / "summary.md"
+    assert run(["duel", "fff_cpu", "fff_cpu", "--again", "--markdown", str(summary)]) == code
+    assert limits == [40, 80][:tries]
+    assert answers[tries - 1] in summary.read_text()
+
+
+@pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (["fff_cpu", "fff_cpv"], "did you mean 'fff_cpu'?"),
