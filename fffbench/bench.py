@@ -26,6 +26,7 @@ from fffbench.measure.processes import Round
 from fffbench.measure.session import Plan
 from fffbench.plan.blocks import in_block
 from fffbench.plan.matrix import Axes, Names, cells, preset
+from fffbench.plan.presets import Preset
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.results import chronology
 from fffbench.results import names as run_names
@@ -46,6 +47,7 @@ class Options:
     sample_seconds: float | None = None
     budget_seconds: float | None = None
     only: frozenset[str] | None = None  # ids of cells: of the others nothing is said or measured
+    cells: tuple[Cell, ...] | None = None  # just these instead of a preset's, under a name that no preset has
     command: str = ""  # what the user typed, where it was not ``fffbench run``
 
     @property
@@ -98,7 +100,7 @@ def _settles(outcome: Outcome, cell: Cell) -> bool:
 def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
     """The plan of what can run here, and the cells that cannot, with reasons."""
     environment.clean()
-    chosen = preset(options.preset)
+    chosen = preset(options.preset) if options.cells is None else Preset(options.preset, "", ())
     names = Names(
         {name: item.family for name, item in implementations().items()},
         {name: item.devices for name, item in implementations().items()},
@@ -106,7 +108,10 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
     for name in options.axes.implementations:
         if name in broken():
             raise UserError(broken()[name])
-    wanted = cells(chosen, options.axes, names, fingerprint.usable_cores(), fingerprint.physical_cores())
+    if options.cells is not None:
+        wanted = dict.fromkeys(options.cells, True)
+    else:
+        wanted = cells(chosen, options.axes, names, fingerprint.usable_cores(), fingerprint.physical_cores())
     if options.only is not None:
         wanted = {cell: keep for cell, keep in wanted.items() if cell.id in options.only}
     answers = registry_reasons([(implementation(cell.implementation), cell.workload) for cell in wanted])

@@ -1,6 +1,7 @@
 """Which implementations compute their function, row by row, whatever one of them does to its process?
 
-Every case runs in a worker's child. One that raises, crashes or hangs is wrong in that case; the others go on.
+Every case runs in a worker's child. One that raises, crashes or hangs is wrong in that case; its other cases are tried
+all the same, and the other implementations, so that an author sees all faults at once.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import Any
 
 from fffbench.implementations import registry
 from fffbench.implementations.registry import Implementation
+from fffbench.measure import diagnosis
 from fffbench.measure.conformance import workloads
 from fffbench.measure.processes import Round, WorkerDiedError
 from fffbench.plan.workload import Cell, Protocol
 
+MOST_FAULTS = 20  # of one row; more of them say nothing new
+MOST_DEATHS = 3  # of a row's processes, by a crash or by the limit; each costs a new worker
 CASE_SECONDS = 120.0  # torch.compile takes 10 s a shape, on a busy machine several times that
 
 
@@ -28,16 +32,18 @@ class _Row:
     cells: list[Cell]
     answers: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
-    def failure(self) -> str | None:
-        """The first failure, with its workload."""
-        found = ((cell, answer.get("failure")) for cell, answer in zip(self.cells, self.answers, strict=False))
-        return next((f"{cell.workload.id}: {failure}" for cell, failure in found if failure), None)
+    deaths: int = 0
 
     @property
+    def faults(self) -> list[tuple[Cell, str]]:
+        """Every case that is wrong, and how."""
+        found = ((cell, answer.get("failure")) for cell, answer in zip(self.cells, self.answers, strict=False))
+        return [(cell, failure) for cell, failure in found if failure]
+
     def done(self) -> bool:
-        """Whether nothing is left to check: everything was, or something is wrong."""
-        return len(self.answers) == len(self.cells) or self.failure is not None
+        """Whether nothing is left to check: everything was, or too much is wrong."""
+        given_up = len(self.faults) >= MOST_FAULTS or self.deaths >= MOST_DEATHS
+        return len(self.answers) == len(self.cells) or given_up
 
     def plain(self) -> dict[str, Any]:
         """As ``check --json`` prints it."""
@@ -52,7 +58,12 @@ class _Row:
             "passed": len(right),
             "skipped": len(skipped),
             "error": max(right, default=None),
-            "failure": self.failure,
+            "failure": next((f"{cell.workload.id}: {failure}" for cell, failure in self.faults), None),
+            "faults": [
+                {"case": cell.workload.id, "special": diagnosis.special(cell.workload), "failure": failure}
+                for cell, failure in self.faults
+            ],
+            "untried": len(self.cells) - len(self.answers),
             "reason": skipped[-1] if skipped and not right else None,
         }
 
@@ -62,7 +73,14 @@ def rows(names: Sequence[str], dtypes: Sequence[str], devices: Sequence[str]) ->
     broken = registry.broken()
     for name, reason in broken.items():
         if not names or name in names:
-            empty = {"passed": 0, "skipped": 0, "error": None, "reason": None}
+            empty: dict[str, Any] = {
+                "passed": 0,
+                "skipped": 0,
+                "error": None,
+                "faults": [],
+                "untried": 0,
+                "reason": None,
+            }
             yield {"name": name, "device": "", "dtype": "", **empty, "failure": reason}
     wanted = [name for name in names or registry.implementations() if name not in broken]
     planned = [
@@ -83,28 +101,38 @@ def _cells(item: Implementation, device: str, dtype: str) -> list[Cell]:
 
 
 def _checked(group: list[_Row]) -> Iterator[dict[str, Any]]:
-    """Check the rows one after another in one child, in a new worker's after a failure; yield them as they are done."""
+    """Check the rows one after another in one child, in a new one after a wrong row; yield them as they are done."""
     waiting = list(group)
     while waiting:
         with Round() as worker:
             for row in _answered(worker, waiting):
+                if not row.done():
+                    break  # its child is dead or stopped; a new one tries the other cases
                 waiting.remove(row)
                 yield row.plain()
-                if row.failure is not None:
-                    break  # its child may be dead, stopped or spoiled
+                if row.faults:
+                    break  # its child may be spoiled
 
 
 def _answered(worker: Round, waiting: list[_Row]) -> Iterator[_Row]:
-    """Every row that is done, until one is wrong."""
-    left = [(row, cell) for row in waiting for cell in row.cells]
-    yield from (row for row in waiting if not row.cells)
+    """Every row that is done, until one is wrong, or has lost its process and is not done."""
+    yield from [row for row in waiting if row.done()]
+    left = [(row, cell) for row in waiting for cell in row.cells[len(row.answers) :]]
     answers = worker.conform([cell for _, cell in left], CASE_SECONDS)
+    answered = 0
     for row, _ in left:
+        if row.done():
+            continue  # given up: what the child still answers of it is not asked for
         try:
             _, answer = next(answers)
         except (StopIteration, WorkerDiedError) as error:
-            reason = str(error) if isinstance(error, WorkerDiedError) else "its process ended without an answer"
-            answer = {"error": None, "failure": reason}
+            row.deaths += 1
+            if answered == 0:  # it died before its first answer, and must not do so for ever
+                reason = str(error) if isinstance(error, WorkerDiedError) else "its process ended without an answer"
+                row.answers.append({"error": None, "failure": reason})
+            yield row
+            return
+        answered += 1
         row.answers.append(answer)
-        if row.done:
+        if row.done():
             yield row

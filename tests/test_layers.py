@@ -35,7 +35,7 @@ ROOMS = {
     "analysis": "devices identity plan results",
     "report": "devices identity plan results analysis",
     # where both meet
-    "runs": "blaslib devices identity plan implementations measure results",
+    "runs": "blaslib devices identity plan implementations measure results analysis",
     "bench": "blaslib devices identity plan implementations measure results runs",
     "regress": "blaslib devices identity plan implementations measure results analysis",
     # the kernels for users of PyTorch
@@ -43,11 +43,12 @@ ROOMS = {
     "ops": "blaslib devices identity plan implementations operators",
     "nn": "blaslib devices identity plan operators",
     "swapping": "blaslib devices identity plan nn",
+    "scaffold": "",  # what `new` writes
     # the ways in
     "suite": "blaslib devices identity plan measure results runs bench",
     "fleet": "blaslib devices identity plan implementations measure results runs",
     "cli": "blaslib devices identity plan implementations measure checking results analysis report runs bench "
-    "regress suite fleet",
+    "regress suite fleet scaffold",
     "__main__": "cli",
     "__init__": "ops nn swapping",  # handed out when first used
 }

@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+SOURCES = (".cpp", ".hpp", ".cu", ".py")
 yaml = pytest.importorskip("yaml")
 
 
@@ -25,6 +26,8 @@ def test_every_job_has_a_machine_a_limit_and_steps(path):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_every_nox_session_called_exists(path):
     sessions = set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE))
+    if path.stem == "kernel":  # of other repositories' kernels: it calls the command line
+        return
     called = set(re.findall(r"nox -s (\w+)", path.read_text()))
     for job in jobs_of(path).values():
         called |= set(job.get("strategy", {}).get("matrix", {}).get("session", []))
@@ -50,3 +53,43 @@ def test_asv_finds_its_branch_in_a_checkout_of_another():
     steps = [step.get("run", "") for step in jobs_of(ROOT / ".github/workflows/history.yml")["measure"]["steps"]]
     made = next(index for index, text in enumerate(steps) if "git branch main origin/main" in text)
     assert made < min(index for index, text in enumerate(steps) if "nox -s asv" in text)
+
+
+def test_a_kernel_of_any_kind_that_changes_is_compared():
+    paths = yaml.safe_load((ROOT / ".github/workflows/regress.yml").read_text())[True]["pull_request"]["paths"]
+    kernels = [path for path in (ROOT / "fffbench" / "implementations").rglob("*") if path.suffix in SOURCES]
+    assert {path.suffix for path in kernels} == set(SOURCES)
+    for path in kernels:
+        name = str(path.relative_to(ROOT))
+        assert any(name.startswith(pattern.removesuffix("**")) for pattern in paths), name
+
+
+def test_the_reusable_workflow_hands_every_input_to_the_action_and_the_action_takes_no_other():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/kernel.yml").read_text())
+    action = yaml.safe_load((ROOT / ".github/actions/kernel/action.yml").read_text())
+    [step] = [step for step in workflow["jobs"]["guard"]["steps"] if "actions/kernel" in step.get("uses", "")]
+    assert set(step["with"]) == set(action["inputs"])
+    asked = workflow[True]["workflow_call"]["inputs"]
+    for name in set(asked) - {"runner", "fffbench", "ref"}:
+        assert step["with"][name] == f"${{{{ inputs.{name} }}}}"
+        assert asked[name].get("default") == action["inputs"][name].get("default")
+
+
+@pytest.mark.parametrize(
+    "path", [".github/workflows/regress.yml", ".github/actions/kernel/action.yml", "fffbench/scaffold/workflow.yml.in"]
+)
+def test_an_open_question_is_asked_once_more_and_then_left_to_a_person_and_a_table_is_commented(path):
+    text = (ROOT / path).read_text()
+    assert text.count("::warning::twice inconclusive") == 1
+    assert "--again" in text or text.count("nox -s regress") == 2
+    assert "gh pr comment" in text
+    assert "--edit-last" in text  # one comment, however many pushes
+
+
+@pytest.mark.parametrize("path", [".github/actions/kernel/action.yml", ".github/workflows/kernel.yml"])
+def test_no_text_of_a_pull_request_stands_in_a_script(path):
+    """What is put into a script is run by it; inputs reach a script through its environment alone."""
+    document = yaml.safe_load((ROOT / path).read_text())
+    steps = document["runs"]["steps"] if "runs" in document else document["jobs"]["guard"]["steps"]
+    for step in steps:
+        assert "${{" not in step.get("run", "")

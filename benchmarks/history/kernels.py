@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 BATCHES = [1, 128, 16384]
 CONTROL_BATCHES = [1, 128]  # 16384 would take a second a call on two cores
 NVIDIA = Path("/dev/nvidiactl")  # looking here skips a CUDA kernel without importing torch, 9 times a commit
+
+
+IMPLEMENTATIONS = Path(__file__).parents[2] / "fffbench" / "implementations"
+
+
+def registered(family):
+    """The modules of ``family`` in this tree, by name, with their devices.
+
+    Read and not imported: asv measures a parameter of another commit by its place in the list, so the list must be this
+    tree's whatever commit is installed.
+    """
+    found = {}
+    for path in sorted(IMPLEMENTATIONS.glob("[a-z]*.py")):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        named = {target: value for node in body for target, value in _assigned(node)}
+        if named.get("FAMILY") == family:
+            found[path.stem] = named["DEVICES"]
+    return found
+
+
+def _assigned(node):
+    """The names that a statement of a module gives a literal, one by one where it gives several."""
+    if not isinstance(node, ast.Assign):
+        return
+    targets, values = [node.targets[0]], [node.value]
+    if isinstance(targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
+        targets, values = targets[0].elts, node.value.elts
+    for target, value in zip(targets, values, strict=True):
+        try:
+            yield getattr(target, "id", ""), ast.literal_eval(value)
+        except ValueError:
+            continue
+
+
+OPTIMISED = registered("fff")
 
 
 class _Passes:
@@ -23,7 +59,7 @@ class _Passes:
     def setup(self, name, batch):
         if self.ready == (name, batch):
             return  # asv calls this before every sample: drawing the data anew took ten times as long as the pass
-        device = "cuda" if name in ("fff_cuda", "fff_triton") else "cpu"
+        device = OPTIMISED.get(name, ("cpu",))[0]
         if device == "cuda" and not NVIDIA.exists():
             raise NotImplementedError("no NVIDIA device here")  # asv's way to say "skipped here"
         import torch
@@ -65,9 +101,9 @@ def _nothing():
 
 
 class Optimised(_Passes):
-    """The kernels that are ours."""
+    """The kernels that are ours, whichever there are in this tree."""
 
-    params = (["fff_cpu", "fff_cuda", "fff_triton"], BATCHES)
+    params = (list(OPTIMISED), BATCHES)
     param_names = ("implementation", "batch")
 
     def peakmem_pass(self, _name, _batch):

@@ -17,7 +17,22 @@ from typing import Annotated
 import typer
 
 import fffbench
-from fffbench.cli import claims, fleet, implementations, measuring, merge, notices, reading, regress, speedup
+from fffbench.cli import (
+    claims,
+    compare,
+    duel,
+    fleet,
+    implementations,
+    measuring,
+    merge,
+    new,
+    notices,
+    profile,
+    reading,
+    regress,
+    speedup,
+    todo,
+)
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.text import message
@@ -39,6 +54,11 @@ measuring.add_to(app)
 reading.add_to(app)
 claims.add_to(app)
 speedup.add_to(app)
+todo.add_to(app)
+compare.add_to(app)
+new.add_to(app)
+duel.add_to(app)
+profile.add_to(app)
 regress.add_to(app)
 merge.add_to(app)
 fleet.add_to(app)

@@ -13,6 +13,7 @@ from fffbench.cli import options, tables
 from fffbench.cli.loading import Json
 from fffbench.devices import HOST
 from fffbench.errors import UserError
+from fffbench.text import plain
 from fffbench.units import number
 
 NEEDED = ("psutil", "threadpoolctl", "torch")  # of the extra `measure`, by what computes
@@ -87,13 +88,7 @@ def check(
     for row in checking.rows(axes.implementations, axes.dtypes, axes.devices):
         rows.append(row)
         if not as_json:
-            print(
-                f"{row['name']:<20} {row['device']:<5} {row['dtype']:<5} "
-                f"{row['passed']:>3} right, {row['skipped']:>3} not run"
-                f"{'' if row['error'] is None else ', largest error ' + number(row['error'])}"
-                f"{'' if row['failure'] is None else '  WRONG: ' + row['failure']}",
-                flush=True,
-            )
+            _say(row)
     if as_json:
         print(json.dumps(rows, indent=1))
     if any(row["failure"] for row in rows):
@@ -101,6 +96,20 @@ def check(
     if not any(row["passed"] for row in rows):
         reasons = dict.fromkeys(row["reason"] for row in rows if row["reason"])
         raise UserError(f"nothing was checked: {next(iter(reasons), 'no implementation runs in these dtypes here')}")
+
+
+def _say(row: dict[str, Any]) -> None:
+    """What was found of one implementation in one dtype on one device: a line, and one for each fault."""
+    error = "" if row["error"] is None else f", largest error {number(row['error'])}"
+    untried = f", {row['untried']} not tried after that" if row["untried"] else ""
+    faults = row["faults"]
+    wrong = f"  WRONG in {len(faults)} case{'s' * (len(faults) != 1)}{untried}" if faults else ""
+    if row["failure"] and not faults:
+        wrong = f"  WRONG: {row['failure']}"
+    counts = f"{row['passed']:>3} right, {row['skipped']:>3} not run"
+    print(plain(f"{row['name']:<20} {row['device']:<5} {row['dtype']:<5} {counts}{error}{wrong}"), flush=True)
+    for fault in faults:
+        print(plain(f"  {fault['special']}: {fault['failure']}  ({fault['case']})"), flush=True)
 
 
 def _columns() -> list[tables.Column[dict[str, Any]]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import options, planning, summary
+from fffbench.cli import options, planning, summary, todo
 from fffbench.cli.loading import ResultsDir
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
+from fffbench.plan.matrix import Axes
 from fffbench.plan.workload import CACHE_MEANING, CALL_MEANING, ROUTING_MEANING, meanings
 from fffbench.text import plain
 from fffbench.units import duration, parse_duration
@@ -47,6 +49,10 @@ def run(
     block: Annotated[
         str | None, typer.Option(help="only the cells of one block, such as cpu-d768-b128 (see fleet plan)")
     ] = None,
+    undecided: Annotated[
+        bool, typer.Option("--undecided", help="just the cells that settle what is open here: see fffbench todo")
+    ] = False,
+    claim: Annotated[str | None, typer.Option(help="with --undecided: of these claims alone, comma-separated")] = None,
     processes: Annotated[int | None, typer.Option(min=1, max=100, help="fresh processes for each cell")] = None,
     seconds: Annotated[
         float | None,
@@ -73,7 +79,15 @@ def run(
         cache=cache,
         call=call,
     )
-    wanted = bench.Options(preset, axes, processes, seconds, None if budget is None else parse_duration(budget))
+    limit = None if budget is None else parse_duration(budget)
+    wanted = bench.Options(preset, axes, processes, seconds, limit)
+    if claim is not None and not undecided:
+        raise UserError("--claim goes with --undecided; a preset measures all of its cells")
+    if undecided:
+        if axes != Axes() or block is not None:
+            raise UserError("--undecided chooses the cells; beside it only --claim, --processes, --seconds, --budget")
+        open_here = todo.on_this_machine(results, claim, processes)
+        wanted = replace(open_here, sample_seconds=seconds or open_here.sample_seconds, budget_seconds=limit)
     if block is not None:
         wanted = bench.of_block(wanted, block)
     if plan:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fffbench.cli import tables
+from fffbench.cli.speedup import layer
 from fffbench.units import duration
 
 if TYPE_CHECKING:
@@ -29,12 +30,6 @@ class Group:
     def values(self, axis: str) -> str:
         """The values on an axis of the workload, in their order."""
         return " ".join(dict.fromkeys(str(getattr(cell.workload, axis)) for cell in self.cells))
-
-
-def layer(shape: Shape) -> str:
-    """``768x4095 1x12``: inputs x neurons, trees x levels, and ``l32`` for leaf blocks of 32 neurons."""
-    tree = f" {shape.trees}x{shape.levels}" if shape.trees else ""
-    return f"{shape.d}x{shape.n}{tree}" + (f"l{shape.leaf_width}" if shape.leaf_width else "")
 
 
 def show(plan: Expected, *, as_json: bool) -> None:

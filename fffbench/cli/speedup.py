@@ -6,7 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -188,7 +188,22 @@ def columns(*, baseline: str, reasons: bool) -> list[tables.Column[Speedup]]:
     ]
 
 
-def layer(row: Speedup) -> str:
+class _Layer(Protocol):
+    """What says which layer it is about."""
+
+    @property
+    def d(self) -> int: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def trees(self) -> int: ...
+    @property
+    def levels(self) -> int: ...
+    @property
+    def leaf_width(self) -> int: ...
+
+
+def layer(row: _Layer) -> str:
     """``768x4095 1x12``: inputs x neurons, trees x levels, and ``l32`` for leaf blocks of 32 neurons."""
     tree = f" {row.trees}x{row.levels}" if row.trees else ""
     return f"{row.d}x{row.n}{tree}" + (f"l{row.leaf_width}" if row.leaf_width else "")

@@ -219,6 +219,15 @@ def _from_declaration(
     }
 
 
+def from_module(name: str, module: ModuleType) -> dict[str, Implementation]:
+    """What ``module`` would register as ``name``, for who compares versions; ``UserError`` where it cannot."""
+    try:
+        declared = _plugin.declared(module)
+    except _plugin.PluginError as error:
+        raise UserError(f"implementation {name!r} ({module.__name__}) {error}") from error
+    return _from_declaration(name, declared, module)
+
+
 @cache
 def _own() -> dict[str, Implementation]:
     """The implementations of this package, by name."""

@@ -232,12 +232,12 @@ def compare(reference: Reference, y: Array) -> Verdict:
     if tokens == 0:
         return Verdict(0.0, 0.0, 0, 0, 0)
     chosen = y[reference.index]
-    share = _error_share(chosen, reference.y, reference.std)
+    share = error_share(chosen, reference.y, reference.std)
     diverged = 0
     for token in np.flatnonzero(share > 1):
         for other in reference.alternatives.get(int(token), ()):
             one = slice(token, token + 1)
-            along = _error_share(chosen[one], other[None], reference.std[one])[0]
+            along = error_share(chosen[one], other[None], reference.std[one])[0]
             if along <= 1:
                 share[token] = along
                 diverged += 1
@@ -254,7 +254,7 @@ def compare(reference: Reference, y: Array) -> Verdict:
     return Verdict(float(share[worst]) * allowed, allowed, tokens, diverged, cap, failure)
 
 
-def _error_share(y: Array, expected: Array, std: Array) -> Array:
+def error_share(y: Array, expected: Array, std: Array) -> Array:
     """Each token's error over what is allowed: the larger of its norm's and of its worst element's share."""
     tiny = np.finfo(float).tiny
     error = y - expected

@@ -15,10 +15,12 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from fffbench import contain
 from fffbench.devices import HOST
 from fffbench.implementations.registry import Implementation, Layer, implementation, reasons
-from fffbench.measure import cellrun, check, fresh, inputs, measuring, seal
+from fffbench.measure import cellrun, check, diagnosis, fresh, inputs, measuring, seal
 from fffbench.plan import routing
 from fffbench.plan.workload import FAULTY, Cell, Protocol, Shape, Workload
 
@@ -134,7 +136,51 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
     verdict = judge(layer, cell, pool, reference, None if chosen.wrong else lambda: _again(*key))
     if chosen.foreign and verdict.failure is None and (replaced := seal.replaced(names)) is not None:
         verdict = replace(verdict, failure=f"it replaced {replaced}")
+    if verdict.failure is not None and verdict.error > 0 and not verdict.harm and not chosen.wrong:
+        verdict = replace(verdict, failure=f"{verdict.failure}{_diagnosis(layer, cell, data, pool, reference)}")
     return check.expecting(verdict, chosen.wrong)
+
+
+def _diagnosis(layer: Layer, cell: Cell, data: routing.Data, pool: inputs.Pool, reference: check.Reference) -> str:
+    """What a wrong layer did instead, on the inputs of the first comparison, after a semicolon; empty if nobody knows.
+
+    The torch-level call is asked first, then the bare kernel. It explains a failure and decides nothing.
+    """
+    wide = _wide(cell, data)
+
+    def of(call: Callable[[], Any]) -> str:
+        try:
+            y = call().double().cpu().numpy()
+        except Exception:  # noqa: BLE001  (somebody else's code, which is wrong already)
+            return ""
+        return diagnosis.diagnose(_shape_of(cell), *wide, reference, y)
+
+    def by_kernel() -> Any:
+        layer.bind(pool.x[0], pool.y[0])()
+        return pool.y[0]
+
+    pool.x[0].copy_(inputs.batch_of(data.x, pool.x[0]))
+    said = of(lambda: layer.forward(pool.x[0])) or of(by_kernel)
+    return f"; {said}" if said else ""
+
+
+def _shape_of(cell: Cell) -> Shape:
+    """What the cell computes: its tree, or all neurons as a plain layer."""
+    shape = cell.workload.shape
+    return shape if cellrun.is_conditional(cell) else Shape.dense(shape.d, shape.n)
+
+
+def _wide(cell: Cell, data: routing.Data) -> tuple[check.Array, check.Array, check.Array]:
+    """Inputs and weights as the reference has them: rounded to the dtype, in float64; a dense layer has no routers."""
+    import torch
+
+    dtype = inputs.torch_dtype(cell.workload.dtype)
+    first = 0 if cellrun.is_conditional(cell) else cell.workload.shape.routers
+
+    def wide(side: routing.Array) -> check.Array:
+        return np.asarray(torch.from_numpy(side).to(dtype).double().numpy())
+
+    return wide(data.x), wide(data.w1[first:]), wide(data.w2)
 
 
 def judge(

@@ -52,13 +52,13 @@ def reason() -> str | None:
 class Server:
     """One process with torch imported that measures block after block in fresh children; ends with the with block."""
 
-    def __init__(self) -> None:
-        """Start it; it imports torch meanwhile."""
+    def __init__(self, module: str = "fffbench.regress.torch_worker") -> None:
+        """Start ``module``, which answers requests; it imports torch meanwhile."""
         root = str(Path(str(fffbench.__file__)).parents[1])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "fffbench.regress.torch_worker"],
+            [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

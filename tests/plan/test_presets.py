@@ -34,7 +34,7 @@ def test_a_preset_is_one_file(tmp_path):
         ("summary", "mine.toml"),
         (BLOCK, "summary"),
         (f'summary = "x"\n{BLOCK}colour = "red"', "block.0.colour"),
-        (f'summary = "x"\n{BLOCK}dtypes = ["fp33"]', "value in dtypes 'fp33'; did you mean 'fp32'? allowed: fp32, tf32"),
+        (f'summary = "x"\n{BLOCK}dtypes = ["fp33"]', "value in dtypes 'fp33'; did you mean 'fp32'? allowed: fp32"),
         (f'summary = "x"\n{BLOCK}shapes = ["big"]', "not a shape: 'big'; one looks like d768-n4095-t1x12"),
         (f'summary = "x"\n{BLOCK}shapes = ["d768-n4094-t1x12"]', "not a shape"),
         (f'summary = "x"\n{BLOCK}threads = "many"', "list in threads 'many'"),

@@ -1,0 +1,116 @@
+"""One cell alone in one process, for a profiler: prepared, checked and warmed up, then called and called.
+
+What a profiler should see is the calls and nothing else. Around them CUDA's profiler interface is switched on and off
+(``ncu --profile-from-start off``, ``nsys profile --capture-range=cudaProfilerApi``), and where ``perf`` was started
+with a control FIFO its events are enabled and disabled. Weights stay as they are and inputs rotate over the pool, as in
+the protocol ``warm``: an eviction between calls would be in the profile.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fffbench.devices import device
+from fffbench.errors import UserError
+from fffbench.implementations.registry import implementation
+from fffbench.measure import cellrun, inputs, measuring
+from fffbench.plan import routing
+from fffbench.plan.workload import Cell, parse_cell
+from fffbench.units import seconds as in_words
+
+CONTROL, ACKNOWLEDGED = "FFFBENCH_PERF_CONTROL", "FFFBENCH_PERF_ACK"  # paths of FIFOs
+EXIT_WRONG = 1
+
+
+def calls_of(cell: Cell) -> list[Callable[[], Any]]:
+    """The calls of ``cell``, one for each batch of its pool, once their outputs were found right."""
+    chosen, work = implementation(cell.implementation), cell.workload
+    if (reason := chosen.unsupported(work)) is not None:
+        raise UserError(f"{cell.id}: {reason}")
+    device(work.device).configure(work.dtype, work.threads)
+    data = routing.make(work, cellrun.data_tokens(cell))
+    pool = inputs.make_pool(cell, data)
+    layer = measuring.checked_layer(chosen.prepare(pool.weights, work))
+    if cell.protocol.call == "torch":
+        calls: list[Callable[[], Any]] = [partial(layer.forward, x) for x in pool.x]
+    else:
+        calls = [layer.bind(x, y) for x, y in zip(pool.x, pool.y, strict=True)]
+    tokens, conditional = cellrun.checked_tokens(cell), cellrun.is_conditional(cell)
+    reference = cellrun.build_reference(work, data, tokens, conditional=conditional)
+    failure = cellrun.check_calls(cell, pool, calls, reference).failure
+    if failure is not None and not chosen.wrong:
+        raise UserError(f"{cell.id} is wrong, and not profiled: {failure}")
+    return calls
+
+
+def repeat(cell: Cell, calls: list[Callable[[], Any]], least: float) -> tuple[int, float]:
+    """Call for ``least`` seconds at least, rotating over the pool; how many calls, and in how many seconds."""
+    synchronize = device(cell.workload.device).synchronize
+    for call in calls:
+        call()
+    synchronize()
+    count, began = 0, time.perf_counter()
+    with _profiled():
+        while time.perf_counter() - began < least:
+            for call in calls:
+                call()
+            count += len(calls)
+            synchronize()
+        spent = time.perf_counter() - began
+    return count, spent
+
+
+@contextmanager
+def _profiled() -> Iterator[None]:
+    """Switch on whatever profiler there is."""
+    cuda = _cuda_profiler()
+    if cuda is not None:
+        cuda.cudart().cudaProfilerStart()
+    _tell_perf("enable")
+    try:
+        yield
+    finally:
+        _tell_perf("disable")
+        if cuda is not None:
+            cuda.cudart().cudaProfilerStop()
+
+
+def _cuda_profiler() -> Any:
+    import torch
+
+    used = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.cuda if used else None
+
+
+def _tell_perf(what: str) -> None:
+    """Send ``what`` to ``perf``, if it listens, and wait until it has been done."""
+    control, acknowledged = (os.environ.get(name) for name in (CONTROL, ACKNOWLEDGED))
+    if not control or not acknowledged:
+        return
+    with Path(control).open("w", encoding="ascii") as file:
+        file.write(f"{what}\n")
+    with Path(acknowledged).open(encoding="ascii") as file:
+        file.read(1)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the cell named first for the seconds named second."""
+    try:
+        cell = parse_cell(arguments[0])
+        count, spent = repeat(cell, calls_of(cell), float(arguments[1]))
+    except UserError as error:
+        sys.stderr.write(f"fffbench: {error}\n")
+        return EXIT_WRONG
+    sys.stderr.write(f"{count} calls of {cell.id} in {in_words(spent)}, {in_words(spent / count)} each\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
