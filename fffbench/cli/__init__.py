@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from fffbench.cli import claims, fleet, implementations, measuring, merge, notices, reading, regress, speedup
+from fffbench.cli import claims, fleet, implementations, measuring, merge, models, notices, reading, regress, speedup
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.text import message
@@ -40,6 +40,7 @@ speedup.add_to(app)
 regress.add_to(app)
 merge.add_to(app)
 fleet.add_to(app)
+models.add_to(app)
 
 # Typer carries its own copy of click and exports only the leaves of its errors: this is their common base.
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]

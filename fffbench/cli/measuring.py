@@ -18,6 +18,7 @@ from fffbench.units import duration, parse_duration
 
 if TYPE_CHECKING:
     from fffbench.bench import Options, Planned
+    from fffbench.plan.matrix import Axes
 
 Listed = Annotated[str | None, typer.Option(help="comma-separated; leaves the preset's own values where not given")]
 
@@ -59,6 +60,7 @@ def run(
 ) -> None:
     """Measure a preset. Killed at any moment, the same command continues it."""
     from fffbench import bench
+    from fffbench.plan import model_presets
 
     axes = options.axes(
         implementations=implementations,
@@ -73,6 +75,9 @@ def run(
         cache=cache,
         call=call,
     )
+    if preset in model_presets.PRESETS:
+        _run_models(preset, axes, block, processes, seconds, budget, results, only_plan=plan)
+        return
     wanted = bench.Options(preset, axes, processes, seconds, None if budget is None else parse_duration(budget))
     if block is not None:
         wanted = bench.of_block(wanted, block)
@@ -84,6 +89,42 @@ def run(
     if results.exists() and not results.is_dir():
         raise UserError(f"--results {str(results)!r} is not a folder")
     _measured(wanted, results)
+
+
+def _run_models(
+    preset: str,
+    axes: Axes,
+    block: str | None,
+    processes: int | None,
+    seconds: float | None,
+    budget: str | None,
+    results: Path,
+    *,
+    only_plan: bool,
+) -> None:
+    """Whole models have some axes of their own, and lack others; ``--implementations`` names variants of them."""
+    from fffbench.cli import models
+    from fffbench.models.run import ModelOptions
+    from fffbench.plan.model_presets import ModelAxes
+
+    taken = {"implementations", "batches", "dtypes", "threads", "devices"}
+    refused = [name for name, value in vars(axes).items() if value and name not in taken]
+    if refused or block is not None:
+        what = (
+            {"routings": "routing", "caches": "cache", "calls": "call"}.get(refused[0], refused[0])
+            if refused
+            else "block"
+        )
+        allowed = "--implementations (variants such as dense,fff-1x12), --batches, --dtypes, --threads and --devices"
+        raise UserError(f"--{what} does not apply to whole models; allowed are {allowed}")
+    own = ModelAxes(axes.devices, axes.threads, axes.batches, axes.dtypes, variants=axes.implementations)
+    seconds_of_budget = None if budget is None else parse_duration(budget)
+    if only_plan:
+        models.describe(ModelOptions(preset, own, processes, seconds, seconds_of_budget))
+        return
+    if results.exists() and not results.is_dir():
+        raise UserError(f"--results {str(results)!r} is not a folder")
+    models.run(preset, own, processes, seconds, seconds_of_budget, results)
 
 
 def _measured(wanted: Options, results: Path) -> None:
