@@ -30,8 +30,8 @@ ORDER = ("dense", "none", "fff", "masked", "small", "moe", "int8", "int8-fff")
 class ModelRow:
     """One variant of one work on one machine, at its best mode; times in seconds.
 
-    ``gain``: times as fast as the model as it is, at that one's best mode. ``share``: of the most that could be gained.
-    ``same_mode``: the gain in each mode, against the model as it is in the same mode. Intervals are (low, high).
+    ``gain_estimate``: times as fast as the model as it is, at that one's best mode. ``share_estimate``: of the most
+    that could be gained. ``same_mode``: the gain in each mode, against the model as it is in the same mode.
     """
 
     machine: str
@@ -44,12 +44,10 @@ class ModelRow:
     p90: float
     p99: float
     tokens_per_second: float
-    gain: float | None
-    gain_interval: tuple[float, float] | None
-    share: float | None
-    share_interval: tuple[float, float] | None
+    gain_estimate: Estimate | None
+    share_estimate: Estimate | None
     modes: dict[str, float]
-    same_mode: dict[str, float]
+    same_mode: dict[str, Estimate]
     weights_bytes: int
     peak_bytes: int
     prepare_seconds: float
@@ -63,6 +61,26 @@ class ModelRow:
     equal_time_neurons: float | None = None  # of a dense layer that takes as long, by interpolation
 
     @property
+    def gain(self) -> float | None:
+        """Times as fast as the model as it is."""
+        return None if self.gain_estimate is None else self.gain_estimate.value
+
+    @property
+    def gain_interval(self) -> tuple[float, float] | None:
+        """Low and high."""
+        return None if self.gain_estimate is None else (self.gain_estimate.low, self.gain_estimate.high)
+
+    @property
+    def share(self) -> float | None:
+        """Of what could be gained at most."""
+        return None if self.share_estimate is None else self.share_estimate.value
+
+    @property
+    def share_interval(self) -> tuple[float, float] | None:
+        """Low and high."""
+        return None if self.share_estimate is None else (self.share_estimate.low, self.share_estimate.high)
+
+    @property
     def title(self) -> str:
         """What the variant is, for a reader."""
         return variant_title(Variant.parse(self.variant), self.work)
@@ -70,8 +88,8 @@ class ModelRow:
     def to_json(self) -> dict[str, Any]:
         """As the command line prints it."""
         found = asdict(self)
-        work = found.pop("work")
-        return {**work, "work": self.work.id, "bound": self.work.bound, "title": self.title, **found}
+        named = {"work": self.work.id, "bound": self.work.bound, "title": self.title, "gain": self.gain}
+        return {**found.pop("work"), **named, "share": self.share, **found}
 
 
 @dataclass
@@ -178,24 +196,23 @@ def _row(
         p90=p90,
         p99=p99,
         tokens_per_second=work.new_tokens / time.value,
-        gain=None if gain is None else gain.value,
-        gain_interval=None if gain is None else (gain.low, gain.high),
-        share=None if share is None else share.value,
-        share_interval=None if share is None else (share.low, share.high),
+        gain_estimate=gain,
+        share_estimate=share,
         modes={mode: median(one.medians) for mode, one in variants[name].items()},
         same_mode={
-            mode: ratio_of_medians(in_dense[mode].medians, one.medians).value
+            mode: ratio_of_medians(in_dense[mode].medians, one.medians)
             for mode, one in variants[name].items()
             if mode in in_dense and name != DENSE
         },
         weights_bytes=infos[0].weights_bytes,
-        peak_bytes=max(info.peak_bytes for info in infos),
+        # a graph's replay allocates nothing: what it needs was counted when the same model ran eagerly
+        peak_bytes=max(r.info.peak_bytes for one in variants[name].values() for r in one.records),
         prepare_seconds=min(info.prepare_seconds for info in infos),
         joules_per_1000_tokens=1000 * median(joules) / work.new_tokens if joules else None,
         effective_leaves=float(np.mean([effective(layer) for layer in routed])) if routed else None,
         leaves=routed[0].leaves if routed else None,
         error=max(info.check.error for info in infos),
-        provisional=time.provisional or all(record.provisional for record in measured.records),
+        provisional=time.provisional,
         notes=tuple(dict.fromkeys(note for info in infos for note in info.notes)),
         records=tuple(record.id for record in measured.records),
     )
@@ -278,7 +295,7 @@ def sentence(rows: Sequence[ModelRow]) -> str:
     ]
     if others:
         parts.append(f"Instead of trees: {'; '.join(others)}.")
-    slower = [f"{row.title} ({mode})" for row in trees for mode, gain in row.same_mode.items() if gain < 1]
+    slower = [f"{row.title} ({mode})" for row in trees for mode, gain in row.same_mode.items() if gain.value < 1]
     if slower:
         parts.append(f"Slower than the model as it is in the same mode: {', '.join(slower)}.")
     return " ".join(parts)

@@ -32,6 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 def show(results: ResultsDir = Path("results"), as_json: Json = False) -> None:
     """Show how fast whole models run with each kind of feedforward layer, and what of the possible gain that is."""
+    from fffbench.analysis.model_claims import judge_models
     from fffbench.analysis.models import model_rows, terminal_lines
     from fffbench.results.models import load_models
 
@@ -48,6 +49,9 @@ def show(results: ResultsDir = Path("results"), as_json: Json = False) -> None:
         return
     for line in terminal_lines(rows):
         print(line)
+    print()
+    for verdict in judge_models(rows):
+        print(f"{verdict.id:<24} {verdict.verdict:<16} {verdict.reason}")
 
 
 def run(

@@ -175,14 +175,12 @@ def _call(model: nn.Module, work: Work) -> Callable[[Tensor], Tensor]:
         return model
     name = "inputs_embeds" if one.of_layers else "input_ids"
     fixed: dict[str, Any] = {}
-    if work.phase == "decode":
+    if work.phase != "encode":
         from fffbench.models import cache
 
         parameters = inspect.signature(model.forward).parameters
         argument = "cache" if "cache" in parameters else "past_key_values"
         fixed = {argument: cache.filled(work), "use_cache": True}
-    elif work.phase == "prefill":
-        fixed = {"use_cache": True}
     if one.head:
         fixed["logits_to_keep"] = 1
 

@@ -1,8 +1,8 @@
-"""What does a model that decodes find in its cache, call after call?
+"""What does a decoder find in its cache, call after call?
 
-Keys and values of as many tokens as the sequence says, drawn at random, in one tensor a layer with room for one more.
-Every call writes the new token's at that place and reads them all: the same work each time, nothing to undo between two
-calls, and no number that a captured graph would have to know anew.
+Keys and values of as many tokens as came before, drawn at random, in one tensor a layer with room for the new ones.
+Every call writes those at their place and reads all: the same work each time, nothing to undo between two calls, and no
+number that a captured graph would have to know anew.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from fffbench.plan.models import Work
 
 
 def filled(work: Work) -> Any:
-    """A cache of transformers for a decode of ``work``."""
+    """A cache of transformers for ``work``: full but for one token (decode), or empty (prefill)."""
     from transformers.cache_utils import Cache, CacheLayerMixin
 
     from fffbench.models.build import torch_dtype
 
     one = work.architecture
-    shape = (work.batch, one.kv_heads, work.sequence + 1, one.d // one.heads)
+    before, room = (work.sequence, work.sequence + 1) if work.phase == "decode" else (0, work.sequence)
+    shape = (work.batch, one.kv_heads, room, one.d // one.heads)
 
     class Fixed(CacheLayerMixin):  # type: ignore[misc]
         """One layer's keys and values."""
@@ -40,25 +41,25 @@ def filled(work: Work) -> Any:
             """It is made full."""
 
         def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-            """Write the new token behind the others, and hand out all."""
-            self.keys[:, :, -1:] = key_states
-            self.values[:, :, -1:] = value_states
+            """Write the new tokens behind the others, and hand out all."""
+            self.keys[:, :, before:] = key_states
+            self.values[:, :, before:] = value_states
             return self.keys, self.values
 
         def get_mask_sizes(self, *_: Any, **__: Any) -> tuple[int, int]:
             """Length of what is attended to, and where it begins."""
-            return work.sequence + 1, 0
+            return room, 0
 
         def get_seq_length(self) -> int:
-            """Tokens before the new one."""
-            return work.sequence
+            """Tokens before the new ones."""
+            return before
 
         def get_max_cache_shape(self) -> int:
             """Room in the cache."""
-            return work.sequence + 1
+            return room
 
         def get_max_length(self) -> int:
             """The same, under the name that newer versions ask by."""
-            return work.sequence + 1
+            return room
 
     return Cache(layers=[Fixed() for _ in range(one.layers)])

@@ -179,6 +179,7 @@ def mixture(layer: Layer, x: Array, router: Array, width: int, top: int) -> Iter
     rounded to it, and the shares with them.
     """
     unit = tolerance.ARITHMETIC[layer.dtype].store
+    blocks: dict[int, tuple[Array, Array, Array]] = {}  # of the experts that were asked for
     for token in x:
         scores = router @ token
         order = np.argsort(-scores, kind="stable")
@@ -200,7 +201,9 @@ def mixture(layer: Layer, x: Array, router: Array, width: int, top: int) -> Iter
             share /= share.sum()
             y, variance = np.zeros(layer.d), 0.0
             for e, weight in zip(chosen, share, strict=True):
-                w1, w2, bias = layer.rows(slice(int(e) * width, (int(e) + 1) * width))
+                if int(e) not in blocks:
+                    blocks[int(e)] = layer.rows(slice(int(e) * width, (int(e) + 1) * width))
+                w1, w2, bias = blocks[int(e)]
                 part, std = layer.expected(token, w1, w2, bias, float(weight))
                 # the share carries the scores' rounding, and is rounded; so is each expert's part, and the sum of them
                 rounding = 4 * unit + 2 * spread / tolerance.LOGIT_SIGMAS

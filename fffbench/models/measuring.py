@@ -17,17 +17,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fffbench.errors import UserError
+from fffbench.implementations.registry import implementation
 from fffbench.measure import cellrun
 from fffbench.measure.idle import await_idle
 from fffbench.models import build, judging, makers, modes
 from fffbench.models.energy import Joules
 from fffbench.models.outcome import ModelOutcome
+from fffbench.nn import TreeFFF
 from fffbench.plan.models import ModelCell, Variant, Work
+from fffbench.plan.workload import Workload
 from fffbench.results.models import Check, Routing
 from fffbench.swapping import Swapped
 
 WARMUPS = 2
-FEWEST, MOST = 3, 400  # samples of a process
+LONG_CALL_SECONDS = 0.3  # a forward pass as long as this needs none: the check has just run it
+FEWEST, MOST = 2, 400  # samples of a process
 
 
 def group_of(cell: ModelCell) -> tuple[str, ...]:
@@ -61,7 +66,19 @@ def make(work: Work, variant: Variant) -> Made:
     if swapped is not None:
         # where the other layers are quantised too they are new ones, which quantising made of the old ones
         _only_the_feedforward_layers(model, swapped, {} if variant.kind == "int8-fff" else own, work)
+    if swapped is not None and work.device == "cuda":
+        _kernels_serve(swapped, work)
     return Made(model, swapped, notes, time.perf_counter() - began, before)
+
+
+def _kernels_serve(swapped: Swapped, work: Work) -> None:
+    """``UserError`` where plain torch would silently compute trees instead of the CUDA kernels."""
+    for module in swapped.replacements:
+        if isinstance(module, TreeFFF):
+            workload = Workload(module.shape, work.new_tokens, work.dtype, device="cuda")
+            reason = implementation("fff_cuda").unsupported(workload)
+            if reason is not None:
+                raise UserError(f"no CUDA kernel computes these trees here: {reason}")
 
 
 def _only_the_feedforward_layers(model: nn.Module, swapped: Swapped, own: dict[str, nn.Parameter], work: Work) -> None:
@@ -91,9 +108,11 @@ def measure(cell: ModelCell, process: int, made: Made, seconds: float) -> ModelO
     with torch.inference_mode():
         built, check, routing = _checked(cell, made)
         call, prepare_seconds, check = _prepared(cell, made, built, check)
+        before = time.perf_counter()
         peak = _peak(lambda: call(built.inputs[0]), made.resident_before, cell.work.device)
+        warmups = 0 if time.perf_counter() - before > LONG_CALL_SECONDS else WARMUPS
         notes = await_idle() if cell.work.device == "cpu" else []
-        samples, joules = _timed(call, built.inputs, seconds, cell.work.device)
+        samples, joules = _timed(call, built.inputs, seconds, cell.work.device, warmups)
     return ModelOutcome(
         cell.id,
         process,
@@ -168,13 +187,13 @@ def _prepared(
 
 
 def _timed(
-    call: Callable[[Tensor], Tensor], inputs: Sequence[Tensor], seconds: float, device: str
+    call: Callable[[Tensor], Tensor], inputs: Sequence[Tensor], seconds: float, device: str, warmups: int
 ) -> tuple[list[float], float | None]:
     """Seconds of single forward passes over inputs in turn, each until its result is there; joules of one, if known."""
     wait = torch.cuda.synchronize if device == "cuda" else _nothing
     samples: list[float] = []
     now = time.perf_counter_ns
-    for i in range(WARMUPS):
+    for i in range(warmups):
         call(inputs[i % len(inputs)])
     wait()
     energy = Joules(device)

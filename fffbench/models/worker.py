@@ -7,12 +7,14 @@ leave as JSON lines on what was standard output. All code that runs here is the 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any, TextIO
 
 from fffbench import contain
@@ -25,11 +27,20 @@ from fffbench.parent import end_with_parent
 from fffbench.plan.models import parse_model_cell
 
 # Set before the interpreter starts. One process compiles at a time, so that what it compiled is what it timed.
-ENVIRONMENT = {**LAYERS_ENVIRONMENT, "TORCHINDUCTOR_COMPILE_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+# Whether there is a GPU is asked of NVML: the driver, once asked, is of no use to a forked process.
+ENVIRONMENT = {
+    **LAYERS_ENVIRONMENT,
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
+_NOT_INITIALISED = 3  # CUDA's error of that name
 
 
 def main() -> None:
-    """Serve jobs until standard input closes."""
+    """Serve jobs until standard input closes; with a job and a descriptor as arguments, do that one."""
+    if len(sys.argv) > 2:
+        _child(os.fdopen(int(sys.argv[2]), "w", buffering=1), json.loads(sys.argv[1]))
     end_with_parent(os.getppid())
     contain.adopt_orphans()
     events = os.fdopen(os.dup(1), "w", buffering=1)
@@ -43,17 +54,32 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     _emit(events, {"event": "ready"})
-    worker = os.getpid()
+    worker, poisoned = os.getpid(), _driver_was_asked()
     for line in sys.stdin:
         job = json.loads(line)
         child = os.fork()
         if child == 0:
             end_with_parent(worker)
+            if poisoned and any(parse_model_cell(name).work.device == "cuda" for name in job["cells"]):
+                os.set_inheritable(events.fileno(), True)  # noqa: FBT003
+                own = [sys.executable, "-P", "-m", "fffbench.models.worker", line, str(events.fileno())]
+                os.execv(sys.executable, own)  # noqa: S606 - this interpreter, anew
             _child(events, job)
         _emit(events, {"event": "started", "pid": child})
         _, status = os.waitpid(child, 0)
         contain.end_descendants()
         _emit(events, {"event": "ended", "code": os.waitstatus_to_exitcode(status)})
+
+
+def _driver_was_asked() -> bool:
+    """Whether a library has initialised CUDA's driver in this process, which no forked process can use then."""
+    if "libcuda.so" not in Path("/proc/self/maps").read_text():
+        return False
+    try:
+        context = ctypes.c_void_p()
+        return int(ctypes.CDLL("libcuda.so.1").cuCtxGetCurrent(ctypes.byref(context))) != _NOT_INITIALISED
+    except (OSError, AttributeError):
+        return True
 
 
 def _child(events: TextIO, job: dict[str, Any]) -> None:
