@@ -60,6 +60,22 @@ def test_a_preset_is_measured_stored_and_shown(tmp_path):
     assert len(json.loads(shown.stdout)) == 6
 
 
+def test_a_job_can_also_be_done_by_an_interpreter_of_its_own():
+    """Where a library has asked CUDA's driver before the fork."""
+    job = {"cells": CELLS[2:], "process": 3, "seconds": 0.01, "until": None}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "fffbench.models.worker", json.dumps(job), "1"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    begun, ended = map(json.loads, done.stdout.splitlines())
+    assert begun == {"event": "cell", "cell": CELLS[2]}
+    outcome = outcome_from_json(ended["outcome"])
+    assert (outcome.cell, outcome.process, outcome.failure) == (CELLS[2], 3, None)
+
+
 @pytest.mark.parametrize(
     ("axes", "said"),
     [

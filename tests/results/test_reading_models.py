@@ -8,6 +8,7 @@ import json
 import pytest
 from synthetic import MACHINE, STABLE, facts_of
 
+from fffbench.results.merge import merge
 from fffbench.results.models import load_models
 
 CELL = {
@@ -77,3 +78,13 @@ def test_what_cannot_be_used_is_named(tmp_path, change, field):
 
 def test_a_folder_without_models_has_none(tmp_path):
     assert load_models(tmp_path).records == []
+
+
+def test_results_of_another_machine_are_merged_as_all_others_are(tmp_path):
+    load(tmp_path / "theirs", stored())
+    merged = merge([tmp_path / "theirs"], tmp_path / "ours")
+    assert not merged.refused
+    assert [record.id for record in load_models(tmp_path / "ours").records] == [
+        record.id for record in load_models(tmp_path / "theirs").records
+    ]
+    assert len(load_models(tmp_path / "ours").records) == 1
