@@ -5,7 +5,7 @@ their own. In a model the two take turns hundreds of times in a forward pass. Fo
 environment, set before the interpreter starts), fresh processes in turn time BERT-base as it is, without feedforward
 layers, and with trees.
 
-    python benchmarks/studies/thread_pools.py [--processes 4] [--seconds 1] [--batches 1,8] [--out FILE.json]
+    python -m benchmarks.studies.thread_pools [--processes 4] [--seconds 1] [--batches 1,8] [--out FILE.json]
 
 The rule, fixed beforehand: the suite takes the policy under which the *dense* model is fastest at the batches measured
 (by the geometric mean of the medians), so that no baseline is slowed; another policy replaces it only where dense loses
@@ -58,7 +58,7 @@ def main() -> None:
         ]
         for variant in VARIANTS
     }
-    with lock.machine("benchmarks/studies/thread_pools.py"):
+    with lock.machine("benchmarks.studies.thread_pools"):
         times = measure(cells, given.processes, given.seconds)
     report(times, threads)
     if given.out:

@@ -21,6 +21,7 @@ from fffbench.analysis.ledger import FOLDER as LEDGER
 from fffbench.analysis.models import ModelRow, work_title
 from fffbench.analysis.rule import NOT_MEASURED, OF_POSITION, position
 from fffbench.analysis.stats import Estimate
+from fffbench.devices import device
 from fffbench.errors import UserError
 from fffbench.files import read_plain
 from fffbench.plan.models import Variant
@@ -51,7 +52,7 @@ class ModelClaim(_Strict):
     phase: Literal["encode", "prefill", "decode"]
     variant: Line
     quantity: Literal["slowdown", "at-most"]
-    devices: tuple[Literal["cpu", "cuda"], ...] = ("cpu", "cuda")
+    devices: tuple[Line, ...] = ()  # all where none is named
     note: Annotated[str, Field(max_length=1000)] = ""
     band: Annotated[float, Field(gt=1, le=10)] = FACTOR
 
@@ -99,6 +100,8 @@ def load_model_claims(folder: Path = FOLDER) -> list[ModelClaim]:
     for path in sorted(folder.glob("*.toml")):
         claim = _parsed(ModelClaim, _toml(path), path.name)
         Variant.parse(claim.variant)
+        for name in claim.devices:
+            device(name)
         if claim.id != path.stem:
             raise UserError(f"claim {path.name}: id: {claim.id!r} differs from the file's name")
         claims.append(claim)
@@ -143,7 +146,7 @@ def judge_models(rows: Sequence[ModelRow], claims: Sequence[ModelClaim] | None =
 def _judged(claim: ModelClaim, row: ModelRow) -> ModelVerdict | None:
     work = row.work
     about = (work.model, work.phase, row.variant) == (claim.model, claim.phase, claim.variant)
-    if not about or work.device not in claim.devices:
+    if not about or (claim.devices and work.device not in claim.devices):
         return None
     if claim.quantity == "slowdown":
         gain = row.same_mode.get("eager")

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fffbench.analysis.stats import Estimate, estimate_time, process_medians, ratio_of_medians
+from fffbench.devices import device, threads_text
 from fffbench.plan.models import ARCHITECTURES, PHASE_MEANING, Variant, Work
 from fffbench.results.models import ModelRecord, ModelResults, Routing
 from fffbench.units import number, percent, ratio, seconds, size
@@ -126,15 +127,14 @@ def variant_title(variant: Variant, work: Work) -> str:
 
 
 def work_title(work: Work) -> str:
-    """``BERT-base, 1 x 128 tokens, fp32, 2 CPU threads``."""
+    """``BERT-base, 1 x 128 tokens, fp32, CPU with 2 threads``."""
     one = work.architecture
     what = {
         "encode": f"{work.batch} x {work.sequence} tokens",
         "prefill": f"prompt of {work.batch} x {work.sequence} tokens",
         "decode": f"one token more after {work.sequence}, batch {work.batch}",
     }[work.phase]
-    threads = f"{work.threads} CPU thread{'s' if work.threads > 1 else ''}"
-    where = "GPU" if work.device == "cuda" else threads
+    where = f"{device(work.device).label}{threads_text(work.device, work.threads, ' with ')}"
     return f"{one.title}, {what}, {work.dtype}, {where}"
 
 
@@ -180,7 +180,9 @@ def _row(
     samples = np.sort(np.concatenate([np.asarray(p) for p in measured.processes]))
     p50, p90, p99 = (float(np.quantile(samples, q, method="higher")) for q in (0.5, 0.9, 0.99))
     gain = ratio_of_medians(dense, measured.medians) if dense and name != DENSE else None
-    share = realised(dense, measured.medians, none) if name not in (DENSE, NONE) else None
+    # int8 makes the other layers faster too, so leaving the feedforward layers out is no limit for it
+    limited = Variant.parse(name).kind not in (DENSE, NONE, "int8", "int8-fff")
+    share = realised(dense, measured.medians, none) if limited else None
     infos = [record.info for record in measured.records]
     joules = [one for info in infos for one in info.joules]
     routed = [layer for info in infos[:1] for layer in info.routing]

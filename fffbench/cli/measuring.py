@@ -60,7 +60,7 @@ def run(
 ) -> None:
     """Measure a preset. Killed at any moment, the same command continues it."""
     from fffbench import bench
-    from fffbench.plan import model_presets
+    from fffbench.plan import presets_of_models
 
     axes = options.axes(
         implementations=implementations,
@@ -75,7 +75,7 @@ def run(
         cache=cache,
         call=call,
     )
-    if preset in model_presets.PRESETS:
+    if preset in presets_of_models.model_presets():
         _run_models(preset, axes, block, processes, seconds, budget, results, only_plan=plan)
         return
     wanted = bench.Options(preset, axes, processes, seconds, None if budget is None else parse_duration(budget))
@@ -105,7 +105,7 @@ def _run_models(
     """Whole models have some axes of their own, and lack others; ``--implementations`` names variants of them."""
     from fffbench.cli import models
     from fffbench.models.run import ModelOptions
-    from fffbench.plan.model_presets import ModelAxes
+    from fffbench.plan.presets_of_models import ModelAxes
 
     taken = {"implementations", "batches", "dtypes", "threads", "devices"}
     refused = [name for name, value in vars(axes).items() if value and name not in taken]

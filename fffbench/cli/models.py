@@ -12,7 +12,7 @@ import typer
 from fffbench.cli import options
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
-from fffbench.plan.model_presets import ModelAxes
+from fffbench.plan.presets_of_models import ModelAxes
 from fffbench.text import plain
 from fffbench.units import duration
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fffbench.devices import device
 from fffbench.errors import UserError
 from fffbench.plan.models import Architecture, Work
 
@@ -75,7 +76,7 @@ def model_of(work: Work) -> nn.Module:
     import torch
 
     torch.manual_seed(work.seed)
-    with _default(torch_dtype(work.dtype)), torch.device(work.device), warnings.catch_warnings():
+    with _default(torch_dtype(work.dtype)), torch.device(device(work.device).torch_type), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return _made(work.architecture).eval().requires_grad_(requires_grad=False)
 
@@ -156,15 +157,16 @@ def ready(model: nn.Module, work: Work) -> Built:
     one = work.architecture
     count = INPUTS_OF_A_LAYER if one.of_layers else INPUTS
     shape = (work.batch, 1 if work.phase == "decode" else work.sequence)
-    generator = torch.Generator(device=work.device)
+    place = device(work.device).torch_type
+    generator = torch.Generator(device=place)
     generator.seed()
     inputs = []
     for _ in range(count):
         if one.of_layers:
-            kind: dict[str, Any] = {"device": work.device, "dtype": torch_dtype(work.dtype), "generator": generator}
+            kind: dict[str, Any] = {"device": place, "dtype": torch_dtype(work.dtype), "generator": generator}
             inputs.append(torch.randn(*shape, one.d, **kind))
         else:
-            inputs.append(torch.randint(1, one.vocabulary, shape, device=work.device, generator=generator))
+            inputs.append(torch.randint(1, one.vocabulary, shape, device=place, generator=generator))
     return Built(model, layers_of(model), inputs, _call(model, work))
 
 

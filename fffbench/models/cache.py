@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fffbench.devices import device
 from fffbench.plan.models import Work
 
 
@@ -21,7 +22,7 @@ def filled(work: Work) -> Any:
 
     from fffbench.models.build import torch_dtype
 
-    one = work.architecture
+    one, place = work.architecture, device(work.device).torch_type
     before, room = (work.sequence, work.sequence + 1) if work.phase == "decode" else (0, work.sequence)
     shape = (work.batch, one.kv_heads, room, one.d // one.heads)
 
@@ -33,8 +34,8 @@ def filled(work: Work) -> Any:
 
         def __init__(self) -> None:
             super().__init__()
-            self.keys: Tensor = torch.randn(shape, dtype=torch_dtype(work.dtype), device=work.device)
-            self.values: Tensor = torch.randn(shape, dtype=torch_dtype(work.dtype), device=work.device)
+            self.keys: Tensor = torch.randn(shape, dtype=torch_dtype(work.dtype), device=place)
+            self.values: Tensor = torch.randn(shape, dtype=torch_dtype(work.dtype), device=place)
             self.is_initialized = True
 
         def lazy_initialization(self, *_: Any) -> None:

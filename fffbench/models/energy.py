@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from fffbench.devices import Device
+
 LEAST_SECONDS = 0.1  # the counter of an NVIDIA card moves some ten times a second
 
 
 class Joules:
     """Energy that a GPU has used since this was made."""
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, where: Device) -> None:
         """Begin to count, where there is a counter."""
-        self._handle = _handle() if device == "cuda" else None
+        self._handle = None if where.host_memory else _handle()
         self._began, self._first = time.perf_counter(), _millijoules(self._handle)
 
     def of_each(self, count: int) -> float | None:

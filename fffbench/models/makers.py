@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fffbench.devices import device
 from fffbench.nn import TreeFFF
 from fffbench.operators.formula import activate
 from fffbench.plan.models import Variant, Work
@@ -115,7 +116,7 @@ def maker_of(variant: Variant, work: Work) -> Maker | None:
             variant.levels,
             variant.trees,
             activation=layer.activation,
-            bias=bias and (variant.kind == "masked" or work.device == "cpu"),
+            bias=bias and (variant.kind == "masked" or device(work.device).host_memory),
             output_bias=layer.output_bias,
             device=layer.weight.device,
             dtype=layer.weight.dtype,
@@ -141,7 +142,7 @@ def put(model: nn.Module, variant: Variant, work: Work) -> tuple[nn.Module, Swap
         module.requires_grad_(requires_grad=False)
     notes = []
     if variant.kind in ("fff", "int8-fff"):
-        if work.device == "cuda":
+        if not device(work.device).host_memory:
             notes.append(NO_INPUT_BIAS)
         elif work.architecture.family == "crammed":
             notes.append(PUBLISHED_BIAS)

@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fffbench.devices import Device, device
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation
-from fffbench.measure import cellrun
 from fffbench.measure.idle import await_idle
 from fffbench.models import build, judging, makers, modes
 from fffbench.models.energy import Joules
@@ -56,9 +56,7 @@ class Made:
 
 def make(work: Work, variant: Variant) -> Made:
     """Build the model and put the variant's layers into it; what is no feedforward layer must stay what it was."""
-    cellrun.set_threads(work.threads)
-    if work.device == "cuda":
-        _configure_cuda(work)
+    device(work.device).configure(work.dtype, work.threads)
     before, began = _resident(), time.perf_counter()
     model = build.model_of(work)
     own = dict(model.named_parameters())
@@ -66,19 +64,19 @@ def make(work: Work, variant: Variant) -> Made:
     if swapped is not None:
         # where the other layers are quantised too they are new ones, which quantising made of the old ones
         _only_the_feedforward_layers(model, swapped, {} if variant.kind == "int8-fff" else own, work)
-    if swapped is not None and work.device == "cuda":
+    if swapped is not None and not device(work.device).host_memory:
         _kernels_serve(swapped, work)
     return Made(model, swapped, notes, time.perf_counter() - began, before)
 
 
 def _kernels_serve(swapped: Swapped, work: Work) -> None:
-    """``UserError`` where plain torch would silently compute trees instead of the CUDA kernels."""
+    """``UserError`` where plain torch would silently compute trees instead of the device's kernels."""
     for module in swapped.replacements:
         if isinstance(module, TreeFFF):
-            workload = Workload(module.shape, work.new_tokens, work.dtype, device="cuda")
-            reason = implementation("fff_cuda").unsupported(workload)
+            workload = Workload(module.shape, work.new_tokens, work.dtype, device=work.device)
+            reason = implementation(device(work.device).kernel).unsupported(workload)
             if reason is not None:
-                raise UserError(f"no CUDA kernel computes these trees here: {reason}")
+                raise UserError(f"no kernel of the device computes these trees here: {reason}")
 
 
 def _only_the_feedforward_layers(model: nn.Module, swapped: Swapped, own: dict[str, nn.Parameter], work: Work) -> None:
@@ -97,11 +95,6 @@ def _only_the_feedforward_layers(model: nn.Module, swapped: Swapped, own: dict[s
         )
 
 
-def _configure_cuda(work: Work) -> None:
-    torch.backends.cuda.matmul.allow_tf32 = work.dtype == "tf32"
-    torch.backends.cudnn.allow_tf32 = work.dtype == "tf32"
-
-
 def measure(cell: ModelCell, process: int, made: Made, seconds: float) -> ModelOutcome:
     """Check and time one cell; ``WrongError`` where it computes something else."""
     began = time.perf_counter()
@@ -109,10 +102,10 @@ def measure(cell: ModelCell, process: int, made: Made, seconds: float) -> ModelO
         built, check, routing = _checked(cell, made)
         call, prepare_seconds, check = _prepared(cell, made, built, check)
         before = time.perf_counter()
-        peak = _peak(lambda: call(built.inputs[0]), made.resident_before, cell.work.device)
+        peak = _peak(lambda: call(built.inputs[0]), made.resident_before, device(cell.work.device))
         warmups = 0 if time.perf_counter() - before > LONG_CALL_SECONDS else WARMUPS
-        notes = await_idle() if cell.work.device == "cpu" else []
-        samples, joules = _timed(call, built.inputs, seconds, cell.work.device, warmups)
+        notes = await_idle() if device(cell.work.device).host_memory else []
+        samples, joules = _timed(call, built.inputs, seconds, device(cell.work.device), warmups)
     return ModelOutcome(
         cell.id,
         process,
@@ -187,16 +180,16 @@ def _prepared(
 
 
 def _timed(
-    call: Callable[[Tensor], Tensor], inputs: Sequence[Tensor], seconds: float, device: str, warmups: int
+    call: Callable[[Tensor], Tensor], inputs: Sequence[Tensor], seconds: float, where: Device, warmups: int
 ) -> tuple[list[float], float | None]:
     """Seconds of single forward passes over inputs in turn, each until its result is there; joules of one, if known."""
-    wait = torch.cuda.synchronize if device == "cuda" else _nothing
+    wait = where.synchronize
     samples: list[float] = []
     now = time.perf_counter_ns
     for i in range(warmups):
         call(inputs[i % len(inputs)])
     wait()
-    energy = Joules(device)
+    energy = Joules(where)
     end = now() + seconds * 1e9
     while len(samples) < FEWEST or (now() < end and len(samples) < MOST):
         x = inputs[len(samples) % len(inputs)]
@@ -207,13 +200,9 @@ def _timed(
     return samples, energy.of_each(len(samples))
 
 
-def _nothing() -> None:
-    """What is computed on a CPU is there when the call returns."""
-
-
-def _peak(run: Callable[[], Any], before: int, device: str) -> int:
+def _peak(run: Callable[[], Any], before: int, where: Device) -> int:
     """Bytes in use at most during a forward pass: what torch allocated, or the process beyond what it began with."""
-    if device == "cuda":
+    if not where.host_memory:
         torch.cuda.reset_peak_memory_stats()
         run()
         torch.cuda.synchronize()
@@ -237,8 +226,7 @@ def _status(name: str) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
 
 
-def forget() -> None:
+def forget(work: Work) -> None:
     """Give back what the model before held on a device."""
     gc.collect()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.empty_cache()
+    device(work.device).release_memory()

@@ -21,15 +21,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fffbench import sources
 from fffbench.anonymity import neutral
+from fffbench.devices import device
 from fffbench.errors import UserError
-from fffbench.measure import environment, fingerprint, lock, memory, provenance
+from fffbench.measure import environment, fingerprint, host, lock, memory, provenance
 from fffbench.measure.outcome import NEVER, plain
 from fffbench.measure.session import Progress
 from fffbench.models.outcome import ModelOutcome, outcome_from_json
 from fffbench.models.session import FIRST_COST, ModelPlan, ModelSession
 from fffbench.models.worker import ENVIRONMENT
-from fffbench.plan.model_presets import ModelAxes, model_cells, model_preset
 from fffbench.plan.models import ModelCell
+from fffbench.plan.presets_of_models import ModelAxes, model_cells, model_preset
 from fffbench.results import chronology
 from fffbench.results import names as run_names
 from fffbench.results.journal import Journal
@@ -86,7 +87,7 @@ class ModelPlanned:
     @property
     def seconds(self) -> float:
         """What the run takes, roughly: nobody has measured a cell yet."""
-        total = sum(FIRST_COST[cell.work.device] for cell in self.plan.cells) * self.plan.processes
+        total = FIRST_COST * len(self.plan.cells) * self.plan.processes
         return min(total, self.plan.budget_seconds or total)
 
 
@@ -98,8 +99,9 @@ def runnable(options: ModelOptions) -> tuple[ModelPlan, list[tuple[ModelCell, st
     chosen = model_preset(options.preset)
     cells = model_cells(chosen, options.axes, fingerprint.usable_cores())
     build.load_classes()
-    no_cuda, free = _no_cuda(), memory.available()
-    reasons = {cell: (no_cuda if cell.work.device == "cuda" else _does_not_fit(cell, free)) for cell in cells}
+    absent = {name: _not_here(name) for name in dict.fromkeys(cell.work.device for cell in cells)}
+    free = memory.available()
+    reasons = {cell: absent[cell.work.device] or _does_not_fit(cell, free) for cell in cells}
     plan = ModelPlan(
         tuple(cell for cell in cells if reasons[cell] is None),
         options.processes or chosen.processes,
@@ -109,13 +111,14 @@ def runnable(options: ModelOptions) -> tuple[ModelPlan, list[tuple[ModelCell, st
     return plan, [(cell, reason) for cell, reason in reasons.items() if reason is not None]
 
 
-def _no_cuda() -> str | None:
-    from fffbench.implementations.torchlib import accelerator_missing
-
-    return accelerator_missing("cuda") or fingerprint.unnamed_accelerator()
+def _not_here(name: str) -> str | None:
+    """Why nothing can be measured on a device here."""
+    return device(name).absent() or device(name).unnamed()
 
 
 def _does_not_fit(cell: ModelCell, free: int) -> str | None:
+    if not device(cell.work.device).host_memory:  # it says itself when it is full
+        return None
     one = cell.work.architecture
     neurons = max(one.ffn * (3 if one.gated else 2), 2 * cell.variant.neurons(one.ffn))
     numbers = one.layers * one.d * neurons + one.other_weights + one.d * one.vocabulary
@@ -130,7 +133,7 @@ def describe(options: ModelOptions) -> Iterator[str]:
     plan, skipped = runnable(options)
     yield from (cell.id for cell in plan.cells)
     yield from (f"{cell.id}  not here: {reason}" for cell, reason in skipped)
-    total = sum(FIRST_COST[cell.work.device] for cell in plan.cells) * plan.processes
+    total = FIRST_COST * len(plan.cells) * plan.processes
     yield f"{len(plan.cells)} cells, about {duration(min(total, plan.budget_seconds or total))}"
 
 
@@ -202,7 +205,7 @@ def _begun(
         dirty=measured.dirty,
         sources=f"{measured.shipped}-{measured.compiled}",
         after=chronology.dated_no_earlier(started, run_names.dates(folder)),
-        machine=Machine(id=folder.name, stable=facts, observed=observed),
+        machine=Machine(id=folder.name, stable=facts, observed=observed, host=host.anonymous()),
     )
     header = Header(
         plan=key,

@@ -23,7 +23,7 @@ from fffbench.plan.models import MODES, ModelCell, parse_model_cell
 
 LIMIT_SECONDS = 600.0  # of one cell: the first process compiles
 TRIES = 2  # of a cell whose failure may pass
-FIRST_COST = {"cpu": 8.0, "cuda": 6.0}  # seconds of a cell in a process, before any was measured
+FIRST_COST = 6.0  # seconds of a cell in a process, before any was measured
 
 
 class ModelRound(Round):
@@ -88,7 +88,7 @@ class ModelSession:
         self._done = {(one.cell, one.process) for one in done if one.failure is None}
         self._broken = {one.cell for one in done if one.failure is not None and one.retry == NEVER}
         self._tries: Counter[str] = Counter()
-        self._cost = {cell.id: FIRST_COST[cell.work.device] for cell in plan.cells}
+        self._cost = {cell.id: FIRST_COST for cell in plan.cells}
         for one in done:
             self._learn(one)
         self._until = None if plan.budget_seconds is None else time.monotonic() + plan.budget_seconds

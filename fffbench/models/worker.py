@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from fffbench import contain
+from fffbench.devices import device
 from fffbench.measure.failures import retry_after
 from fffbench.measure.outcome import NEVER, NEXT_RUN
 from fffbench.measure.worker import ENVIRONMENT as LAYERS_ENVIRONMENT
@@ -60,7 +61,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             end_with_parent(worker)
-            if poisoned and any(parse_model_cell(name).work.device == "cuda" for name in job["cells"]):
+            if poisoned and not all(device(parse_model_cell(name).work.device).host_memory for name in job["cells"]):
                 os.set_inheritable(events.fileno(), True)  # noqa: FBT003
                 own = [sys.executable, "-P", "-m", "fffbench.models.worker", line, str(events.fileno())]
                 os.execv(sys.executable, own)  # noqa: S606 - this interpreter, anew
@@ -113,7 +114,7 @@ def _measure(events: TextIO, job: dict[str, Any]) -> None:
         try:
             if of != group:
                 made, of, broken = None, group, ""
-                measuring.forget()
+                measuring.forget(cell.work)
                 made = measuring.make(cell.work, cell.variant)
             if made is None:
                 outcome = failed(cell, job["process"], broken)

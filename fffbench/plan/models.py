@@ -11,8 +11,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fffbench.devices import HOST
+from fffbench.devices import device as device_of
 from fffbench.errors import UserError, one_of
-from fffbench.plan.workload import DEVICES, Shape
+from fffbench.plan.workload import Shape
 
 DTYPES = ("fp32", "bf16", "fp16")
 PHASE_MEANING = {
@@ -27,7 +29,6 @@ MODE_MEANING = {
     "compiled-graph": "compiled layers, captured in one CUDA graph",
 }
 PHASES, MODES = tuple(PHASE_MEANING), tuple(MODE_MEANING)
-CPU_MODES, CUDA_MODES = ("eager", "compiled"), MODES
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,7 @@ class Work:
     batch: int
     sequence: int
     dtype: str = "fp32"
-    device: str = "cpu"
+    device: str = HOST
     threads: int = 1
     seed: int = 0
 
@@ -221,10 +222,10 @@ class Work:
         for what, value, allowed in (
             ("model", self.model, tuple(ARCHITECTURES)),
             ("dtype", self.dtype, DTYPES),
-            ("device", self.device, DEVICES),
         ):
             if value not in allowed:
                 raise one_of(what, value, allowed)
+        device_of(self.device)
         if self.phase not in self.architecture.phases:
             raise one_of(f"phase of {self.model}", self.phase, self.architecture.phases)
         longest = self.architecture.positions - (self.phase == "decode")
@@ -256,6 +257,12 @@ class Work:
         return f"{shape}-{self.dtype}-{self.device}-{self.threads}th-s{self.seed}"
 
 
+def modes_on(device: str) -> tuple[str, ...]:
+    """The modes that a device has: no graphs where calls cannot be captured."""
+    graphs = "graph" in device_of(device).calls
+    return tuple(mode for mode in MODES if graphs or "graph" not in mode)
+
+
 @dataclass(frozen=True, order=True)
 class ModelCell:
     """One work x one variant x one mode; with a machine, one entry of the results."""
@@ -265,8 +272,8 @@ class ModelCell:
     mode: str = "eager"
 
     def __post_init__(self) -> None:
-        """Refuse modes that there are not, and graphs of what is no GPU."""
-        allowed = CUDA_MODES if self.work.device == "cuda" else CPU_MODES
+        """Refuse modes that the device does not have."""
+        allowed = modes_on(self.work.device)
         if self.mode not in allowed:
             raise one_of(f"mode on {self.work.device}", self.mode, allowed)
 

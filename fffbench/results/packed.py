@@ -1,9 +1,9 @@
 """Which result files are in a folder or an archive that came from elsewhere?
 
 A source is a folder, a tar (plain, gzip, bzip2 or xz) or a zip. Nothing is extracted under a name that an archive
-chose: of each entry only ``<room>/<machine>/<file>.json`` at the end of its path counts, the room being ``matrix``, ``models``
-or ``regress``, each part of it within a closed alphabet. Links, devices and encrypted entries are no files here. What an
-archive may expand to is bounded by its own size, because a kilobyte can hold a gigabyte of nothing.
+chose: of each entry only ``<room>/<machine>/<file>.json`` at the end of its path counts, the room being ``matrix``,
+``models`` or ``regress``, each part of it within a closed alphabet. Links, devices and encrypted entries are no files
+here. What an archive may expand to is bounded by its own size, because a kilobyte can hold a gigabyte of nothing.
 """
 
 from __future__ import annotations

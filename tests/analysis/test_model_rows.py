@@ -70,6 +70,13 @@ def test_the_share_s_interval_holds_the_truth_and_shrinks_with_processes():
     assert share(3).provisional
 
 
+def test_int8_has_no_share_because_it_makes_other_layers_faster_too():
+    found = rows(record("dense", 0.1), record("none", 0.04), record("int8", 0.03), record("int8-fff-1x12", 0.02))
+    assert found["int8"].share is None
+    assert found["int8-fff-1x12"].share is None
+    assert found["int8"].gain > found["none"].gain
+
+
 def test_there_is_no_share_where_leaving_the_layers_out_gains_nothing():
     assert realised([1.0] * 6, [0.9] * 6, [1.0] * 6) is None
     assert realised([], [1.0], [1.0]) is None
@@ -112,7 +119,7 @@ def test_a_reader_is_told_the_gain_its_bound_and_what_is_slower():
         )
     )
     said = sentence(found)
-    assert "BERT-base, 1 x 128 tokens, fp32, 2 CPU threads: 100 ms as it is." in said
+    assert "BERT-base, 1 x 128 tokens, fp32, CPU with 2 threads: 100 ms as it is." in said
     assert "12 of 4095 neurons: 2.0" in said
     assert "multiply-adds alone would allow 2.85x" in said
     assert "FFF as published (masked), 1 tree of 12 levels 0.714x" in said

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from fffbench.errors import UserError
-from fffbench.plan.model_presets import PRESETS, ModelAxes, model_cells
 from fffbench.plan.models import ModelCell, Variant, Work, parse_model_cell
+from fffbench.plan.presets_of_models import ModelAxes, model_cells, model_presets, read_model_presets
 
 
-@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
+@pytest.mark.parametrize("preset", model_presets().values(), ids=lambda preset: preset.name)
 def test_every_cell_parses_back_and_has_its_comparison(preset):
     cells = model_cells(preset, ModelAxes(), 2)
     assert len(cells) == len(set(cells))
@@ -63,7 +63,7 @@ def test_neurons_are_counted_as_in_the_layer_suite():
 
 
 def test_axes_narrow_a_preset_and_an_empty_choice_is_refused():
-    preset = PRESETS["models"]
+    preset = model_presets()["models"]
     cells = model_cells(preset, ModelAxes(devices=("cpu",), batches=(8,), variants=("dense", "none")), 2)
     assert {cell.id.split("@")[0] for cell in cells} == {"dense", "none"}
     assert {(cell.work.batch, cell.work.threads) for cell in cells} == {(8, 2)}
@@ -72,3 +72,45 @@ def test_axes_narrow_a_preset_and_an_empty_choice_is_refused():
     with pytest.raises(UserError, match="2 cores can be used here"):
         model_cells(preset, ModelAxes(threads=(3,)), 2)
     assert isinstance(cells[0], ModelCell)
+
+
+GOOD = """
+summary = "x"
+[[block]]
+model = "bert-tiny"
+phase = "encode"
+sizes = [[1, 16]]
+variants = ["dense", "none", "fff-1x4"]
+"""
+
+
+def test_a_preset_is_a_file(tmp_path):
+    (tmp_path / "mine.toml").write_text(GOOD)
+    [preset] = read_model_presets(tmp_path).values()
+    assert [cell.id for cell in model_cells(preset, ModelAxes(threads=(1,)), 2)] == [
+        f"{variant}@bert-tiny-encode-b1x16-fp32-cpu-1th-s0@{mode}"
+        for variant in ("dense", "none", "fff-1x4")
+        for mode in ("eager", "compiled")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"none", ', "", "variants must have none, their comparison"),
+        ('"fff-1x4"', '"fff-1x99"', "levels=99"),
+        ("bert-tiny", "bert-huge", "unknown model 'bert-huge'"),
+        ("encode", "decode", "unknown phase of bert-tiny 'decode'"),
+        ("[[1, 16]]", "[[1, 160]]", "the sequence from 1 to 64"),
+        ('["dense", "none", "fff-1x4"]', '"all"', "unknown list in variants 'all'"),
+        ("summary", "sumary", "summary: Field required"),
+        ("summary", 'includes = ["other"]\nsummary', "unknown preset in includes 'other'"),
+        ("model =", 'modes = ["graph"]\nmodel =', "unknown mode on cpu 'graph'"),
+    ],
+)
+def test_a_preset_that_is_wrong_is_named_in_one_line(tmp_path, old, new, said):
+    (tmp_path / "mine.toml").write_text(GOOD.replace(old, new))
+    with pytest.raises(UserError, match=r"mine\.toml: ") as error:
+        read_model_presets(tmp_path)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
