@@ -19,7 +19,7 @@ import numpy as np
 
 from fffbench.analysis.stats import Estimate, estimate_time, process_medians, ratio_of_medians
 from fffbench.devices import device, threads_text
-from fffbench.plan.models import ARCHITECTURES, PHASE_MEANING, Variant, Work
+from fffbench.plan.models import ARCHITECTURES, Variant, Work
 from fffbench.results.models import ModelRecord, ModelResults, Routing
 from fffbench.units import number, percent, ratio, seconds, size
 
@@ -359,16 +359,41 @@ def footnotes(row: ModelRow) -> list[str]:
     return said + [f"{row.title}: {note}" for note in row.notes]
 
 
-def terminal_lines(rows: Sequence[ModelRow]) -> list[str]:
-    """A table for each work, with its sentence."""
-    lines: list[str] = []
-    for machine, work, group in by_work(rows):
-        table = [COLUMNS, *(cells_of(row) for row in group)]
-        used = [i for i in range(len(COLUMNS)) if any(line[i] for line in table[1:])]
-        widths = {i: max(len(line[i]) for line in table) for i in used}
-        lines += ["", f"{work_title(work)}, on {machine} ({PHASE_MEANING[work.phase]})"]
-        lines += ["  ".join(line[i].ljust(widths[i]) for i in used).rstrip() for line in table]
-        lines += [said for row in group for said in footnotes(row)]
-        said = sentence(group)
-        lines += [said] if said else []
-    return lines or ["no whole model was measured; `fffbench run --preset models` does"]
+def notes_of(rows: Sequence[ModelRow]) -> list[str]:
+    """The sentence of one machine and work, and what stands below its table."""
+    said = sentence(rows)
+    return [*([said] if said else []), *(note for row in rows for note in footnotes(row))]
+
+
+def csv_rows(rows: Sequence[ModelRow]) -> list[dict[str, Any]]:
+    """The rows as the CSV has them: numbers in SI units, intervals in columns of their own."""
+    found = []
+    for row in rows:
+        gain, share = row.gain_interval or (None, None), row.share_interval or (None, None)
+        found.append(
+            {
+                "machine": row.machine,
+                "work": row.work.id,
+                "variant": row.variant,
+                "mode": row.mode,
+                "seconds": row.time,
+                "seconds_low": row.interval[0],
+                "seconds_high": row.interval[1],
+                "p50": row.p50,
+                "p90": row.p90,
+                "p99": row.p99,
+                "tokens_per_second": row.tokens_per_second,
+                "gain": row.gain,
+                "gain_low": gain[0],
+                "gain_high": gain[1],
+                "share": row.share,
+                "share_low": share[0],
+                "share_high": share[1],
+                "weights_bytes": row.weights_bytes,
+                "peak_bytes": row.peak_bytes,
+                "joules_per_1000_tokens": row.joules_per_1000_tokens,
+                "effective_leaves": row.effective_leaves,
+                "equal_time_neurons": row.equal_time_neurons,
+            }
+        )
+    return found

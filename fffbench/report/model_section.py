@@ -6,7 +6,6 @@ Given rows that ``analysis.models`` made; whoever builds the page places what th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from fffbench.analysis.model_claims import Figure, ModelVerdict
 from fffbench.analysis.models import COLUMNS, ModelRow, by_work, cells_of, sentence, work_title
@@ -73,37 +72,3 @@ def elsewhere_table(figures: Sequence[Figure]) -> Table:
     )
     caption = "How fast is conditional computation elsewhere? None of this was measured here."
     return Table("elsewhere", head, (False,) * len(head), rows, ELSEWHERE_CSV, caption)
-
-
-def csv_rows(rows: Sequence[ModelRow]) -> list[dict[str, Any]]:
-    """The rows as the CSV has them: numbers in SI units, intervals in columns of their own."""
-    found = []
-    for row in rows:
-        gain, share = row.gain_interval or (None, None), row.share_interval or (None, None)
-        found.append(
-            {
-                "machine": row.machine,
-                "work": row.work.id,
-                "variant": row.variant,
-                "mode": row.mode,
-                "seconds": row.time,
-                "seconds_low": row.interval[0],
-                "seconds_high": row.interval[1],
-                "p50": row.p50,
-                "p90": row.p90,
-                "p99": row.p99,
-                "tokens_per_second": row.tokens_per_second,
-                "gain": row.gain,
-                "gain_low": gain[0],
-                "gain_high": gain[1],
-                "share": row.share,
-                "share_low": share[0],
-                "share_high": share[1],
-                "weights_bytes": row.weights_bytes,
-                "peak_bytes": row.peak_bytes,
-                "joules_per_1000_tokens": row.joules_per_1000_tokens,
-                "effective_leaves": row.effective_leaves,
-                "equal_time_neurons": row.equal_time_neurons,
-            }
-        )
-    return found

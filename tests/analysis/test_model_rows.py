@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from fffbench.analysis.models import effective, model_rows, realised, sentence, terminal_lines
+from fffbench.analysis.models import effective, model_rows, notes_of, realised, sentence
 from fffbench.plan.models import parse_model_cell
 from fffbench.results.models import Check, ModelInfo, ModelRecord, ModelResults, Routing
 
@@ -124,8 +124,7 @@ def test_a_reader_is_told_the_gain_its_bound_and_what_is_slower():
     assert "multiply-adds alone would allow 2.85x" in said
     assert "FFF as published (masked), 1 tree of 12 levels 0.714x" in said
     assert "Slower than the model as it is in the same mode: FFF, 128 trees of 5 levels" in said
-    lines = terminal_lines(found)
-    assert len({line.index("eager") for line in lines if " eager " in line}) == 1  # columns stand below one another
+    assert notes_of(found)[0] == said
     assert all(row.to_json()["work"] == WORK for row in found)
 
 
@@ -133,4 +132,4 @@ def test_without_the_model_as_it_is_nothing_is_said_of_a_gain():
     found = model_rows(ModelResults(records=[record("fff-1x12", 0.05)]))
     assert found[0].gain is None
     assert sentence(found) == ""
-    assert terminal_lines([]) == ["no whole model was measured; `fffbench run --preset models` does"]
+    assert notes_of(found) == []
