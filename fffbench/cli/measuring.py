@@ -29,7 +29,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run(
-    preset: Annotated[str, typer.Option(help="which cells: see the README's list of presets")] = "quick",
+    preset: Annotated[
+        str, typer.Option(help="which cells: see the README's list of presets; models and models-wide are whole models")
+    ] = "quick",
     budget: Annotated[
         str | None, typer.Option(help="time budget, such as 30m; costly cells lose processes first")
     ] = None,
