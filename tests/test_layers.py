@@ -44,11 +44,12 @@ ROOMS = {
     "nn": "blaslib devices identity plan operators",
     "swapping": "blaslib devices identity plan nn",
     "scaffold": "",  # what `new` writes
+    "models": "blaslib devices identity plan implementations measure results runs operators nn swapping",
     # the ways in
     "suite": "blaslib devices identity plan measure results runs bench",
     "fleet": "blaslib devices identity plan implementations measure results runs",
     "cli": "blaslib devices identity plan implementations measure checking results analysis report runs bench "
-    "regress suite fleet scaffold",
+    "regress suite fleet models scaffold",
     "__main__": "cli",
     "__init__": "ops nn swapping",  # handed out when first used
 }

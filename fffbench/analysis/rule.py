@@ -11,7 +11,9 @@ not), an interval
 
 from __future__ import annotations
 
-from fffbench.analysis.ledger import FACTOR, Claim
+from typing import Protocol
+
+from fffbench.analysis.ledger import FACTOR
 from fffbench.analysis.stats import LEVEL
 from fffbench.units import percent
 
@@ -38,7 +40,19 @@ VERDICTS = tuple(MEANING)
 OF_POSITION = {"reached": REPRODUCED, "beyond": EXCEEDED, "short": NOT_REPRODUCED, "unclear": UNDECIDED}
 
 
-def position(claim: Claim, low: float | None, high: float | None, coverage: float | None) -> str:
+class Figure(Protocol):
+    """A published figure with the factor within which it counts as reached."""
+
+    @property
+    def published(self) -> float:
+        """The figure."""
+
+    @property
+    def band(self) -> float:
+        """The factor."""
+
+
+def position(claim: Figure, low: float | None, high: float | None, coverage: float | None) -> str:
     """Where an interval lies: ``reached``, ``beyond``, ``short`` or ``unclear``."""
     if low is None or high is None:
         return "unclear"

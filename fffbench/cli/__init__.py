@@ -25,6 +25,7 @@ from fffbench.cli import (
     implementations,
     measuring,
     merge,
+    models,
     new,
     notices,
     profile,
@@ -62,6 +63,7 @@ profile.add_to(app)
 regress.add_to(app)
 merge.add_to(app)
 fleet.add_to(app)
+models.add_to(app)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it

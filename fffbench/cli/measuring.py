@@ -20,6 +20,7 @@ from fffbench.units import duration, parse_duration
 
 if TYPE_CHECKING:
     from fffbench.bench import Options, Planned
+    from fffbench.plan.matrix import Axes
 
 Listed = Annotated[str | None, typer.Option(help="comma-separated; leaves the preset's own values where not given")]
 
@@ -30,7 +31,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run(
-    preset: Annotated[str, typer.Option(help="which cells: see the README's list of presets")] = "quick",
+    preset: Annotated[
+        str, typer.Option(help="which cells: see the README's list of presets; models and models-wide are whole models")
+    ] = "quick",
     budget: Annotated[
         str | None, typer.Option(help="time budget, such as 30m; costly cells lose processes first")
     ] = None,
@@ -65,6 +68,7 @@ def run(
 ) -> None:
     """Measure a preset. Killed at any moment, the same command continues it."""
     from fffbench import bench
+    from fffbench.plan import presets_of_models
 
     axes = options.axes(
         implementations=implementations,
@@ -79,6 +83,11 @@ def run(
         cache=cache,
         call=call,
     )
+    if preset in presets_of_models.model_presets():
+        if undecided or claim is not None:
+            raise UserError("--undecided chooses cells of layers; a preset of whole models measures all of its own")
+        _run_models(preset, axes, block, processes, seconds, budget, results, only_plan=plan)
+        return
     limit = None if budget is None else parse_duration(budget)
     wanted = bench.Options(preset, axes, processes, seconds, limit)
     if claim is not None and not undecided:
@@ -98,6 +107,42 @@ def run(
     if results.exists() and not results.is_dir():
         raise UserError(f"--results {str(results)!r} is not a folder")
     _measured(wanted, results)
+
+
+def _run_models(
+    preset: str,
+    axes: Axes,
+    block: str | None,
+    processes: int | None,
+    seconds: float | None,
+    budget: str | None,
+    results: Path,
+    *,
+    only_plan: bool,
+) -> None:
+    """Whole models have some axes of their own, and lack others; ``--implementations`` names variants of them."""
+    from fffbench.cli import models
+    from fffbench.models.run import ModelOptions
+    from fffbench.plan.presets_of_models import ModelAxes
+
+    taken = {"implementations", "batches", "dtypes", "threads", "devices"}
+    refused = [name for name, value in vars(axes).items() if value and name not in taken]
+    if refused or block is not None:
+        what = (
+            {"routings": "routing", "caches": "cache", "calls": "call"}.get(refused[0], refused[0])
+            if refused
+            else "block"
+        )
+        allowed = "--implementations (variants such as dense,fff-1x12), --batches, --dtypes, --threads and --devices"
+        raise UserError(f"--{what} does not apply to whole models; allowed are {allowed}")
+    own = ModelAxes(axes.devices, axes.threads, axes.batches, axes.dtypes, variants=axes.implementations)
+    seconds_of_budget = None if budget is None else parse_duration(budget)
+    if only_plan:
+        models.describe(ModelOptions(preset, own, processes, seconds, seconds_of_budget))
+        return
+    if results.exists() and not results.is_dir():
+        raise UserError(f"--results {str(results)!r} is not a folder")
+    models.run(preset, own, processes, seconds, seconds_of_budget, results)
 
 
 def _measured(wanted: Options, results: Path) -> None:

@@ -48,15 +48,18 @@ class WorkerDiedError(UserError):
 class Round:
     """One worker process and the jobs given to it, one at a time."""
 
+    module = "fffbench.measure.worker"
+    environment: Mapping[str, str] = ENVIRONMENT
+
     def __init__(self) -> None:
         """Start the worker and wait until it has imported torch."""
         self._process = subprocess.Popen(
             # -P: from a checkout, the current folder holds the sources without the compiled kernels
-            [sys.executable, "-P", "-m", "fffbench.measure.worker"],
+            [sys.executable, "-P", "-m", self.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("FFFBENCH_WORKER_STDERR") else subprocess.PIPE,
-            env={**environment.cleaned(os.environ), **ENVIRONMENT},
+            env={**environment.cleaned(os.environ), **self.environment},
         )
         assert self._process.stdout is not None
         self._lines = _Lines(self._process.stdout.fileno(), self._process.stderr)

@@ -1,9 +1,9 @@
 """Which result files are in a folder or an archive that came from elsewhere?
 
 A source is a folder, a tar (plain, gzip, bzip2 or xz) or a zip. Nothing is extracted under a name that an archive
-chose: of each entry only ``matrix/<machine>/<file>.json`` or ``regress/<machine>/<file>.json`` at the end of its path
-counts, each part of it within a closed alphabet. Links, devices and encrypted entries are no files here. What an
-archive may expand to is bounded by its own size, because a kilobyte can hold a gigabyte of nothing.
+chose: of each entry only ``<room>/<machine>/<file>.json`` at the end of its path counts, the room being ``matrix``,
+``models`` or ``regress``, each part of it within a closed alphabet. Links, devices and encrypted entries are no files
+here. What an archive may expand to is bounded by its own size, because a kilobyte can hold a gigabyte of nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from typing import IO, Any
 from fffbench.errors import UserError
 from fffbench.files import read_plain
 from fffbench.results.listing import LINK, Refusal
+from fffbench.results.models import ROOM as MODELS
 from fffbench.results.parsing import MAX_BYTES
 from fffbench.results.regressions import REGRESS
 from fffbench.text import plain
 
-ROOMS = ("matrix", REGRESS)
+ROOMS = ("matrix", REGRESS, MODELS)
 OLD = "archive"  # a folder of measurements of older sources, which a merge must not make current
 MOST_ENTRIES = 1_000_000  # of one source: 500 machines of 10 files each are 5000
 MOST_DEPTH = 12  # of a folder that is walked
