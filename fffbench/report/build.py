@@ -72,7 +72,7 @@ def build(analysis: Analysis, yours: Yours | None = None, folder: Path | None = 
         roofline=roofs.roofline(analysis),
         ladder=ladder_chart.chart(ways),
         ladders=ladder_chart.sentences(ways),
-        break_even=tables_of_page.break_even(analysis),
+        break_even=tables_of_page.break_even(analysis, cards),
         evidence=(*_evidence(analysis), *proofs.sentences(folder)),
         machines=tables_of_page.machines(analysis),
         yours=yours.table if yours else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,12 @@ def amdahl(gain: float, share: float = SHARE) -> float:
     return 1 / (1 - share + share / gain)
 
 
+NO_MODEL = (
+    f"a whole model, not measured yet, gains less: at most {amdahl(math.inf):g}x where such layers take two thirds of "
+    "its time, however fast they become"
+)
+
+
 @dataclass(frozen=True)
 class First:
     """What the first screen is made of."""
@@ -47,6 +54,7 @@ class First:
     answers: Mapping[Place, Answer]
     climbs: Sequence[Climb]
     claims: Sequence[ClaimRow]
+    model: str = NO_MODEL
 
 
 def _range(values: Sequence[float]) -> str:
@@ -61,13 +69,15 @@ def lede(first: First) -> str:
     strict = [(answer.machine, answer.device, row) for answer in first.answers.values() for row in answer.rows]
     if not known and not strict:
         return "No fast feedforward layer was measured beside a dense one under fair conditions yet."
-    parts = []
+    parts: list[str] = []
     for host, name in PLACES:
         gains = [row.speedup or 0 for (_, kind), row in known if (kind == HOST) == host]
         gains = gains or [row.speedup or 0 for _, kind, row in strict if (kind == HOST) == host]
-        parts += [f"up to {number(max(gains))}x faster than the best dense layer on {name}"] if gains else []
-    if len(parts) > 1:
-        parts[1] = parts[1].replace("faster than the best dense layer ", "")
+        if gains:
+            most = max(gains)
+            faster = f"up to {number(most)}x faster" if most >= 1 else f"slower ({number(most)}x)"
+            than = "" if parts else " than the best dense layer"
+            parts.append(f"{faster}{than} on {name}")
     small = [row for (_, kind), by in first.served.items() for row in by.values() if kind != HOST]
     small = [row for row in small if row.batch <= SERVED_UP_TO]
     middle = ""
@@ -80,8 +90,7 @@ def lede(first: First) -> str:
     active = layer.trees * (layer.levels + layer.leaf_width)
     return (
         f"A fast feedforward (FFF) layer, which computes {active} of its {layer.n} neurons for each token, is "
-        f"{' and '.join(parts)} at large batches{middle}; a whole model gains less: with two thirds of its time in "
-        f"such layers at most {amdahl(float('inf')):g}x, however fast they become."
+        f"{' and '.join(parts)} at large batches{middle}; {first.model}."
     )
 
 

@@ -143,7 +143,7 @@ def draw(found: Sequence[Line], ceiling: float, name: str, *, narrow: bool) -> M
         axes.axvline(ceiling, color=INK, linewidth=1, linestyle=(0, (4, 2)))
         above: Any = {"textcoords": "offset points", "va": "bottom", "fontsize": 8.5}
         axes.annotate(f"{number(ceiling)}x", (ceiling, 0), xytext=(-4, 0), ha="right", **above)
-        axes.annotate("as fast as dense", (1, 0), xytext=(4, 0), ha="left", color=MUTED, **above)
+        axes.annotate("1x" if narrow else "as fast as dense", (1, 0), xytext=(4, 0), ha="left", color=MUTED, **above)
         _figures(beside, 0.35, COLUMNS, narrow=narrow, head=True)
         ticks = dict(zip(heights, (line.device for line in found), strict=True))
         names = {line.claim: line.short for line in found}

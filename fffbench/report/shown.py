@@ -58,7 +58,7 @@ def devices(results: Results) -> list[Device]:
     for place in sorted(counted, key=lambda place: (-counted[place], place)):
         best.setdefault((named[place], place[1]), place)
     chosen = sorted(list(best.values())[:MOST], key=lambda place: (place[1], place[0]))
-    return [Device(*place, named[place], short_name(named[place])) for place in chosen]
+    return [Device(*place, _HOST.sub(r", host of \1", named[place]), short_name(named[place])) for place in chosen]
 
 
 def left_out(results: Results, shown: Sequence[Device]) -> int:

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.ceilings import Ceiling
-from fffbench.analysis.headline import DEPLOYED, PUBLISHED_BATCH, PUBLISHED_GAIN, type_name
+from fffbench.analysis.headline import DEPLOYED, PUBLISHED_BATCH, PUBLISHED_GAIN, fair, type_name
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.served import SERVED_UP_TO
-from fffbench.devices import DEVICES
+from fffbench.devices import DEVICES, HOST
 from fffbench.report.analysed import Analysis
+from fffbench.report.cards import Cards
 from fffbench.report.ceiling_table import rate
 from fffbench.report.first import Served, amdahl
 from fffbench.report.shown import Device
 from fffbench.report.view import Cell, Table
-from fffbench.units import number
+from fffbench.units import number, ratio
 
 PUBLISHED_LAYER = "768 to 4095, 1x12"
 FACTS = (
@@ -29,7 +30,7 @@ FACTS = (
 COUNT = 4095 / 12
 
 
-def break_even(analysis: Analysis) -> Table | None:
+def break_even(analysis: Analysis, cards: Cards) -> Table | None:
     """A row per device: from which batch and width on FFF is faster, and where 78x and 341x are first reached."""
     rows = []
     for device in analysis.shown:
@@ -38,8 +39,11 @@ def break_even(analysis: Analysis) -> Table | None:
             continue
         batch = _preferred([item for item in own if item.axis == "batch" and item.fixed == PUBLISHED_LAYER])
         width = _preferred([item for item in own if item.axis == "neurons"])
-        best = max(own, key=lambda item: item.best)
-        where = f"{best.best_at} {'tokens' if best.axis == 'batch' else 'neurons'}, {type_name(best.dtype)}"
+        here = [row for row in analysis.rows if fair(row) and (row.machine, row.device) == device.place]
+        best = max(here, key=lambda row: row.speedup or 0)
+        value = ratio(best.speedup or 0, best.low, best.high)
+        key = cards.link(value, best.record, best.baseline_record)
+        where = f"width {best.n}, batch {best.batch}, {type_name(best.dtype)}"
         rows.append(
             (
                 Cell(device.name),
@@ -47,7 +51,7 @@ def break_even(analysis: Analysis) -> Table | None:
                 _from(next((item for item in width if item.target == 1), None)),
                 _reached(own, 78),
                 _reached(own, 341),
-                Cell(f"{number(best.best)}x", where),
+                Cell(f"{number(best.speedup or 0)}x", where, key),
             )
         )
     if not rows:
@@ -153,7 +157,7 @@ def machines(analysis: Analysis) -> Table | None:
         return None
     found = [analysis.results.machines[name] for name in names]
     rows = []
-    models = tuple((device.label, device.fact_names) for device in DEVICES.usable().values())
+    models = [("GPU" if name != HOST else one.label, one.fact_names) for name, one in DEVICES.usable().items()]
     for title, keys in (*models, *FACTS):
         values = [next((machine.stable[key] for key in keys if machine.stable.get(key)), "") for machine in found]
         if any(values):

@@ -89,6 +89,7 @@ const fill = (place, head, rows) => {
   }
   if (!rows.length) element("p", "Nothing was measured on both.", place);
 };
+const short = cell => cell.replace(/@d768-n4095-t1x12-/, " ").replace(/@/g, " ").replace(/-uniform|-s0/g, "").replaceAll("-", " ");
 const picker = document.getElementById("picker");
 const pair = (kind, names, first, rows, head, note) => {
   if (names.length < 2) return;
@@ -116,9 +117,9 @@ if (picker && data.devices) {
     if (data.runs[a][1] === data.runs[b][1] && shared(a, b) > count) [most, count] = [[a, b], shared(a, b)];
   pair("Run", runs, most, (a, b) => Object.entries(data.runs[a][3]).filter(([cell]) => data.runs[b][3][cell])
     .map(([cell, x]) => [data.cells[cell], x, data.runs[b][3][cell]])
-    .sort((p, q) => Math.abs(Math.log(q[1][0] / q[2][0])) - Math.abs(Math.log(p[1][0] / p[2][0]))).slice(0, 12)
-    .map(([cell, x, y]) => [cell.replace("@", " "), seconds(x[0]), seconds(y[0]), three(x[0] / y[0]) + "x",
+    .sort((p, q) => Math.abs(Math.log(q[1][0] / q[2][0])) - Math.abs(Math.log(p[1][0] / p[2][0]))).slice(0, 8)
+    .map(([cell, x, y]) => [short(cell), seconds(x[0]), seconds(y[0]), three(x[0] / y[0]) + "x",
       verdict(x[1] / y[2], x[2] / y[1])]),
   ["Cell", "A", "B", "A over B", "Faster"],
-  "Time per call of the cells that both runs measured, the twelve that differ most; fffbench compare A B has all.");
+  "Time per call of the cells that both runs measured, the eight that differ most; fffbench compare A B has all.");
 }
