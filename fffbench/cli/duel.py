@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fffbench.cli import options, tables
+from fffbench.devices import HOST
 from fffbench.errors import UserError
 from fffbench.text import plain
 from fffbench.units import duration, parse_duration, seconds
@@ -38,7 +39,7 @@ def duel(
     levels: Annotated[int, typer.Option(min=1, max=20)] = 12,
     trees: Annotated[int, typer.Option(min=1, max=2**12)] = 1,
     dtype: Annotated[str, typer.Option(help="comma-separated")] = "fp32",
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = HOST,
     threads: Annotated[int, typer.Option(min=1, max=1024)] = 1,
     budget: Annotated[str, typer.Option(help="time budget, such as 5m")] = "5m",
     blocks: Annotated[int, typer.Option(min=10, max=400, help="at most; more find smaller differences")] = 40,
