@@ -49,6 +49,9 @@ def run(
     block: Annotated[
         str | None, typer.Option(help="only the cells of one block, such as cpu-d768-b128 (see fleet plan)")
     ] = None,
+    over: Annotated[
+        str | None, typer.Option(metavar="NAME", help="what the table at the end is over, beside the best dense layer")
+    ] = None,
     undecided: Annotated[
         bool, typer.Option("--undecided", help="just the cells that settle what is open here: see fffbench todo")
     ] = False,
@@ -65,6 +68,7 @@ def run(
 ) -> None:
     """Measure a preset. Killed at any moment, the same command continues it."""
     from fffbench import bench
+    from fffbench.implementations import registry
 
     axes = options.axes(
         implementations=implementations,
@@ -97,10 +101,12 @@ def run(
         raise UserError("--json prints a plan: give --plan with it; what was measured is in the result file")
     if results.exists() and not results.is_dir():
         raise UserError(f"--results {str(results)!r} is not a folder")
-    _measured(wanted, results)
+    if over is not None:
+        registry.implementation(over)
+    _measured(wanted, results, over or "")
 
 
-def _measured(wanted: Options, results: Path) -> None:
+def _measured(wanted: Options, results: Path, over: str) -> None:
     """Measure what is wanted, export it, print the file's name; ``Stopped`` where a signal ends it."""
     from fffbench import bench
     from fffbench.cli.display import Display
@@ -119,7 +125,7 @@ def _measured(wanted: Options, results: Path) -> None:
             with Display() as display:
                 lifecycle.measure(planned, display.progress, display.outcome)
             exported = export(journal, say)
-            summary.show(exported)
+            summary.show(exported, over)
             print(plain(str(exported)))
     except (KeyboardInterrupt, endings.Ended) as error:
         raise Stopped(endings.sentence(error, journal), endings.exit_code(error)) from None
