@@ -30,25 +30,18 @@ class Measured:
     is_best_dense: bool
 
 
-def measured(results: Results, run: str) -> list[Measured]:
-    """The cells of ``run``, those of one work together, the fastest first."""
+def measured(results: Results, run: str, over: str = "") -> list[Measured]:
+    """The cells of ``run``, those of one work together, the fastest first; ``over`` replaces the project's kernel."""
     own = tuple(record for record in results.records if record.run == run and record.info.family != FAULTY)
     found = Found(replace(results, records=own))
     items = {record.id: Timed(record) for record in own}
-    kernels = {_work(item.record): item for item in items.values() if _is_kernel(item.record)}
+    kernels = {_work(item.record): item for item in items.values() if _is_kernel(item.record, over)}
     groups: dict[tuple[Any, ...], list[Measured]] = defaultdict(list)
     for item in items.values():
         [row] = [row for row in found.rows([item], "same") if row.baseline == "best-dense"]
         work = item.record.cell.workload
-        place = (
-            work.device,
-            work.shape.d,
-            work.shape.n,
-            work.batch,
-            work.dtype,
-            work.threads,
-            item.record.cell.protocol,
-        )
+        shape, protocol = work.shape, item.record.cell.protocol
+        place = (work.device, shape.d, shape.n, work.batch, work.dtype, work.threads, protocol)
         groups[place].append(_over_kernel(item, row, kernels.get(_work(item.record))))
     return [one for _, group in sorted(groups.items()) for one in sorted(group, key=lambda one: one.row.time or 0)]
 
@@ -62,8 +55,8 @@ def _over_kernel(item: Timed, row: Speedup, kernel: Timed | None) -> Measured:
     return Measured(row, gain, low, high, best)
 
 
-def _is_kernel(record: Record) -> bool:
-    return record.cell.implementation == record.cell.workload.place.kernel
+def _is_kernel(record: Record, over: str) -> bool:
+    return record.cell.implementation == (over or record.cell.workload.place.kernel)
 
 
 def _work(record: Record) -> object:

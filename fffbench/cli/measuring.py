@@ -52,6 +52,9 @@ def run(
     block: Annotated[
         str | None, typer.Option(help="only the cells of one block, such as cpu-d768-b128 (see fleet plan)")
     ] = None,
+    over: Annotated[
+        str | None, typer.Option(metavar="NAME", help="what the table at the end is over, beside the best dense layer")
+    ] = None,
     undecided: Annotated[
         bool, typer.Option("--undecided", help="just the cells that settle what is open here: see fffbench todo")
     ] = False,
@@ -68,6 +71,7 @@ def run(
 ) -> None:
     """Measure a preset. Killed at any moment, the same command continues it."""
     from fffbench import bench
+    from fffbench.implementations import registry
     from fffbench.plan import presets_of_models
 
     axes = options.axes(
@@ -90,13 +94,8 @@ def run(
         return
     limit = None if budget is None else parse_duration(budget)
     wanted = bench.Options(preset, axes, processes, seconds, limit)
-    if claim is not None and not undecided:
-        raise UserError("--claim goes with --undecided; a preset measures all of its cells")
-    if undecided:
-        if axes != Axes() or block is not None:
-            raise UserError("--undecided chooses the cells; beside it only --claim, --processes, --seconds, --budget")
-        open_here = todo.on_this_machine(results, claim, processes)
-        wanted = replace(open_here, sample_seconds=seconds or open_here.sample_seconds, budget_seconds=limit)
+    if undecided or claim is not None:
+        wanted = _undecided(wanted, results, claim, block, asked=undecided)
     if block is not None:
         wanted = bench.of_block(wanted, block)
     if plan:
@@ -106,7 +105,23 @@ def run(
         raise UserError("--json prints a plan: give --plan with it; what was measured is in the result file")
     if results.exists() and not results.is_dir():
         raise UserError(f"--results {str(results)!r} is not a folder")
-    _measured(wanted, results)
+    if over is not None:
+        registry.implementation(over)
+    _measured(wanted, results, over or "")
+
+
+def _undecided(wanted: Options, results: Path, claim: str | None, block: str | None, *, asked: bool) -> Options:
+    """What would settle the open claims, or ``claim``, in place of a preset's cells."""
+    if not asked:
+        raise UserError("--claim goes with --undecided; a preset measures all of its cells")
+    if wanted.axes != Axes() or block is not None:
+        raise UserError("--undecided chooses the cells; beside it only --claim, --processes, --seconds, --budget")
+    found = todo.on_this_machine(results, claim, wanted.processes)
+    return replace(
+        found,
+        sample_seconds=wanted.sample_seconds or found.sample_seconds,
+        budget_seconds=wanted.budget_seconds,
+    )
 
 
 def _run_models(
@@ -145,7 +160,7 @@ def _run_models(
     models.run(preset, own, processes, seconds, seconds_of_budget, results)
 
 
-def _measured(wanted: Options, results: Path) -> None:
+def _measured(wanted: Options, results: Path, over: str) -> None:
     """Measure what is wanted, export it, print the file's name; ``Stopped`` where a signal ends it."""
     from fffbench import bench
     from fffbench.cli.display import Display
@@ -164,7 +179,7 @@ def _measured(wanted: Options, results: Path) -> None:
             with Display() as display:
                 lifecycle.measure(planned, display.progress, display.outcome)
             exported = export(journal, say)
-            summary.show(exported)
+            summary.show(exported, over)
             print(plain(str(exported)))
     except (KeyboardInterrupt, endings.Ended) as error:
         raise Stopped(endings.sentence(error, journal), endings.exit_code(error)) from None

@@ -19,15 +19,18 @@ PROVISIONAL = "* provisional: few processes, or another layer may be faster"
 MOST_ROWS = 80  # of a longer run the conditional cells and the best dense layer of each
 
 
-def show(result_file: Path) -> None:
-    """Print the table of a run, which just became ``result_file``, on standard error; its file is the result."""
+def show(result_file: Path, over: str = "") -> None:
+    """Print the table of a run, which just became ``result_file``, on standard error; its file is the result.
+
+    ``over`` names the implementation that the ratios are over, beside the best dense layer.
+    """
     from fffbench.analysis.one_run import measured
     from fffbench.results.store import load_file
 
     results = load_file(result_file)
-    rows = measured(results, result_file.stem)
+    rows = measured(results, result_file.stem, over)
     if rows:
-        tables.on_stderr(table(rows), columns(rows))
+        tables.on_stderr(table(rows), columns(rows, over))
 
 
 def table(rows: Sequence[Measured]) -> tables.Table[Measured]:
@@ -56,9 +59,9 @@ def _tried(rows: Sequence[Measured]) -> list[str]:
     return said
 
 
-def columns(rows: Sequence[Measured]) -> list[tables.Column[Measured]]:
-    """The columns, over the project's kernel of the device that was measured."""
-    kernels = " or ".join(sorted({DEVICES[one.row.device].kernel for one in rows} - {""}))
+def columns(rows: Sequence[Measured], over: str = "") -> list[tables.Column[Measured]]:
+    """The columns, over the project's kernel of the device that was measured, or over another implementation."""
+    kernels = over or " or ".join(sorted({DEVICES[one.row.device].kernel for one in rows} - {""}))
 
     def threads(one: Measured) -> str:
         return str(one.row.threads) if DEVICES[one.row.device].threaded else ""
@@ -81,13 +84,7 @@ def columns(rows: Sequence[Measured]) -> list[tables.Column[Measured]]:
         tables.Column("routing", lambda one: one.row.routing, common=True, worth=60),
         tables.Column("caches", lambda one: one.row.cache, common=True, worth=65),
         tables.Column("call", lambda one: one.row.call, common=True, worth=65),
-        tables.Column(
-            "thr",
-            lambda one: str(one.row.threads) if DEVICES[one.row.device].threaded else "",
-            right=True,
-            common=True,
-            spelt_out="threads",
-        ),
+        tables.Column("thr", threads, right=True, common=True, spelt_out="threads"),
         tables.Column("time", lambda one: seconds(one.row.time or 0), right=True),
         tables.Column("over best dense", best, right=True),
         tables.Column(f"over {kernels}", over_kernel, right=True, worth=80),

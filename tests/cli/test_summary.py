@@ -56,6 +56,14 @@ def test_the_naive_cell_is_set_against_the_projects_kernel_and_the_kernel_agains
     assert {one.over_kernel for one in rows if one.row.implementation == "fff_cpu"} == {None}
 
 
+def test_another_implementation_can_be_what_the_ratios_are_over(path):
+    rows = measured(load_file(path), path.stem, "cmm_gather_bmm")
+    ours = [one for one in rows if one.row.implementation == "fff_cpu"]
+    assert ours
+    assert all(one.over_kernel.value == pytest.approx(20, rel=0.1) for one in ours)
+    assert "over cmm_gather_bmm" in [column.title for column in summary.columns(rows, "cmm_gather_bmm")]
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_table_fits_the_terminal_and_keeps_the_ratio(path, width):
     rows = measured(load_file(path), path.stem)
