@@ -57,7 +57,7 @@ TOUCHING = """[...document.querySelectorAll("figure svg")].filter(svg => svg.get
 })"""
 # follow every link from a number; what lands must show the number, in the window
 LANDS = """(() => {
-  const bad = [], links = [...document.querySelectorAll("main a[href^='#n-'], header a[href^='#n-']")];
+  const bad = [], links = [...document.querySelectorAll("a[href^='#n-']")];
   for (const link of links) {
     location.hash = link.getAttribute("href");
     const card = document.querySelector(".card:target"), box = card && card.querySelector("h2").getBoundingClientRect();
