@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,10 +36,11 @@ from fffbench.cli import (
     todo,
 )
 from fffbench.cli.stopped import Stopped
-from fffbench.errors import UserError
+from fffbench.errors import UserError, one_of
 from fffbench.text import message
 
 EXIT_USAGE = 2
+_NO_COMMAND = re.compile(r"No such command '(.*?)'")
 NO_COMPLETION = ""  # no variable has that name; a shell's leftover of the usual one ended every command with exit 1
 EXIT_INTERRUPTED = 130  # as shells report it
 
@@ -99,13 +101,13 @@ def run(arguments: list[str]) -> int:
     notices.take()  # of a command before, which failed
     try:
         code = typer.main.get_command(app).main(
-            arguments, prog_name="fffbench", standalone_mode=False, complete_var=NO_COMPLETION
+            arguments or ["--help"], prog_name="fffbench", standalone_mode=False, complete_var=NO_COMPLETION
         )
         _flush()
     except UserError as error:
         return _fail(str(error))
     except _ClickError as error:
-        return _fail(error.format_message() if hasattr(error, "format_message") else str(error))
+        return _fail(_nearest(error.format_message() if hasattr(error, "format_message") else str(error), arguments))
     except Stopped as stop:
         _say(str(stop))
         return stop.code
@@ -125,6 +127,15 @@ def run(arguments: list[str]) -> int:
     for line in notices.take():
         _say(line)
     return code if isinstance(code, int) else 0
+
+
+def _nearest(text: str, arguments: list[str]) -> str:
+    """``text``, of an unknown command with the one that was meant."""
+    found = _NO_COMMAND.match(text)
+    group: Any = typer.main.get_command(app)
+    inner = group.commands.get(arguments[0]) if arguments else None
+    group = inner if hasattr(inner, "commands") else group
+    return str(one_of("command", found[1], group.commands)) if found else text
 
 
 def _flush() -> None:

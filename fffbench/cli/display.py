@@ -7,11 +7,24 @@ import time
 from types import TracebackType
 from typing import Self
 
+from fffbench.devices import threads_text
 from fffbench.measure.outcome import Outcome
 from fffbench.measure.session import Progress
+from fffbench.plan.workload import parse_cell
 from fffbench.units import duration
 
 PLAIN_SECONDS = 10.0  # between two plain lines: a log of a run of minutes stays readable
+
+
+def in_words(cell: str) -> str:
+    """A cell's id with what tells it from the others first: a narrow terminal cuts the end."""
+    found = parse_cell(cell)
+    work, shape = found.workload, found.workload.shape
+    tree = f" {shape.trees}x{shape.levels}" if shape.trees else ""
+    leaf = f"l{shape.leaf_width}" if shape.leaf_width else ""
+    threads = threads_text(work.device, work.threads, before=", ")
+    how = f"{found.protocol.cache} {found.protocol.call}, {work.routing}"
+    return f"{found.implementation}, batch {work.batch}, {work.dtype}{threads}, {shape.d}x{shape.n}{tree}{leaf}, {how}"
 
 
 class Display:
@@ -47,7 +60,7 @@ class Display:
 
     def progress(self, state: Progress) -> None:
         """Show how far the run is."""
-        text = f"about {duration(state.seconds_left)} left  {state.cell}"
+        text = f"about {duration(state.seconds_left)} left  {in_words(state.cell)}"
         if self._bar is not None:
             self._bar.update(self._task, completed=state.done, total=state.planned, description=text)
         elif time.monotonic() - self._last >= PLAIN_SECONDS:

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,6 +35,7 @@ def todo(
     claim: Claim = None,
     machine: selecting.Machine = None,
     device: selecting.Device = None,
+    cells: Annotated[bool, typer.Option("--cells", help="name the cells as well, a line each")] = False,
     markdown: selecting.Markdown = False,
     as_json: Json = False,
 ) -> None:
@@ -62,6 +63,8 @@ def todo(
         print(json.dumps([_plain(one) for one in found], indent=1))
         return
     _print(found, loaded, markdown=markdown)
+    if cells:
+        _print_cells(found, markdown=markdown)
 
 
 def on_this_machine(results: Path, claim: str | None, processes: int | None) -> bench.Options:
@@ -170,3 +173,16 @@ def _print(found: Sequence[Open], loaded: Results, *, markdown: bool) -> None:
         "`fffbench run --undecided` measures just these cells on the machine it runs on (--claim ID: of one claim)"
     ]
     selecting.print_tables(made, _columns(), notes, as_markdown=markdown)
+
+
+def _print_cells(found: Sequence[Open], *, markdown: bool) -> None:
+    """The cells that settle each open claim, a table for each device of each machine."""
+    groups: dict[tuple[str, str], list[tuple[Open, Cell]]] = defaultdict(list)
+    for one in found:
+        groups[one.machine, one.device] += [(one, cell) for cell in one.cells]
+    made = [tables.Table(f"{machine} ({device})", rows) for (machine, device), rows in groups.items() if rows]
+    columns: list[tables.Column[tuple[Open, Cell]]] = [
+        tables.Column("claim", lambda row: row[0].claim.id, common=True, worth=50),
+        tables.Column("cell", lambda row: row[1].id),
+    ]
+    selecting.print_tables(made, columns, [], as_markdown=markdown)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from fffbench.measure.outcome import Outcome
 from fffbench.plan.counts import compulsory_bytes, useful_operations
 from fffbench.plan.workload import Cell
-from fffbench.units import duration
+from fffbench.units import seconds
 
 Ceilings = Mapping[str, Mapping[str, float]]
 
@@ -48,6 +48,6 @@ def possible(outcome: Outcome, cell: Cell, ceilings: Ceilings, *, conditional: b
     claimed = statistics.median(outcome.samples)
     if claimed >= least:
         return outcome
-    allowed = f"the ceilings measured on this machine allow no less than {duration(least)}"
-    reason = f"it reports {duration(claimed)} per call; {allowed}"
+    allowed = f"the ceilings measured on this machine allow no less than {seconds(least)}"
+    reason = f"it reports {seconds(claimed)} per call; {allowed}"
     return replace(outcome, samples=(), failure=reason)

@@ -16,6 +16,7 @@ from synthetic import STABLE, STARTED, cell_id, quick_cells, write_run
 from fffbench.analysis.claims import judge_all
 from fffbench.analysis.rows import skipped_row
 from fffbench.cli import run, tables
+from fffbench.cli.display import in_words
 from fffbench.errors import one_of
 from fffbench.plan.workload import Shape, parse_cell
 from fffbench.results.reader import SkippedCell
@@ -174,6 +175,8 @@ def test_any_implementation_can_be_the_baseline(results, capsys):
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
+        (["speedups"], "speedup"),
+        (["fleet", "stauts"], "status"),
         (["run", "--preset", "quik"], "quick"),
         (["run", "--implementations", "fff_gpu"], "fff_cpu"),
         (["speedup", "--impl", "ff_cpu"], "fff_cpu"),
@@ -184,7 +187,7 @@ def test_any_implementation_can_be_the_baseline(results, capsys):
     ],
 )
 def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(results, capsys, arguments, meant):
-    assert run([*arguments, "--results", str(results)]) == 2
+    assert run([*arguments, "--results", str(results)]) == 2  # an option of any command, or of none
     said = capsys.readouterr().err
     assert f"did you mean {meant!r}?" in said
     assert said.count("\n") == 1
@@ -216,3 +219,15 @@ def test_what_all_rows_have_in_common_is_said_once():
     text = tables.lines(tables.Table("here", ["one", "two"]), columns, 80)
     assert text.count("fp32") == 1
     assert text.splitlines()[0] == "here: type fp32"
+
+
+def test_without_a_command_there_is_help(capsys):
+    assert run([]) == 0
+    assert "todo" in capsys.readouterr().out
+
+
+def test_what_is_measured_is_named_with_what_tells_it_from_the_others_first():
+    assert in_words(cell_id("fff_cpu", shape=Shape.leaf(768, 1, 7, 32), batch=1, threads=2)) == (
+        "fff_cpu, batch 1, fp32, 2 threads, 768x4096 1x7l32, cold kernel, uniform"
+    )
+    assert in_words(cell_id("fff_cuda", **GPU)).startswith("fff_cuda, batch 16384, bf16, 768x4095 1x12, cold graph")

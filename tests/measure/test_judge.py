@@ -11,6 +11,7 @@ from fffbench.measure.judge import Reading, RefusedError
 from fffbench.measure.outcome import Outcome
 from fffbench.measure.staging import CONTROL
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+from fffbench.units import seconds
 
 CELL = Cell("fff_cpu", Workload(Shape.tree(768, 1, 12), 16384), Protocol("cold", "kernel"))
 CEILINGS = {"fma_fp32": {"1": 1e11}, "dram_read": {"1": 1e10}, "dram_copy": {"1": 8e9}}
@@ -59,7 +60,8 @@ def test_a_time_below_the_ceilings_is_refused_with_both_figures():
         outcome = Outcome(CELL.id, 0, samples=(share * arithmetic,) * 3, distinct_rows=4095.0)
         found = bounds.possible(outcome, CELL, CEILINGS, conditional=True)
         assert (found.failure is None) == possible
-    assert "ceilings measured on this machine allow no less" in found.failure
+    assert f"it reports {seconds(0.99 * arithmetic)} per call" in found.failure  # and not 0 s
+    assert f"ceilings measured on this machine allow no less than {seconds(arithmetic)}" in found.failure
     assert found.samples == ()
 
 

@@ -103,6 +103,15 @@ def test_the_command_and_its_json_say_the_same(thin, capsys, monkeypatch):
     assert f"{len(rows)} open" in text
 
 
+def test_the_cells_can_be_named_and_are_those_of_the_json(thin, capsys):
+    asked = ["todo", "--claim", "cpu-78x,user-42x", "--results", str(thin)]
+    assert run([*asked, "--json"]) == 0
+    cells = {cell for row in json.loads(capsys.readouterr().out) for cell in row["cells"]}
+    assert run([*asked, "--cells"]) == 0
+    said = {line.split()[-1] for line in capsys.readouterr().out.splitlines() if "@" in line}
+    assert said == cells
+
+
 def test_run_undecided_plans_just_the_cells_of_this_machine_that_todo_names(thin, capsys, monkeypatch):
     monkeypatch.setattr("fffbench.measure.fingerprint.machine_id", lambda _: MACHINE)
     assert run(["run", "--undecided", "--claim", "cpu-78x", "--plan", "--json", "--results", str(thin)]) == 0
