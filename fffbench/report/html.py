@@ -16,6 +16,7 @@ from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.devices import Saving
 from fffbench.analysis.model_claims import ModelVerdict
+from fffbench.analysis.models import csv_rows
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.collector import collector_paused
@@ -66,7 +67,7 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)
-        _write_models(whole, out)
+        write_models(whole, out)
         for name, html in pages.items():
             write_plain(out / name, html.lstrip())
     except OSError as error:
@@ -122,8 +123,9 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
     write_csv(out / "refused.csv", refused, ["path", "field", "reason"])
 
 
-def _write_models(whole: Models | None, out: Path) -> None:
-    rows = model_section.csv_rows(whole.rows) if whole else []
+def write_models(whole: Models | None, out: Path) -> None:
+    """The tables of whole models, empty where none was measured."""
+    rows = csv_rows(whole.rows) if whole else []
     write_csv(out / model_section.CSV, rows, list(rows[0]) if rows else ["machine"])
     columns = [field.name for field in fields(ModelVerdict)]
     write_csv(out / model_section.CLAIMS_CSV, map(vars, whole.verdicts) if whole else (), columns)

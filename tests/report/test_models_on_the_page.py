@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from fffbench.analysis.models import model_rows
 from fffbench.plan.models import parse_model_cell
 from fffbench.report import models
+from fffbench.report.html import write_models
 from fffbench.report.models import Models
 from fffbench.results.models import Check, ModelInfo, ModelRecord, ModelResults
 
@@ -55,6 +57,16 @@ def test_the_table_has_the_model_as_it_is_and_the_best_of_each_kind_with_its_sha
     assert row[3].main.startswith("2.50x [")
     assert row[4].main == "not measured"
     assert row[5].main.startswith("1.67x [")
+
+
+def test_every_row_is_in_the_csv(whole, tmp_path):
+    write_models(whole, tmp_path)
+    with (tmp_path / "models.csv").open() as file:
+        rows = {row["variant"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {row.variant for row in whole.rows}
+    assert float(rows["fff-1x12"]["gain"]) == pytest.approx(2.0, rel=0.01)
+    write_models(None, tmp_path)
+    assert (tmp_path / "models.csv").read_text().count("\n") == 1
 
 
 def test_nothing_measured_is_nothing(tmp_path):
