@@ -21,6 +21,7 @@ from fffbench.report import build, drawing, hero
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.first import answers_table, facts, lede
 from fffbench.report.method import row_terms
+from fffbench.report.models import Models, models
 from fffbench.report.view import Cell, Table
 from fffbench.results.store import load
 from fffbench.text import markdown
@@ -36,9 +37,9 @@ HERO = (
 )
 
 
-def block(analysis: Analysis) -> str:
+def block(analysis: Analysis, whole: Models | None = None) -> str:
     """The generated part of the README, between the markers: the page's first screen in a dozen lines and a chart."""
-    first = build.first_of(analysis)
+    first = build.first_of(analysis, whole)
     parts = [f"**{markdown(lede(first))}**"]
     found = answers_table(first, build.cards_of(analysis))
     if found is not None:
@@ -83,11 +84,12 @@ def chart(analysis: Analysis) -> str:
 def stale(root: Path, results: Path) -> dict[Path, str]:
     """What must be written under ``root``, with its new text; empty where everything is up to date."""
     analysis = analyse(load(results))
+    whole = models(results, analysis.names)
     readme = root / "README.md"
     text = _read(readme)
     if len(BLOCK.findall(text)) != 1:
         raise UserError(f"{readme.name}: needs one line starting with {BEGIN!r} and, after it, one line {END!r}")
-    new = BLOCK.sub(lambda match: match[1] + block(analysis) + match[3], text)
+    new = BLOCK.sub(lambda match: match[1] + block(analysis, whole) + match[3], text)
     found = {readme: new} if new != text else {}
     made = {"terms": terms, "presets": preset_table}
     for page in sorted((root / REFERENCE).glob("*.md")):

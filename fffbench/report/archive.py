@@ -7,13 +7,14 @@ from fffbench.report import history_section, ladder_section, regression_section
 from fffbench.report.analysed import Analysis
 from fffbench.report.claim_section import claim_views, claims_table
 from fffbench.report.machine_section import fingerprints, machine_views
+from fffbench.report.models import Models, archived
 from fffbench.report.samples import medians_text, strip
 from fffbench.report.view import Archive, Cell, SampleRow, Table
 from fffbench.results.store import Results
 from fffbench.units import number, seconds
 
 
-def archive(analysis: Analysis) -> Archive:
+def archive(analysis: Analysis, whole: Models | None = None) -> Archive:
     """The archive of an analysis; ``analysis.shown`` says whose rows and samples it holds."""
     results = analysis.results
     samples = _samples(analysis)
@@ -39,6 +40,7 @@ def archive(analysis: Analysis) -> Archive:
         refused=tuple(refusal.line for refusal in results.refused),
         samples=tuple(samples),
         left_out=analysis.left_out,
+        models=archived(whole),
     )
 
 

@@ -13,13 +13,15 @@ from fffbench.report import (
     hero,
     ladder_chart,
     ledger_section,
+    models,
     proofs,
     roofs,
     tables_of_page,
 )
 from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
-from fffbench.report.first import First, answers_table, facts, lede
+from fffbench.report.first import NO_MODEL, First, answers_table, facts, lede
+from fffbench.report.models import Models
 from fffbench.report.view import Page
 from fffbench.report.waterfall import waterfalls
 from fffbench.report.yours import Yours
@@ -28,7 +30,7 @@ TITLE = "How fast are fast feedforward networks?"
 CEILING = 4095 / 12
 
 
-def first_of(analysis: Analysis) -> First:
+def first_of(analysis: Analysis, whole: Models | None = None) -> First:
     """What the first screen is made of."""
     return First(
         analysis.shown,
@@ -36,6 +38,7 @@ def first_of(analysis: Analysis) -> First:
         {(answer.machine, answer.device): answer for answer in analysis.answers},
         analysis.climbs,
         analysis.claims,
+        (models.sentence(whole) if whole else "") or NO_MODEL,
     )
 
 
@@ -50,11 +53,16 @@ def hero_lines(analysis: Analysis) -> list[hero.Line]:
     return hero.lines(analysis.claims, analysis.climbs, by_place, analysis.shown)
 
 
-def build(analysis: Analysis, yours: Yours | None = None, folder: Path | None = None) -> Page:
-    """The page of an analysis; ``yours`` is what runs say that are not published, ``folder`` holds the results."""
+def build(
+    analysis: Analysis, yours: Yours | None = None, folder: Path | None = None, whole: Models | None = None
+) -> Page:
+    """The page of an analysis and of ``whole`` models.
+
+    ``yours`` is what runs say that are not published, ``folder`` holds the results.
+    """
     results = analysis.results
     cards = cards_of(analysis)
-    first = first_of(analysis)
+    first = first_of(analysis, whole)
     ways = ladder_chart.panels(analysis.climbs, analysis.shown)
     return Page(
         title=TITLE,
@@ -66,7 +74,7 @@ def build(analysis: Analysis, yours: Yours | None = None, folder: Path | None = 
         devices=tuple((device.short, device.name) for device in analysis.shown),
         ledger=ledger_section.ledger(analysis, cards),
         notes=ledger_section.notes(analysis, cards),
-        model=tables_of_page.model(analysis.shown, first.served),
+        model=(models.table(whole) if whole else None) or tables_of_page.model(analysis.shown, first.served),
         curves=curves.charts(analysis.rows, analysis.shown),
         why=waterfalls(analysis, first.served),
         roofline=roofs.roofline(analysis),

@@ -94,6 +94,20 @@ FILES: tuple[tuple[str, str, Columns], ...] = (
         "tokens per second per device for this layer alone",
         (("dense_tokens, fff_tokens, fewer", "tokens per second; 1 - 1/speed-up, of the layer and not of a model"),),
     ),
+    (
+        "models.csv",
+        "whole models: every replacement of their feedforward layers at its best mode",
+        (
+            ("work, variant, mode", "model, phase, batch, tokens and type; what replaces the layers; how it is run"),
+            ("seconds, p50, p90, p99", "of one forward pass"),
+            ("gain, share", "times as fast as the model as it is; part of what leaving the layers out gives"),
+        ),
+    ),
+    (
+        "model-claims.csv",
+        "published figures of whole models with their verdicts",
+        (("id, published, measured, verdict", "the figure, what it is held against, the answer"),),
+    ),
     ("history.csv", "asv's history of this project's kernels", (("commit, value, step", "a point and its step"),)),
     ("regressions.csv", "every case of every regression check", (("case, ratio, verdict", "a case and its answer"),)),
     ("skipped.csv", "planned cells without a time", (("cell, reason", "what was planned and why it has no time"),)),

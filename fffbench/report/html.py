@@ -15,16 +15,19 @@ from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.devices import Saving
+from fffbench.analysis.model_claims import ModelVerdict
+from fffbench.analysis.models import csv_rows
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.files import write_plain
-from fffbench.report import history_section, ladder_section, regression_section, waterfall
+from fffbench.report import history_section, ladder_section, model_section, regression_section, waterfall
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.archive import archive
 from fffbench.report.build import build
 from fffbench.report.method import Method
+from fffbench.report.models import Models, models
 from fffbench.report.published import own_runs, split
 from fffbench.report.tables import CELL_COLUMNS, cell_rows, write_csv
 from fffbench.report.yours import your_runs
@@ -49,6 +52,7 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     published, own = split(results, own_runs(results, folder) if folder else frozenset())
     analysis = analyse(published)
     yours = your_runs(own, analysis) if own else None
+    whole = models(folder, analysis.names)
     environment = Environment(
         loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         finalize=lambda value: plain(value) if type(value) is str else value,
@@ -57,12 +61,13 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
     pages = {
-        INDEX: environment.get_template("index.html.j2").render(page=build(analysis, yours, folder), **shared),
-        ALL: environment.get_template("all.html.j2").render(page=archive(analysis), **shared),
+        INDEX: environment.get_template("index.html.j2").render(page=build(analysis, yours, folder, whole), **shared),
+        ALL: environment.get_template("all.html.j2").render(page=archive(analysis, whole), **shared),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)
+        write_models(whole, out)
         for name, html in pages.items():
             write_plain(out / name, html.lstrip())
     except OSError as error:
@@ -116,6 +121,14 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
     )
     refused = ({"path": item.path, "field": item.field, "reason": item.reason} for item in results.refused)
     write_csv(out / "refused.csv", refused, ["path", "field", "reason"])
+
+
+def write_models(whole: Models | None, out: Path) -> None:
+    """The tables of whole models, empty where none was measured."""
+    rows = csv_rows(whole.rows) if whole else []
+    write_csv(out / model_section.CSV, rows, list(rows[0]) if rows else ["machine"])
+    columns = [field.name for field in fields(ModelVerdict)]
+    write_csv(out / model_section.CLAIMS_CSV, map(vars, whole.verdicts) if whole else (), columns)
 
 
 def _sample_rows(results: Results) -> Iterator[dict[str, object]]:

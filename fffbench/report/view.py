@@ -157,6 +157,7 @@ class Archive:
     refused: tuple[str, ...]
     samples: tuple[SampleRow, ...]
     left_out: int
+    models: tuple[Table, ...] = ()
 
 
 @dataclass(frozen=True)
