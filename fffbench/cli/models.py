@@ -139,7 +139,8 @@ def _sentence(error: BaseException, journal: Path | None) -> str:
         count = sum(one.failure is None for one in read_journal(journal)[1])
     if not count:
         return "interrupted; nothing had been measured yet"
-    return f"interrupted; what was measured is kept ({count} process results), and the same command continues"
+    results = "1 process result" if count == 1 else f"{count} process results"
+    return f"interrupted; what was measured is kept ({results}), and the same command continues"
 
 
 def _say(text: str) -> None:

@@ -50,6 +50,7 @@ class Round:
 
     module = "fffbench.measure.worker"
     environment: Mapping[str, str] = ENVIRONMENT
+    start_seconds = START_SECONDS
 
     def __init__(self) -> None:
         """Start the worker and wait until it has imported torch."""
@@ -72,11 +73,11 @@ class Round:
     def _await_ready(self) -> None:
         """Wait for the worker's first word; it fails where torch does."""
         try:
-            ready = self._lines.next(time.monotonic() + START_SECONDS) == {"event": "ready"}
+            ready = self._lines.next(time.monotonic() + self.start_seconds) == {"event": "ready"}
         except WorkerDiedError:
             ready = False
         if not ready:
-            words = self._lines.last_words() or f": it said nothing within {START_SECONDS:.0f} s"
+            words = self._lines.last_words() or f": it said nothing within {self.start_seconds:.0f} s"
             raise WorkerDiedError(f"the worker, which imports torch, could not start{words}")
 
     def __enter__(self) -> Self:

@@ -31,6 +31,7 @@ class ModelRound(Round):
 
     module = "fffbench.models.worker"
     environment = ENVIRONMENT
+    start_seconds = 300.0  # transformers takes as long to import as torch
 
     def measure_models(
         self, cells: Sequence[ModelCell], process: int, seconds: float, until: float | None
