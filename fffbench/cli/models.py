@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fffbench.cli import notices, options, selecting, tables
+from fffbench.cli import notices, selecting, tables
 from fffbench.cli.loading import Json, ResultsDir
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
+from fffbench.plan import options
 from fffbench.plan.presets_of_models import ModelAxes
 from fffbench.units import duration
 
@@ -37,8 +38,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show how fast whole models run with each kind of feedforward layer, and what of the possible gain that is."""
-    from fffbench.analysis.model_claims import judge_models
     from fffbench.analysis.models import by_work, csv_rows, model_rows, notes_of, work_title
+    from fffbench.claims.model_claims import judge_models
     from fffbench.results.models import load_models
 
     selecting.one_form(as_json=as_json, as_markdown=markdown, as_csv=as_csv)
@@ -100,9 +101,9 @@ def run(
     preset: str, axes: ModelAxes, processes: int | None, seconds: float | None, budget: float | None, results: Path
 ) -> None:
     """Measure a preset of whole models, export it, print the file's name."""
-    from fffbench.cli.display import Display
     from fffbench.models import run as models_run
     from fffbench.runs import endings
+    from fffbench.runs.display import Display
 
     wanted = models_run.ModelOptions(preset, axes, processes, seconds, budget)
     journal: Path | None = None

@@ -8,9 +8,9 @@ from collections import defaultdict
 import pytest
 from synthetic import cell_id, quick_cells, write_run
 
-from fffbench.analysis.claims import judge_all
-from fffbench.analysis.ledger import FOLDER, load_claims, read_claim
-from fffbench.analysis.rule import VERDICTS
+from fffbench.claims.judging import judge_all
+from fffbench.claims.ledger import FOLDER, load_claims, read_claim
+from fffbench.claims.rule import VERDICTS
 from fffbench.errors import UserError
 from fffbench.plan.workload import Shape
 from fffbench.results.store import Results, load
@@ -239,7 +239,13 @@ workload = { d = 768, levels = 12 }
         ("published = 12", "published = nan", "published"),
         ("published = 12\n", "", "published: Field required"),
         ('kind = "count"', 'kind = "rumour"', "kind"),
-        ('kind = "count"', 'kind = "ratio"', "needs subject"),
+        ('kind = "count"', 'kind = "ratio"', "formula: "),
+        ('formula = "active"', "", "needs formula"),
+        (
+            'kind = "count"\npublished = 12\nshown = "12"\nformula = "active"',
+            'kind = "ratio"\npublished = 12\nshown = "12"',
+            "needs subject, conditions.fair",
+        ),
         ('kind = "count"', 'kind = "count"\nverdict = "reproduced"', "verdict"),
         ('formula = "active"', 'formula = "magic"', "formula"),
         ("levels = 12", "levels = 99", "workload.levels"),

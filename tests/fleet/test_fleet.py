@@ -298,7 +298,7 @@ def test_what_the_scheduler_says_counts_before_what_the_job_wrote_last(tmp_path)
     assert states([job], classes, {})[0].state == "ended"
     (tmp_path / "submitted.json").write_text('{"id": "6_0", "cluster": "slurm"}')  # submitted again, and never began
     assert "ended before it began" not in states([job], classes, {"6_0": ("PENDING", "")})[0].said
-    assert "without a word" in states([job], classes, {})[0].said
+    assert "without reporting" in states([job], classes, {})[0].said
 
 
 def test_the_queue_is_read_job_by_job_and_its_silence_is_one_line(tmp_path, monkeypatch):
@@ -355,7 +355,7 @@ def test_a_block_that_the_preset_has_not_is_refused_with_those_it_has(capfd):
 
 
 def test_the_command_that_continues_a_block_names_it(tmp_path):
-    from fffbench import bench
+    from fffbench.runs import planning as bench
 
     wanted = bench.of_block(bench.Options("quick"), "cpu-d768-b1")
     assert wanted.typed == "fffbench run --preset quick --block cpu-d768-b1"

@@ -29,12 +29,12 @@ from tools.hostile.stage import Stage
 # What reading results loads by and by; a module that is not there (any more) is none the worse.
 READING = (
     "fffbench.cli",
-    "fffbench.analysis.claims",
+    "fffbench.claims.judging",
     "fffbench.analysis.headline",
     "fffbench.analysis.speedup",
     "fffbench.report",
     "fffbench.results.store",
-    "fffbench.bench",
+    "fffbench.runs.planning",
     "synthetic",
 )
 KERNELS = (*READING, "torch", "fffbench.ops", "fffbench._cpu")
