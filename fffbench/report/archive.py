@@ -10,7 +10,6 @@ from fffbench.report.machine_section import fingerprints, machine_views
 from fffbench.report.models import Models, archived
 from fffbench.report.samples import medians_text, strip
 from fffbench.report.view import Archive, Cell, SampleRow, Table
-from fffbench.results.store import Results
 from fffbench.units import number, seconds
 
 
@@ -35,7 +34,7 @@ def archive(analysis: Analysis, whole: Models | None = None) -> Archive:
         history=history_section.figures(analysis.history, analysis.names),
         history_table=history_section.table(analysis.history, analysis.names, analysis.history_note),
         regressions=regression_section.table(results.checks, analysis.names),
-        skipped=_skipped(results),
+        skipped=_skipped(analysis),
         fingerprints=tuple(fingerprints(analysis)),
         refused=tuple(refusal.line for refusal in results.refused),
         samples=tuple(samples),
@@ -84,11 +83,17 @@ def _met(item: BreakEven) -> Cell:
     return Cell(f"{item.first:.0f}", "the smallest measured")
 
 
-def _skipped(results: Results) -> Table | None:
+def _skipped(analysis: Analysis) -> Table | None:
+    """Planned cells without a time, of the machines that are here, and what jobs of a fleet owe."""
+    results = analysis.results
+    elsewhere = {record.machine for record in results.records} - analysis.machines
     rows = tuple(
         (Cell(item.machine), Cell(item.cell.id), Cell(item.reason, words=True), Cell(item.run))
         for item in results.skipped
+        if item.machine not in elsewhere
     )
+    more = sum(item.machine in elsewhere for item in results.skipped)
+    caption = f"skipped.csv has {more} more, of machines without a column." if more else ""
     rows += tuple(
         (Cell(f"class {job.class_name}"), Cell(cell), Cell(job.reason, words=True), Cell(f"job {job.name}"))
         for job in results.open_jobs
@@ -96,7 +101,8 @@ def _skipped(results: Results) -> Table | None:
     )
     if not rows:
         return None
-    return Table("skipped", ("Machine", "Cell", "Reason", "Run"), (False,) * 4, rows, "skipped.csv", filterable=True)
+    head = ("Machine", "Cell", "Reason", "Run")
+    return Table("skipped", head, (False,) * 4, rows, "skipped.csv", caption, filterable=True)
 
 
 def _samples(analysis: Analysis) -> list[SampleRow]:

@@ -103,6 +103,10 @@ def _evidence(analysis: Analysis) -> tuple[str, ...]:
         said.append(f"{len(results.refused)} parts of result files were refused (refused.csv).")
     if results.skipped:
         said.append(f"{len(results.skipped)} planned cells have no time, each with its reason (skipped.csv).")
+    if results.open_jobs:
+        owed = sum(len(job.cells) for job in results.open_jobs)
+        jobs = f"{len(results.open_jobs)} job{'s' * (len(results.open_jobs) != 1)} of a fleet"
+        said.append(f"{jobs} not done; {owed} cells that they should have measured are listed (skipped.csv).")
     return tuple(said)
 
 

@@ -144,6 +144,7 @@ def test_a_job_that_fails_says_why_in_one_line_and_the_rest_goes_on(tmp_path, ca
         assert all(cell in text for cell in job.cells)
         assert sum("no such thing" in row and f"job {job.name}," in row for row in rows) == 2
     assert "no such thing" in text
+    assert "2 jobs of a fleet not done; 4 cells that they should have measured are listed" in page.read_text()
 
 
 def done(job):

@@ -45,6 +45,19 @@ def test_more_machines_make_no_more_drawings_and_no_more_columns(tmp_path):
     assert "more are in the CSV files" not in few
 
 
+def test_the_archive_lists_what_machines_with_a_column_lack_and_says_how_much_more_there_is(tmp_path):
+    cells = {cell_id("dense_linear"): [1.0] * 6, cell_id("fff_cpu"): [0.01] * 6}
+    skipped = {cell_id("fff_cpu", batch=2**batch): "out of memory" for batch in range(10)}
+    for number in range(4):
+        run, stable = f"run-{number}", STABLE | {"serial": str(number)}
+        write_run(tmp_path / "results", cells=cells, skipped=skipped, machine=f"cpu-{number}", run=run, stable=stable)
+    out = render(load(tmp_path / "results"), tmp_path / "out").parent
+    archive = (out / "all.html").read_text(encoding="utf-8")
+    assert archive.count("out of memory") < 30  # twice ten, and two claims; all machines' were 52
+    assert "skipped.csv has 30 more, of machines without a column" in archive
+    assert (out / "skipped.csv").read_text(encoding="utf-8").count("out of memory") == 40
+
+
 def test_names_are_short_and_a_host_is_no_gpu():
     assert short_name("NVIDIA H100 80GB HBM3") == "H100"
     assert short_name("AMD EPYC, 2 cores") == "EPYC 2c"
