@@ -1,10 +1,11 @@
 """How much faster is a whole model, and how much of what it could gain at most is that?
 
-Rows and sentences from records alone. Each side is taken at its best mode (eager, compiled, graph), by the median
-over processes. The gain of a replacement is its time against the model as it is; the most that anything could gain is
-that of the model without feedforward layers, which was measured beside it. The share of the two,
-(dense - x) / (dense - none), is formed process by process: those of one round saw the machine alike, and its interval
-is that of their median.
+Rows from records alone (their words are ``model_text``'s). Each side is taken at its best mode (eager, compiled, graph),
+by the median over processes; where a mode of one side was planned and has no time, no ratio compares it with that mode
+of the other: both are taken at the best of the modes that are left. The gain of a replacement is its time against the
+model as it is; the most that anything could gain is that of the model without feedforward layers, which was measured
+beside it. The share of the two, (dense - x) / (dense - none), is formed process by process: those of one round saw the
+machine alike, and its interval is that of their median.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from fffbench.analysis.stats import Estimate, estimate_time, process_medians, ra
 from fffbench.devices import device, threads_text
 from fffbench.plan.models import ARCHITECTURES, Variant, Work
 from fffbench.results.models import ModelRecord, ModelResults, Routing
-from fffbench.units import number, percent, ratio, seconds, size
 
 DENSE, NONE = "dense", "none"
 ORDER = ("dense", "none", "fff", "masked", "small", "moe", "int8", "int8-fff")
@@ -141,13 +141,17 @@ def work_title(work: Work) -> str:
 def model_rows(results: ModelResults) -> list[ModelRow]:
     """A row for each variant of each work on each machine, those of one work together, the model as it is first."""
     cells: dict[tuple[str, Work], dict[str, dict[str, _Measured]]] = {}
+    lost: dict[tuple[str, Work], dict[str, dict[str, str]]] = {}
     for record in results.records:
         cell = record.cell
         place = cells.setdefault((record.machine, cell.work), {})
         place.setdefault(cell.variant.id, {}).setdefault(cell.mode, _Measured()).records.append(record)
+    for machine, cell, reason in results.skipped:
+        if cell.mode not in cells.get((machine, cell.work), {}).get(cell.variant.id, {}):
+            lost.setdefault((machine, cell.work), {}).setdefault(cell.variant.id, {})[cell.mode] = reason
     rows: list[ModelRow] = []
     for (machine, work), variants in sorted(cells.items(), key=lambda item: (item[0][0], _place(item[0][1]))):
-        rows += _of_work(machine, work, variants)
+        rows += _of_work(machine, work, variants, lost.get((machine, work), {}))
     return rows
 
 
@@ -155,11 +159,16 @@ def _place(work: Work) -> tuple[Any, ...]:
     return work.device, list(ARCHITECTURES).index(work.model), work.phase, work.dtype, work.batch, work.sequence
 
 
-def _of_work(machine: str, work: Work, variants: dict[str, dict[str, _Measured]]) -> list[ModelRow]:
-    best = {name: min(modes.items(), key=lambda item: median(item[1].medians)) for name, modes in variants.items()}
-    dense, none = (best[name][1].medians if name in best else [] for name in (DENSE, NONE))
+def _best(modes: dict[str, _Measured], lost: Iterable[str] = ()) -> tuple[str, _Measured] | None:
+    left = [item for item in modes.items() if item[0] not in set(lost)]
+    return min(left, key=lambda item: median(item[1].medians), default=None)
+
+
+def _of_work(
+    machine: str, work: Work, variants: dict[str, dict[str, _Measured]], lost: dict[str, dict[str, str]]
+) -> list[ModelRow]:
     rows = [
-        _row(machine, work, name, best[name], variants, dense, none)
+        _row(machine, work, name, variants, lost)
         for name in sorted(variants, key=lambda name: (ORDER.index(Variant.parse(name).kind), Variant.parse(name)))
     ]
     widths = _widths(rows)
@@ -170,19 +179,23 @@ def _row(
     machine: str,
     work: Work,
     name: str,
-    best: tuple[str, _Measured],
     variants: dict[str, dict[str, _Measured]],
-    dense: Sequence[float],
-    none: Sequence[float],
+    lost: dict[str, dict[str, str]],
 ) -> ModelRow:
+    best = _best(variants[name])
+    assert best is not None
     mode, measured = best
+    missing = lost.get(name, {})
+    dense = _medians(variants.get(DENSE, {}), {*missing, *lost.get(DENSE, {})})
+    none = _medians(variants.get(NONE, {}), {*missing, *lost.get(DENSE, {}), *lost.get(NONE, {})})
+    compared = _medians(variants[name], lost.get(DENSE, {}))
     time = estimate_time(measured.processes)
     samples = np.sort(np.concatenate([np.asarray(p) for p in measured.processes]))
     p50, p90, p99 = (float(np.quantile(samples, q, method="higher")) for q in (0.5, 0.9, 0.99))
-    gain = ratio_of_medians(dense, measured.medians) if dense and name != DENSE else None
+    gain = ratio_of_medians(dense, compared) if dense and compared and name != DENSE else None
     # int8 makes the other layers faster too, so leaving the feedforward layers out is no limit for it
     limited = Variant.parse(name).kind not in (DENSE, NONE, "int8", "int8-fff")
-    share = realised(dense, measured.medians, none) if limited else None
+    share = realised(dense, compared, none) if limited else None
     infos = [record.info for record in measured.records]
     joules = [one for info in infos for one in info.joules]
     routed = [layer for info in infos[:1] for layer in info.routing]
@@ -215,9 +228,18 @@ def _row(
         leaves=routed[0].leaves if routed else None,
         error=max(info.check.error for info in infos),
         provisional=time.provisional,
-        notes=tuple(dict.fromkeys(note for info in infos for note in info.notes)),
+        notes=(
+            *(f"{one} has no time, and is not compared with on either side: {missing[one]}" for one in sorted(missing)),
+            *dict.fromkeys(note for info in infos for note in info.notes),
+        ),
         records=tuple(record.id for record in measured.records),
     )
+
+
+def _medians(modes: dict[str, _Measured], lost: Iterable[str]) -> list[float]:
+    """Medians of processes at the best of the modes that are not ``lost``."""
+    best = _best(modes, lost)
+    return [] if best is None else best[1].medians
 
 
 def realised(dense: Sequence[float], other: Sequence[float], none: Sequence[float]) -> Estimate | None:
@@ -268,132 +290,3 @@ def by_work(rows: Sequence[ModelRow]) -> list[tuple[str, Work, list[ModelRow]]]:
     for row in rows:
         groups.setdefault((row.machine, row.work), []).append(row)
     return [(machine, work, group) for (machine, work), group in groups.items()]
-
-
-def sentence(rows: Sequence[ModelRow]) -> str:
-    """What a reader should know of one work: rows of one machine and work. Empty without the model as it is."""
-    known = {row.variant: row for row in rows}
-    dense, none = known.get(DENSE), known.get(NONE)
-    trees = [row for row in rows if Variant.parse(row.variant).kind == "fff" and row.gain is not None]
-    if dense is None or not trees:
-        return ""
-    parts = [f"{work_title(dense.work)}: {seconds(dense.time)} as it is."]
-    for row in trees:
-        of_gain = (
-            ""
-            if row.share is None
-            else f", {percent(row.share)}{_percents(row.share_interval)} of what could be gained"
-        )
-        parts.append(f"{row.title}: {_gain(row)}{of_gain}.")
-    if none is not None and none.gain is not None:
-        parts.append(
-            f"Without any feedforward layer it is {_gain(none)}, which no replacement can pass "
-            f"(multiply-adds alone would allow {number(dense.work.bound)}x)."
-        )
-    others = [
-        f"{row.title} {_gain(row)}"
-        for row in rows
-        if Variant.parse(row.variant).kind in ("masked", "int8", "moe", "small") and row.gain is not None
-    ]
-    if others:
-        parts.append(f"Instead of trees: {'; '.join(others)}.")
-    slower = [f"{row.title} ({mode})" for row in trees for mode, gain in row.same_mode.items() if gain.value < 1]
-    if slower:
-        parts.append(f"Slower than the model as it is in the same mode: {', '.join(slower)}.")
-    return " ".join(parts)
-
-
-def _gain(row: ModelRow) -> str:
-    assert row.gain is not None
-    low, high = row.gain_interval or (None, None)
-    return ratio(row.gain, low, high)
-
-
-def _percents(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f" [{number(100 * interval[0])}, {number(100 * interval[1])}]"
-
-
-COLUMNS = (
-    "layers",
-    "mode",
-    "time",
-    "p90",
-    "p99",
-    "tokens/s",
-    "gain",
-    "of possible",
-    "weights",
-    "peak",
-    "J/1000 tokens",
-)
-
-
-def cells_of(row: ModelRow) -> tuple[str, ...]:
-    """The row as texts, one for each of ``COLUMNS``."""
-    share = "" if row.share is None else f"{percent(row.share)}{_percents(row.share_interval)}"
-    return (
-        row.title,
-        row.mode,
-        seconds(row.time) + (" (provisional)" if row.provisional else ""),
-        seconds(row.p90),
-        seconds(row.p99),
-        number(row.tokens_per_second),
-        "" if row.gain is None else _gain(row),
-        share,
-        size(row.weights_bytes),
-        size(row.peak_bytes),
-        "" if row.joules_per_1000_tokens is None else number(row.joules_per_1000_tokens),
-    )
-
-
-def footnotes(row: ModelRow) -> list[str]:
-    """What belongs to a row beside its numbers: where its tokens went, and which plain layer takes as long."""
-    said = []
-    if row.effective_leaves is not None:
-        said.append(
-            f"{row.title}: the tokens of a layer are spread as over {number(row.effective_leaves)} "
-            f"equally used leaves of {row.leaves}"
-        )
-    if row.equal_time_neurons is not None:
-        said.append(f"{row.title}: a plain layer of about {number(row.equal_time_neurons)} neurons takes as long")
-    return said + [f"{row.title}: {note}" for note in row.notes]
-
-
-def notes_of(rows: Sequence[ModelRow]) -> list[str]:
-    """The sentence of one machine and work, and what stands below its table."""
-    said = sentence(rows)
-    return [*([said] if said else []), *(note for row in rows for note in footnotes(row))]
-
-
-def csv_rows(rows: Sequence[ModelRow]) -> list[dict[str, Any]]:
-    """The rows as the CSV has them: numbers in SI units, intervals in columns of their own."""
-    found = []
-    for row in rows:
-        gain, share = row.gain_interval or (None, None), row.share_interval or (None, None)
-        found.append(
-            {
-                "machine": row.machine,
-                "work": row.work.id,
-                "variant": row.variant,
-                "mode": row.mode,
-                "seconds": row.time,
-                "seconds_low": row.interval[0],
-                "seconds_high": row.interval[1],
-                "p50": row.p50,
-                "p90": row.p90,
-                "p99": row.p99,
-                "tokens_per_second": row.tokens_per_second,
-                "gain": row.gain,
-                "gain_low": gain[0],
-                "gain_high": gain[1],
-                "share": row.share,
-                "share_low": share[0],
-                "share_high": share[1],
-                "weights_bytes": row.weights_bytes,
-                "peak_bytes": row.peak_bytes,
-                "joules_per_1000_tokens": row.joules_per_1000_tokens,
-                "effective_leaves": row.effective_leaves,
-                "equal_time_neurons": row.equal_time_neurons,
-            }
-        )
-    return found

@@ -38,7 +38,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show how fast whole models run with each kind of feedforward layer, and what of the possible gain that is."""
-    from fffbench.analysis.models import by_work, csv_rows, model_rows, notes_of, work_title
+    from fffbench.analysis.model_text import csv_rows, notes_of
+    from fffbench.analysis.models import by_work, model_rows, work_title
     from fffbench.claims.model_claims import judge_models
     from fffbench.results.models import load_models
 
@@ -82,7 +83,7 @@ def show(
 
 def _columns() -> list[tables.Column[ModelRow]]:
     """Those of ``analysis.models``, by what they are worth where the terminal is narrow."""
-    from fffbench.analysis.models import COLUMNS, cells_of
+    from fffbench.analysis.model_text import COLUMNS, cells_of
 
     worth = {"layers": 100, "time": 99, "gain": 98, "of possible": 97, "mode": 90, "tokens/s": 80, "p99": 70, "p90": 60}
     return [
@@ -116,7 +117,7 @@ def run(
                 f"{planned.header.run.machine.id}: about {duration(planned.seconds)}"
                 + (f"; {len(planned.header.skipped)} cells cannot run here" if planned.header.skipped else "")
             )
-            with Display() as display:
+            with Display(words=str) as display:
                 models_run.measure(planned, display.progress, display.outcome)
             print(models_run.export(journal))
     except (KeyboardInterrupt, endings.Ended) as error:

@@ -14,10 +14,10 @@ from fffbench.analysis import headline as answer
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.devices import Saving
-from fffbench.analysis.model_claims import ModelVerdict
-from fffbench.analysis.models import csv_rows
+from fffbench.analysis.model_text import csv_rows
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
+from fffbench.claims.model_claims import ModelVerdict
 from fffbench.claims.rows import ClaimRow
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError

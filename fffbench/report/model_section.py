@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fffbench.analysis.models import COLUMNS, ModelRow, by_work, cells_of, sentence, work_title
+from fffbench.analysis.model_text import COLUMNS, cells_of, sentence
+from fffbench.analysis.models import ModelRow, by_work, work_title
 from fffbench.claims.model_claims import Figure, ModelVerdict
 from fffbench.report.view import Cell, Table
 

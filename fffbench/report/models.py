@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fffbench.analysis.model_claims import ModelVerdict, judge_models
 from fffbench.analysis.models import ModelRow, by_work, model_rows, work_title
+from fffbench.claims.model_claims import ModelVerdict, judge_models
 from fffbench.plan.models import Variant
 from fffbench.report import model_section
 from fffbench.report.view import Cell, Table

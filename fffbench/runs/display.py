@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -30,8 +31,9 @@ def in_words(cell: str) -> str:
 class Display:
     """Shows progress and failures; use as a context manager."""
 
-    def __init__(self) -> None:
-        """Choose the form by whether standard error is a terminal."""
+    def __init__(self, words: Callable[[str], str] = in_words) -> None:
+        """Choose the form by whether standard error is a terminal; ``words`` says which cell an id is."""
+        self._words = words
         self._bar = None
         self._last = 0.0
         if sys.stderr.isatty():
@@ -60,7 +62,7 @@ class Display:
 
     def progress(self, state: Progress) -> None:
         """Show how far the run is."""
-        text = f"about {duration(state.seconds_left)} left  {in_words(state.cell)}"
+        text = f"about {duration(state.seconds_left)} left  {self._words(state.cell)}"
         if self._bar is not None:
             self._bar.update(self._task, completed=state.done, total=state.planned, description=text)
         elif time.monotonic() - self._last >= PLAIN_SECONDS:

@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from fffbench.analysis.models import effective, model_rows, notes_of, realised, sentence
+from fffbench.analysis.model_text import notes_of, sentence
+from fffbench.analysis.models import effective, model_rows, realised
 from fffbench.plan.models import parse_model_cell
 from fffbench.results.models import Check, ModelInfo, ModelRecord, ModelResults, Routing
 
@@ -53,6 +54,18 @@ def test_gain_and_share_are_against_the_best_mode_of_each_side():
     assert fff.same_mode["compiled"].value == pytest.approx(2.0)
     assert fff.tokens_per_second == pytest.approx(128 / 0.036)
     assert found["dense"].gain is None
+
+
+def test_a_mode_that_one_side_lost_is_compared_with_on_neither():
+    records = [record("dense", 0.100), record("dense", 0.020, "compiled"), record("none", 0.050)]
+    records += [record("none", 0.010, "compiled"), record("fff-1x12", 0.080)]
+    lost = parse_model_cell(f"fff-1x12@{WORK}@compiled")
+    found = {row.variant: row for row in model_rows(ModelResults(records, skipped=[("machine", lost, "it differs")]))}
+    fff = found["fff-1x12"]
+    assert fff.gain == pytest.approx(0.100 / 0.080)  # and not 0.020 / 0.080
+    assert fff.share == pytest.approx((0.100 - 0.080) / (0.100 - 0.050))
+    assert fff.notes[0].startswith("compiled has no time")
+    assert found["none"].gain == pytest.approx(2.0)
 
 
 def test_the_share_s_interval_holds_the_truth_and_shrinks_with_processes():

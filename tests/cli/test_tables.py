@@ -16,11 +16,11 @@ from synthetic import STABLE, STARTED, cell_id, quick_cells, write_run
 from fffbench.analysis.rows import skipped_row
 from fffbench.claims.judging import judge_all
 from fffbench.cli import run, tables
-from fffbench.cli.display import in_words
 from fffbench.errors import one_of
 from fffbench.plan.workload import Shape, parse_cell
 from fffbench.results.reader import SkippedCell
 from fffbench.results.store import Results
+from fffbench.runs.display import in_words
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 GPU = {"device": "cuda", "dtype": "bf16", "call": "graph"}
