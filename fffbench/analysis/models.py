@@ -1,7 +1,7 @@
 """How much faster is a whole model, and how much of what it could gain at most is that?
 
-Rows from records alone (their words are ``model_text``'s). Each side is taken at its best mode (eager, compiled, graph),
-by the median over processes; where a mode of one side was planned and has no time, no ratio compares it with that mode
+Rows from records alone (their words: ``model_text``). Each side is taken at its best mode (eager, compiled, graph), by
+the median over processes; where a mode of one side was planned and has no time, no ratio compares it with that mode
 of the other: both are taken at the best of the modes that are left. The gain of a replacement is its time against the
 model as it is; the most that anything could gain is that of the model without feedforward layers, which was measured
 beside it. The share of the two, (dense - x) / (dense - none), is formed process by process: those of one round saw the
