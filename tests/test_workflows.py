@@ -93,3 +93,10 @@ def test_no_text_of_a_pull_request_stands_in_a_script(path):
     steps = document["runs"]["steps"] if "runs" in document else document["jobs"]["guard"]["steps"]
     for step in steps:
         assert "${{" not in step.get("run", "")
+
+
+def test_asvs_pages_lead_back_to_the_report_that_is_published_beside_them():
+    text = (ROOT / "asv.conf.json").read_text()
+    published = (ROOT / ".github/workflows/history.yml").read_text()
+    assert '"project_url": "../index.html"' in text
+    assert "cp -r .asv/html pages/asv" in published

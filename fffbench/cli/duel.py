@@ -153,6 +153,6 @@ def _columns() -> list[tables.Column[Row]]:
 def _table(found: Duel) -> tables.Table[Row]:
     notes = [f"{case}: not compared: {reason}" for case, reason in found.refused.items()]
     control = found.control
-    notes.append(f"control: {control.said}" + ("" if control.passed else "; so nothing can be said"))
+    notes.append(f"control: {control.said}" + ("" if control.passed else "; so the answer is inconclusive"))
     notes.append(f"{found.answer}, in {duration(found.seconds)}; below 1x B takes less time")
     return tables.Table(f"A {found.a}, B {found.b}", found.rows, notes)
