@@ -11,10 +11,12 @@ from fffbench.claims import leaning
 from fffbench.claims import rule as verdicts
 from fffbench.claims.ledger import load_claims
 from fffbench.claims.rows import ClaimRow
+from fffbench.report import models
 from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
 from fffbench.report.claim_section import ICONS, claim_views
 from fffbench.report.ladder_chart import panels
+from fffbench.report.models import Models
 from fffbench.report.sources import source
 from fffbench.report.view import LedgerCell, LedgerGroup, LedgerRow, Note
 from fffbench.units import number
@@ -38,8 +40,9 @@ def group_of(row: ClaimRow) -> str:
     return WIDTHS if row.id.startswith("width-") else SPEEDS
 
 
-def ledger(analysis: Analysis, cards: Cards) -> tuple[LedgerGroup, ...]:
-    """Every claim in its group, in the ledger's order."""
+def ledger(analysis: Analysis, cards: Cards, whole: Models | None = None) -> tuple[LedgerGroup, ...]:
+    """Every claim in its group, in the ledger's order; those about ``whole`` models where they were measured."""
+    told = models.measured_claims(whole)
     leans = {
         (place.claim.id, place.machine, place.device): place.leans
         for place in leaning.places(analysis.claims, load_claims())
@@ -49,6 +52,8 @@ def ledger(analysis: Analysis, cards: Cards) -> tuple[LedgerGroup, ...]:
     for _, group in groupby(analysis.claims, key=lambda row: row.id):
         found = list(group)
         first = found[0]
+        if first.id in told:
+            continue
         cells = []
         for device in analysis.shown:
             here = [row for row in found if (row.machine, row.device) == device.place]
@@ -67,7 +72,8 @@ def ledger(analysis: Analysis, cards: Cards) -> tuple[LedgerGroup, ...]:
         rows[group_of(first)].append(
             LedgerRow(first.id, first.published_shown, first.statement, tuple(cells), *_program(found, own), alone)
         )
-    return tuple(LedgerGroup(name, tuple(rows[name])) for name in GROUPS if rows[name])
+    groups = tuple(LedgerGroup(name, tuple(rows[name])) for name in GROUPS if rows[name])
+    return (*models.ledger_group(whole, len(analysis.shown)), *groups)
 
 
 def _cell(rows: Sequence[ClaimRow], device: str, leans: str, cards: Cards) -> LedgerCell | None:
@@ -93,9 +99,10 @@ def _program(rows: Sequence[ClaimRow], climbs: Sequence[Climb]) -> tuple[str, st
     return f"{icons} {low if low == high else f'{low} to {high}'}", verdicts_[0] if len(verdicts_) == 1 else ""
 
 
-def notes(analysis: Analysis, cards: Cards) -> tuple[Note, ...]:
+def notes(analysis: Analysis, cards: Cards, whole: Models | None = None) -> tuple[Note, ...]:
     """What is said of each claim, for its card."""
-    return tuple(
+    told = models.measured_claims(whole)
+    found = tuple(
         Note(
             f"claim-{view.id}",
             view.shown,
@@ -107,7 +114,9 @@ def notes(analysis: Analysis, cards: Cards) -> tuple[Note, ...]:
             view.command,
         )
         for view in claim_views(analysis, (), {}, cards.link)
+        if view.id not in told
     )
+    return (*found, *models.notes(whole))
 
 
 def summary(analysis: Analysis) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fffbench.analysis.models import ModelRow, by_work, model_rows, work_title
-from fffbench.claims.model_claims import ModelVerdict, judge_models
+from fffbench.claims.model_claims import COMMAND, ModelVerdict, judge_models
 from fffbench.plan.models import Variant
 from fffbench.report import model_section
-from fffbench.report.view import Cell, Table
+from fffbench.report.cards import ARCHIVE
+from fffbench.report.claim_section import CONFIDENCE, ICONS
+from fffbench.report.sources import source
+from fffbench.report.view import Cell, LedgerCell, LedgerGroup, LedgerRow, Note, Table
 from fffbench.results.models import load_models
 from fffbench.units import number, percent, ratio, seconds
 
@@ -91,6 +95,45 @@ def _gain(row: ModelRow | None) -> Cell:
     low, high = row.gain_interval or (None, None)
     share = "" if row.share is None else f"{percent(row.share)} of the possible"
     return Cell(ratio(row.gain, low, high), "; ".join(filter(None, (row.title, share))))
+
+
+def measured_claims(found: Models | None) -> dict[str, list[ModelVerdict]]:
+    """The verdicts that rest on a measurement, by claim."""
+    claims: dict[str, list[ModelVerdict]] = {}
+    for one in found.verdicts if found else ():
+        if one.measured is not None:
+            claims.setdefault(one.id, []).append(one)
+    return claims
+
+
+def ledger_group(found: Models | None, columns: int) -> tuple[LedgerGroup, ...]:
+    """The claims about whole models that were measured, a row each: the verdict that most works have, and how many."""
+    rows = []
+    for name, each in measured_claims(found).items():
+        (verdict, count), *_ = Counter(one.verdict for one in each).most_common(1)
+        first = next(one for one in each if one.verdict == verdict)
+        others = f" So on {count} of {len(each)} works." if len(each) > 1 else ""
+        alone = LedgerCell("", ICONS[verdict], verdict, f"{first.reason}{others}")
+        rows.append(LedgerRow(name, first.shown, first.statement, (None,) * columns, alone=alone))
+    return (LedgerGroup("Whole models", tuple(rows)),) if rows else ()
+
+
+def notes(found: Models | None) -> tuple[Note, ...]:
+    """What is said of each of them, for its card."""
+    return tuple(
+        Note(
+            f"claim-{name}",
+            each[0].shown,
+            each[0].statement,
+            source(each[0].source),
+            CONFIDENCE[each[0].confidence],
+            tuple(f"{ICONS[one.verdict]} {one.verdict}: {one.reason}" for one in each),
+            (),
+            COMMAND,
+            f"{ARCHIVE}#model-claims",
+        )
+        for name, each in measured_claims(found).items()
+    )
 
 
 def archived(found: Models | None) -> tuple[Table, ...]:

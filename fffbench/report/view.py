@@ -253,6 +253,7 @@ class Note:
     paragraphs: tuple[str, ...]
     findings: tuple[Finding, ...]
     command: str
+    more: str = ""  # where the rest is, if not under its own name in the archive
 
 
 @dataclass(frozen=True)

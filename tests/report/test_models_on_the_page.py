@@ -6,6 +6,7 @@ import csv
 import random
 
 import pytest
+from fffbench.analysis.model_claims import judge_models
 
 from fffbench.analysis.models import model_rows
 from fffbench.plan.models import parse_model_cell
@@ -67,6 +68,17 @@ def test_every_row_is_in_the_csv(whole, tmp_path):
     assert float(rows["fff-1x12"]["gain"]) == pytest.approx(2.0, rel=0.01)
     write_models(None, tmp_path)
     assert (tmp_path / "models.csv").read_text().count("\n") == 1
+
+
+def test_a_measured_claim_about_models_is_in_the_ledger_with_its_reason(whole):
+    judged = Models(whole.rows, tuple(judge_models(whole.rows)), whole.names)
+    [group] = models.ledger_group(judged, 6)
+    by_id = {row.id: row for row in group.rows}
+    assert by_id["model-bound-78x"].alone.verdict == "not-reproduced"
+    assert "2.50x" in by_id["model-bound-78x"].alone.number
+    assert "model-15-percent-slower" not in by_id  # the masked layer was not measured
+    assert {note.id for note in models.notes(judged)} == {f"claim-{name}" for name in by_id}
+    assert models.ledger_group(None, 6) == ()
 
 
 def test_nothing_measured_is_nothing(tmp_path):
