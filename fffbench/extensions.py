@@ -1,9 +1,10 @@
 """What have other packages registered with us, and which of our own and of theirs goes by a name?
 
-``importlib.metadata.entry_points`` stops at the first package with a damaged ``entry_points.txt``, whoever's it is.
+``importlib.metadata.entry_points`` stops at the first package with a damaged ``entry_points.txt``.
 
-Implementations are untrusted and have a registry of their own. A device or a kind of layer is a part of the judge: its
-module is imported by whoever meets its name in a result file, so it must not import torch when it is imported.
+Implementations are untrusted and have a registry of their own. A device, a kind of layer or a kind of claim is a part
+of the judge: its module is imported by whoever meets its name in a result file or a claim, so it must not import torch
+when it is imported.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from typing import Any, Generic, TypeVar
 from fffbench import contain
 from fffbench.errors import UserError, one_of
 
-IMPLEMENTATIONS, DEVICES, PROBLEMS = (f"fffbench.{kind}" for kind in ("implementations", "devices", "problems"))
-GROUPS = (IMPLEMENTATIONS, DEVICES, PROBLEMS)
+IMPLEMENTATIONS, DEVICES, PROBLEMS, CLAIM_KINDS = (
+    f"fffbench.{kind}" for kind in ("implementations", "devices", "problems", "claim_kinds")
+)
+GROUPS = (IMPLEMENTATIONS, DEVICES, PROBLEMS, CLAIM_KINDS)
 
 T = TypeVar("T")
 

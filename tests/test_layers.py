@@ -33,9 +33,10 @@ ROOMS = {
     # the reading wing, which renders a page on a laptop
     "results": "devices identity plan",
     "analysis": "devices identity plan results",
-    "report": "devices identity plan results analysis",
+    "claims": "devices identity plan results analysis",
+    "report": "devices identity plan results analysis claims",
     # where both meet
-    "runs": "blaslib devices identity plan implementations measure results analysis",
+    "runs": "blaslib devices identity plan implementations measure results analysis claims",
     "bench": "blaslib devices identity plan implementations measure results runs",
     "regress": "blaslib devices identity plan implementations measure results analysis",
     # the kernels for users of PyTorch
@@ -48,12 +49,12 @@ ROOMS = {
     # the ways in
     "suite": "blaslib devices identity plan measure results runs bench",
     "fleet": "blaslib devices identity plan implementations measure results runs",
-    "cli": "blaslib devices identity plan implementations measure checking results analysis report runs bench "
+    "cli": "blaslib devices identity plan implementations measure checking results analysis claims report runs bench "
     "regress suite fleet models scaffold",
     "__main__": "cli",
     "__init__": "ops nn swapping",  # handed out when first used
 }
-READING = ("results", "analysis", "report")
+READING = ("results", "analysis", "claims", "report")
 # what is left of imports in the wrong direction; nothing may be added
 UPWARD = {("runs", "bench"), ("suite", "cli"), ("fleet", "cli")}
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fffbench.analysis.ceilings import time_of
 from fffbench.analysis.evidence import interval, one_record_per_cell
-from fffbench.analysis.ledger import load_claims
 from fffbench.analysis.stats import ratio_of_medians
 from fffbench.devices import threads_text
 from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS, Ladder, Rung, Side
@@ -85,9 +85,11 @@ class Climb:
         return asdict(self)
 
 
-def climbs(results: Results) -> list[Climb]:
-    """Every ladder at every place where its first rung was measured, in the ladders' order."""
-    published = {claim.id: claim.published for claim in load_claims()}
+def climbs(results: Results, published: Mapping[str, float]) -> list[Climb]:
+    """Every ladder at every place where its first rung was measured, in the ladders' order.
+
+    ``published`` has the figure of each claim by its id; a ladder of another claim is left out.
+    """
     places: dict[Place, AtPlace] = defaultdict(lambda: defaultdict(list))
     for record in one_record_per_cell(results).records:
         work = record.cell.workload

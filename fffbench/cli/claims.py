@@ -12,11 +12,10 @@ import typer
 
 from fffbench.cli import loading, options, selecting, tables
 from fffbench.cli.loading import Json, ResultsDir
-from fffbench.units import number
 
 if TYPE_CHECKING:
-    from fffbench.analysis.claims import ClaimRow
-    from fffbench.analysis.leaning import Place
+    from fffbench.claims.leaning import Place
+    from fffbench.claims.rows import ClaimRow
 
 SHORT = {"reproduced-under-published-protocol-only": "only as published"}
 LEANS = "? undecided, and leans that way; `fffbench todo` says what would settle it"
@@ -46,10 +45,10 @@ def claims(
     as_json: Json = False,
 ) -> None:
     """Judge every published claim against the results: a line for each claim and machine."""
-    from fffbench.analysis.claims import judge_all
-    from fffbench.analysis.leaning import places
-    from fffbench.analysis.ledger import load_claims
-    from fffbench.analysis.rule import VERDICTS
+    from fffbench.claims.judging import judge_all
+    from fffbench.claims.leaning import places
+    from fffbench.claims.ledger import load_claims
+    from fffbench.claims.rule import VERDICTS
 
     selecting.one_form(as_json=as_json, as_markdown=markdown, as_csv=as_csv)
     ledger = load_claims()
@@ -114,8 +113,8 @@ def _columns(*, why: bool) -> list[tables.Column[Place]]:
     def measured(row: ClaimRow | None) -> str:
         if row is None:
             return "-"
-        if row.kind == "count":
-            return number(row.measured or 0)
+        if row.baseline is None:
+            return row.measured_shown or "-"
         return tables.gain(row.measured, row.low, row.high, provisional=row.provisional)
 
     def sides(place: Place) -> str:
@@ -146,8 +145,7 @@ def _print(found: Sequence[Place], *, why: bool, markdown: bool) -> None:
         return
     groups: dict[str, list[Place]] = defaultdict(list)
     for place in found:
-        ratio_of = place.claim.kind == "ratio"
-        nowhere = "on no machine" if ratio_of else ON_PAPER
+        nowhere = "on no machine" if place.claim.measurable else ON_PAPER
         groups[f"{place.machine} ({place.device})" if place.machine else nowhere].append(place)
     notes = ["--why gives the reason of each, --csv every ratio with its conditions"]
     notes += [LEANS] if any(place.leans for place in found) else []

@@ -37,8 +37,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show how fast whole models run with each kind of feedforward layer, and what of the possible gain that is."""
-    from fffbench.analysis.model_claims import judge_models
     from fffbench.analysis.models import by_work, csv_rows, model_rows, notes_of, work_title
+    from fffbench.claims.model_claims import judge_models
     from fffbench.results.models import load_models
 
     selecting.one_form(as_json=as_json, as_markdown=markdown, as_csv=as_csv)

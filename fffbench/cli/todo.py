@@ -42,7 +42,7 @@ def todo(
 
     `fffbench run --undecided` on a machine measures just those cells there.
     """
-    from fffbench.analysis.ledger import load_claims
+    from fffbench.claims.ledger import load_claims
     from fffbench.runs.undecided import measured_places, open_claims
 
     selecting.one_form(as_json=as_json, as_markdown=markdown, as_csv=False)
@@ -67,7 +67,7 @@ def todo(
 def on_this_machine(results: Path, claim: str | None, processes: int | None) -> bench.Options:
     """What ``run --undecided`` measures: the cells that settle what is open on this machine."""
     from fffbench import bench
-    from fffbench.analysis.ledger import load_claims
+    from fffbench.claims.ledger import load_claims
     from fffbench.devices import DEVICES
     from fffbench.measure import fingerprint
     from fffbench.results.store import Results

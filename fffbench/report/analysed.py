@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from fffbench.analysis.attribution import Attribution, every_attribution
 from fffbench.analysis.breakeven import BreakEven, break_even
 from fffbench.analysis.ceilings import Ceilings, ceilings_of
-from fffbench.analysis.claims import ClaimRow, judge_all
 from fffbench.analysis.devices import Saving, savings
 from fffbench.analysis.evidence import one_record_per_cell
-from fffbench.analysis.fidelity import Climb, climbs
+from fffbench.analysis.fidelity import Climb
 from fffbench.analysis.headline import Answer, answers, machine_name
 from fffbench.analysis.history import Series, history
 from fffbench.analysis.roofline import Bound, DenseStrength, bound_of, dense_strength
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import Estimate, time_of_medians
+from fffbench.claims.judging import judge_all, published_ladders
+from fffbench.claims.rows import ClaimRow
 from fffbench.devices import main_device
 from fffbench.report.anchors import Anchors
 from fffbench.report.shown import Device, Place, devices, left_out
@@ -62,7 +63,7 @@ def analyse(results: Results, kind: str = "n") -> Analysis:
     bounds = {record.id: bound_of(record, ceilings) for record in results.records}
     shares = {key: bound.seconds / times[key].value if bound else None for key, bound in bounds.items()}
     anchors = Anchors(results.records, kind)
-    ladders = climbs(results)
+    ladders = published_ladders(results)
     claims = judge_all(results, rows=rows, ladders=ladders)
     found = answers(results, rows)
     series, note = history(results.history)

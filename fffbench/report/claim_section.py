@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
-from fffbench.analysis import rule as verdicts
-from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.headline import machine_name
 from fffbench.analysis.rivals import tried_text
+from fffbench.claims import rule as verdicts
+from fffbench.claims.rows import ClaimRow
 from fffbench.devices import HOST, threads_text
 from fffbench.report.analysed import Analysis
 from fffbench.report.view import Cell, ClaimView, Finding, LadderView, SampleRow, Table
 from fffbench.results.store import Results
-from fffbench.units import number, ratio
 
 ICONS = {
     verdicts.REPRODUCED: "✓",
@@ -128,12 +127,11 @@ def _first(values: Sequence[Cell]) -> Cell:
 def _reason(rows: Sequence[ClaimRow]) -> str:
     """The reason beside the numbers: where there are some, only what they must reach, for they say the rest."""
     first = rows[0]
-    if all(row.measured is None for row in rows) or first.kind != "ratio":
+    if all(row.measured is None for row in rows) or first.machine is None:
         return first.lacking or first.reason
-    low, high = first.band
     missing = [row.conditions for row in rows if row.measured is None]
     unmeasured = f" The {missing[0]} conditions were not measured here." if missing else ""
-    reached = f"Counts as reached from {number(low)}x to {number(high)}x."
+    reached = f"Counts as reached from {first.band_shown}."
     return " ".join(filter(None, (first.with_tf32, reached + unmeasured, first.lacking)))
 
 
@@ -146,7 +144,7 @@ def _place(results: Results, machine: str | None, device: str | None) -> str:
 def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis, link: Link) -> tuple[Cell, ...]:
     cells = []
     for row in rows:
-        if row.conditions != conditions or row.measured is None or row.kind != "ratio":
+        if row.conditions != conditions or not row.measured_shown or row.machine is None:
             continue
         thin = ", provisional" if row.provisional else ""
         threads = threads_text(row.device or HOST, row.threads, ", ")
@@ -154,8 +152,10 @@ def _measured(rows: Sequence[ClaimRow], conditions: str, analysis: Analysis, lin
             threads += f" against {row.baseline_threads}"
         batch = f", batch {row.batch}" if row.batch not in (None, rows[0].claimed_batch) else ""
         tried = "" if row.tried is None else f"; {tried_text(row.tried, row.not_measured)}"
-        sides = f"{row.implementation} over {row.baseline_implementation} ({row.baseline}{tried})"
+        sides = row.implementation or ""
+        if row.baseline:
+            sides += f" over {row.baseline_implementation} ({row.baseline}{tried})"
         small = f"{sides}{threads}{batch}{thin}"
-        value, quantity = ratio(row.measured, row.low, row.high), analysis.anchors.quantity(*row.records)
+        value, quantity = row.measured_shown, analysis.anchors.quantity(*row.records)
         cells.append(Cell(value, small, link(value, *row.records), quantity=quantity))
     return tuple(cells)

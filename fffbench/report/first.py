@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.fidelity import Climb
 from fffbench.analysis.headline import (
     PUBLISHED_BATCH,
@@ -17,10 +16,11 @@ from fffbench.analysis.headline import (
     shape_of,
     type_name,
 )
-from fffbench.analysis.program import deciding_climb
 from fffbench.analysis.rows import Speedup
-from fffbench.analysis.rule import EXCEEDED, REPRODUCED
 from fffbench.analysis.served import SERVED_UP_TO
+from fffbench.claims.program import deciding_climb
+from fffbench.claims.rows import ClaimRow
+from fffbench.claims.rule import EXCEEDED, REPRODUCED
 from fffbench.devices import HOST
 from fffbench.report.cards import Cards
 from fffbench.report.shown import Device, Place

@@ -15,10 +15,10 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.fidelity import Climb
 from fffbench.analysis.headline import Answer
-from fffbench.analysis.program import deciding_climb
+from fffbench.claims.program import deciding_climb
+from fffbench.claims.rows import ClaimRow
 from fffbench.report import drawing
 from fffbench.report.drawing import CMM, FFF, INK, MUTED, STYLE, label, log_ticks, times_label
 from fffbench.report.shown import Device, Place
@@ -51,7 +51,7 @@ def lines(
     claims: Sequence[ClaimRow], climbs: Sequence[Climb], answers: Mapping[Place, Answer], devices: Sequence[Device]
 ) -> list[Line]:
     """The claims whose published program was repeated, in the ledger's order, and of the first every device."""
-    decisive = [row for row in claims if row.kind == "ratio" and row.chart and row.conditions == "fair" and row.decides]
+    decisive = [row for row in claims if row.baseline and row.chart and row.conditions == "fair" and row.decides]
     repeated = {climb.claim for climb in climbs}
     wanted = [name for name in dict.fromkeys(row.id for row in decisive) if name in repeated]
     first = decisive[0].id if decisive else ""

@@ -13,10 +13,10 @@ from markupsafe import Markup, escape
 from fffbench.analysis import headline as answer
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.analysis.ceilings import Ceilings
-from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.devices import Saving
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
+from fffbench.claims.rows import ClaimRow
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.files import write_plain

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from fffbench.analysis.fidelity import Climb, changes
-from fffbench.analysis.program import deciding_climb
+from fffbench.claims.program import deciding_climb
 from fffbench.report import drawing
 from fffbench.report.drawing import CMM, FFF, GRID, INK, MARKERS, MUTED, STYLE, label, log_ticks, times_label
 from fffbench.report.shown import Device, Place

@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from fffbench.analysis import leaning
-from fffbench.analysis import rule as verdicts
-from fffbench.analysis.claims import ClaimRow
 from fffbench.analysis.fidelity import Climb
-from fffbench.analysis.ledger import load_claims
+from fffbench.claims import leaning
+from fffbench.claims import rule as verdicts
+from fffbench.claims.ledger import load_claims
+from fffbench.claims.rows import ClaimRow
 from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
 from fffbench.report.claim_section import ICONS, claim_views
 from fffbench.report.ladder_chart import panels
 from fffbench.report.sources import source
 from fffbench.report.view import LedgerCell, LedgerGroup, LedgerRow, Note
-from fffbench.units import number, ratio
+from fffbench.units import number
 
 SPEEDS, USERS, WIDTHS, COUNTS, UNTESTABLE = (
     "Speeds that were published",
@@ -31,8 +31,8 @@ GROUPS = (SPEEDS, USERS, WIDTHS, COUNTS, UNTESTABLE)
 
 def group_of(row: ClaimRow) -> str:
     """The group of a claim."""
-    if row.kind != "ratio":
-        return COUNTS if row.kind == "count" else UNTESTABLE
+    if row.verdict in (verdicts.ARITHMETIC_HOLDS, verdicts.ARITHMETIC_ERROR, verdicts.NOT_TESTABLE):
+        return UNTESTABLE if row.verdict == verdicts.NOT_TESTABLE else COUNTS
     if row.id.startswith(("user-", "forum-")):
         return USERS
     return WIDTHS if row.id.startswith("width-") else SPEEDS
@@ -56,7 +56,13 @@ def ledger(analysis: Analysis, cards: Cards) -> tuple[LedgerGroup, ...]:
         own = [panel[1] for panel in ways.get(first.id, [])]
         alone = None
         if not any(cells):
-            text = first.reason if first.kind != "ratio" else "measured on other machines" if first.machine else ""
+            text = (
+                first.reason
+                if group_of(first) in (COUNTS, UNTESTABLE)
+                else "measured on other machines"
+                if first.machine
+                else ""
+            )
             alone = LedgerCell("", ICONS[first.verdict], first.verdict, text)
         rows[group_of(first)].append(
             LedgerRow(first.id, first.published_shown, first.statement, tuple(cells), *_program(found, own), alone)
@@ -69,10 +75,11 @@ def _cell(rows: Sequence[ClaimRow], device: str, leans: str, cards: Cards) -> Le
         return None
     verdict = rows[0].verdict
     shown = next((row for row in rows if row.conditions == "fair" and row.decides and row.measured), None)
-    if shown is None or shown.measured is None or len(shown.records) < 2:
-        return LedgerCell(device, ICONS[leans or verdict], verdict, leans=leans)
-    key = cards.link(ratio(shown.measured, shown.low, shown.high), *shown.records)
-    return LedgerCell(device, ICONS[leans or verdict], verdict, f"{number(shown.measured)}x", key, key, leans)
+    if shown is None or len(shown.records) < 2:
+        text = shown.value_shown if shown else ""
+        return LedgerCell(device, ICONS[leans or verdict], verdict, text, leans=leans)
+    key = cards.link(shown.measured_shown, *shown.records)
+    return LedgerCell(device, ICONS[leans or verdict], verdict, shown.value_shown, key, key, leans)
 
 
 def _program(rows: Sequence[ClaimRow], climbs: Sequence[Climb]) -> tuple[str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fffbench.analysis import ceilings, evidence, rivals, rule
+from fffbench.analysis import ceilings, evidence, rivals
 from fffbench.analysis.baselines import BASELINE_MEANING, THREADS_MEANING
 from fffbench.analysis.headline import DEPLOYED, type_name
+from fffbench.claims import rule
 from fffbench.plan.workload import CACHE_MEANING, CALL_MEANING, PROCESS_MEANING, ROUTING_MEANING
 from fffbench.results.record import FULL_PROCESSES
 

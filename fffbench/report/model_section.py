@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fffbench.analysis.model_claims import Figure, ModelVerdict
 from fffbench.analysis.models import COLUMNS, ModelRow, by_work, cells_of, sentence, work_title
+from fffbench.claims.model_claims import Figure, ModelVerdict
 from fffbench.report.view import Cell, Table
 
 CSV, ELSEWHERE_CSV, CLAIMS_CSV = "models.csv", "elsewhere.csv", "model-claims.csv"

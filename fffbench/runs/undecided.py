@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from itertools import product
 
 from fffbench.analysis.baselines import BERT_WIDTH, PUBLISHED, PUBLISHED_WIDTH, SAME_PRIMITIVE
-from fffbench.analysis.claims import ClaimRow, judge_all
-from fffbench.analysis.leaning import Place, places
-from fffbench.analysis.ledger import Claim, Conditions
-from fffbench.analysis.rule import EXCEEDED, NOT_MEASURED, REPRODUCED, UNDECIDED
 from fffbench.analysis.stats import LEVEL
+from fffbench.claims.base import Claim, Conditions
+from fffbench.claims.judging import judge_all
+from fffbench.claims.leaning import Place, places
+from fffbench.claims.rows import ClaimRow
+from fffbench.claims.rule import EXCEEDED, NOT_MEASURED, REPRODUCED, UNDECIDED
 from fffbench.devices import device
 from fffbench.plan.candidates import candidates
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload, parse_cell
@@ -85,7 +86,7 @@ def open_claims(
         here = [
             cells.open(claim, judged.get((claim.id, place.machine, place.device)))
             for claim in claims
-            if claim.kind == "ratio" and claim.workload is not None and place.device in claim.workload.devices
+            if claim.conditions and claim.workload is not None and place.device in claim.workload.devices
         ]
         found += sorted((one for one in here if one is not None), key=lambda one: one.seconds)
     return found

@@ -5,8 +5,8 @@ import math
 import pytest
 from synthetic import cell_id, write_run
 
-from fffbench.analysis.claims import judge_all
-from fffbench.analysis.fidelity import changes, climbs
+from fffbench.analysis.fidelity import changes
+from fffbench.claims.judging import judge_all, published_ladders
 from fffbench.plan.workload import Shape
 from fffbench.results.store import load
 from fffbench.units import ratio
@@ -40,7 +40,7 @@ def climb(tmp_path, times=TIMES, processes=6, run="one", started="2026-02-01T00:
         changes = {"family": "faulty", "check": WRONG} if family else {}
         path = write_run(tmp_path, cells=cells, run=run, started=started, changes=changes)
         path.rename(path.with_name(f"{run}-{family}.json"))
-    return [item for item in climbs(load(tmp_path)) if item.claim == "cpu-78x"]
+    return [item for item in published_ladders(load(tmp_path)) if item.claim == "cpu-78x"]
 
 
 def test_the_factors_lead_from_the_first_rung_to_the_fair_comparison(tmp_path):

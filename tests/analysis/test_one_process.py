@@ -7,10 +7,10 @@ import pytest
 from synthetic import cell_id, write_run
 
 from fffbench.analysis.attribution import attributions
-from fffbench.analysis.claims import judge_all
 from fffbench.analysis.devices import savings
 from fffbench.analysis.headline import answers, headline
 from fffbench.analysis.speedup import speedups
+from fffbench.claims.judging import judge_all
 from fffbench.cli import run
 from fffbench.report import render
 from fffbench.results.store import load

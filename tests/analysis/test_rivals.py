@@ -5,9 +5,9 @@ from itertools import product
 import pytest
 from synthetic import MACHINE, cell_id, write_run
 
-from fffbench.analysis.claims import judge_all
 from fffbench.analysis.headline import headline
 from fffbench.analysis.speedup import speedups
+from fffbench.claims.judging import judge_all
 from fffbench.devices import DEVICES
 from fffbench.implementations.registry import implementations
 from fffbench.plan.candidates import CANDIDATES

@@ -9,10 +9,10 @@ from synthetic import cell_id, quick_cells, write_run
 
 from fffbench.analysis.breakeven import break_even
 from fffbench.analysis.ceilings import Ceilings
-from fffbench.analysis.claims import judge_all
 from fffbench.analysis.headline import answers, headline, machine_name
 from fffbench.analysis.roofline import bound_of, dense_strength, share_of
 from fffbench.analysis.speedup import speedups
+from fffbench.claims.judging import judge_all
 from fffbench.plan.workload import Shape
 from fffbench.results.record import Machine
 from fffbench.results.store import Results, load

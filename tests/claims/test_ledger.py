@@ -8,9 +8,9 @@ from collections import defaultdict
 import pytest
 from synthetic import cell_id, quick_cells, write_run
 
-from fffbench.analysis.claims import judge_all
-from fffbench.analysis.ledger import FOLDER, load_claims, read_claim
-from fffbench.analysis.rule import VERDICTS
+from fffbench.claims.judging import judge_all
+from fffbench.claims.ledger import FOLDER, load_claims, read_claim
+from fffbench.claims.rule import VERDICTS
 from fffbench.errors import UserError
 from fffbench.plan.workload import Shape
 from fffbench.results.store import Results, load

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fffbench.analysis.model_claims import judge_models, load_figures, load_model_claims, pattern
 from fffbench.analysis.models import csv_rows, model_rows
+from fffbench.claims.model_claims import judge_models, load_figures, load_model_claims, pattern
 from fffbench.errors import UserError
 from fffbench.plan.models import parse_model_cell
 from fffbench.report.model_section import claims_table, elsewhere_table, sentences, tables

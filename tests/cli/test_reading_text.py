@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from synthetic import STABLE, cell_id, quick_cells, write_run
 
-from fffbench.analysis.claims import judge_all
+from fffbench.claims.judging import judge_all
 from fffbench.cli import run
 from fffbench.results.store import load
 from fffbench.text import plain

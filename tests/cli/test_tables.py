@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from synthetic import STABLE, STARTED, cell_id, quick_cells, write_run
 
-from fffbench.analysis.claims import judge_all
 from fffbench.analysis.rows import skipped_row
+from fffbench.claims.judging import judge_all
 from fffbench.cli import run, tables
 from fffbench.errors import one_of
 from fffbench.plan.workload import Shape, parse_cell
@@ -115,7 +115,7 @@ def test_a_table_looks_as_it_did_and_stays_within_the_terminal(results, capsys, 
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr("fffbench.analysis.speedup.speedups", speedup_rows)
     monkeypatch.setattr("fffbench.analysis.over.losing", losing_rows)
-    monkeypatch.setattr("fffbench.analysis.claims.judge_all", claim_rows)
+    monkeypatch.setattr("fffbench.claims.judging.judge_all", claim_rows)
     text = printed(capsys, *arguments, "--results", str(results))
     picture = SNAPSHOTS / f"{name}-{width}.txt"
     if os.environ.get("FFFBENCH_SNAPSHOTS") == "write":

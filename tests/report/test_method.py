@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.studies import readme
-from fffbench.analysis import ceilings, evidence, rivals, rule
+from fffbench.analysis import ceilings, evidence, rivals
 from fffbench.analysis.baselines import BASELINE_MEANING, BASELINES, THREADS_MEANING
+from fffbench.claims import rule
 from fffbench.cli import app
 from fffbench.devices import cpu, cuda
 from fffbench.plan import workload

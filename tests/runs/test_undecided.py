@@ -6,9 +6,9 @@ import pytest
 from synthetic import MACHINE, cell_id, write_run
 
 from fffbench import bench
-from fffbench.analysis.claims import judge_all
-from fffbench.analysis.ledger import load_claims
-from fffbench.analysis.rule import NOT_MEASURED, UNDECIDED
+from fffbench.claims.judging import judge_all
+from fffbench.claims.ledger import load_claims
+from fffbench.claims.rule import NOT_MEASURED, UNDECIDED
 from fffbench.cli import run, todo
 from fffbench.plan.workload import Shape
 from fffbench.results.record import FULL_PROCESSES

@@ -29,7 +29,7 @@ from tools.hostile.stage import Stage
 # What reading results loads by and by; a module that is not there (any more) is none the worse.
 READING = (
     "fffbench.cli",
-    "fffbench.analysis.claims",
+    "fffbench.claims.judging",
     "fffbench.analysis.headline",
     "fffbench.analysis.speedup",
     "fffbench.report",

@@ -118,7 +118,7 @@ def play(spec: Spec, stage: Stage) -> None:
 
 
 def _ledger() -> Any:
-    for module in ("fffbench.claims.ledger", "fffbench.analysis.ledger"):
+    for module in ("fffbench.claims.ledger", "fffbench.claims.ledger"):
         try:
             return importlib.import_module(module)
         except ModuleNotFoundError:

@@ -16,11 +16,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fffbench.analysis.ledger import FACTOR
-from fffbench.analysis.ledger import FOLDER as LEDGER
 from fffbench.analysis.models import ModelRow, work_title
-from fffbench.analysis.rule import NOT_MEASURED, OF_POSITION, position
 from fffbench.analysis.stats import Estimate
+from fffbench.claims.base import FACTOR
+from fffbench.claims.ledger import FOLDER as LEDGER
+from fffbench.claims.rule import NOT_MEASURED, OF_POSITION, position
 from fffbench.devices import device
 from fffbench.errors import UserError
 from fffbench.files import read_plain

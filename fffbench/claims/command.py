@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from fffbench.analysis.baselines import BERT_WIDTH, ONE_THREAD, PUBLISHED, PUBLISHED_WIDTH, SAME_PRIMITIVE
-from fffbench.analysis.ledger import Claim, Conditions
+from fffbench.claims.base import Claim, Conditions
 from fffbench.plan.presets import Block, presets
 from fffbench.plan.workload import Shape
 
@@ -19,8 +19,7 @@ LEDGER_PRESETS = ("paper", "users", "leaf")  # the first that holds a claim is n
 def command(claim: Claim) -> str:
     """The command that measures the cells of a ratio; empty where no command line can name them."""
     want = claim.workload
-    if claim.kind != "ratio" or want is None:
-        return ""
+    assert want is not None
     for preset in (presets()[name] for name in LEDGER_PRESETS):
         if holds(preset.blocks, claim):
             return f"fffbench run --preset {preset.name} --devices {','.join(want.devices)}"

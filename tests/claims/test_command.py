@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from synthetic import write_run
 
-from fffbench.analysis.claims import judge
-from fffbench.analysis.commands import LEDGER_PRESETS, command, holds
-from fffbench.analysis.ledger import load_claims
 from fffbench.analysis.speedup import dense_over_dense, speedups
 from fffbench.analysis.stats import LEVEL
+from fffbench.claims.base import Evidence
+from fffbench.claims.command import LEDGER_PRESETS, command, holds
+from fffbench.claims.ledger import load_claims
 from fffbench.cli import options
 from fffbench.implementations.registry import implementation, implementations
 from fffbench.plan.matrix import Names, cells, preset
@@ -63,7 +63,7 @@ def measured(tmp_path_factory):
 @pytest.mark.parametrize("claim", RATIOS, ids=lambda claim: claim.id)
 def test_the_command_of_a_claim_measures_both_sides_under_both_conditions_on_each_device(claim, measured):
     results, rows = measured(command(claim))
-    found = judge(claim, rows, results)
+    found = claim.judge(Evidence.of(results, rows))
     for device in claim.workload.devices:
         for conditions in claim.conditions:
             here = [row for row in found if (row.device, row.conditions) == (device, conditions) and row.decides]

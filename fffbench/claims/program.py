@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fffbench.analysis.fidelity import Climb, Step
-from fffbench.analysis.ledger import Claim
-from fffbench.analysis.rule import NOT_MEASURED, OF_POSITION, position
+from fffbench.claims.base import Claim
+from fffbench.claims.rule import NOT_MEASURED, OF_POSITION, position
 from fffbench.devices import threads_text
 from fffbench.units import ratio
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fffbench.analysis.baselines import WITH_TF32
-from fffbench.analysis.ledger import Claim
 from fffbench.analysis.rivals import provisional, tried_text
 from fffbench.analysis.rows import Speedup
-from fffbench.analysis.rule import position
 from fffbench.analysis.stats import LEVEL
+from fffbench.claims.base import Claim
+from fffbench.claims.rule import position
 from fffbench.devices import threads_text
 from fffbench.units import number, percent, ratio
 

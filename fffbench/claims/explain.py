@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 
 from fffbench.analysis.fidelity import SMALL_CHANGE, Climb, changes, in_words
-from fffbench.analysis.ledger import Claim
 from fffbench.analysis.rows import Speedup
+from fffbench.claims.base import Claim
 from fffbench.devices import threads_text
 from fffbench.units import number
 

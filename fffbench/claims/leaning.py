@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fffbench.analysis.claims import ClaimRow
-from fffbench.analysis.ledger import Claim
-from fffbench.analysis.rule import NOT_REPRODUCED, OF_POSITION, PROTOCOL_ONLY, UNDECIDED, position
 from fffbench.analysis.stats import LEVEL
+from fffbench.claims.base import Claim
+from fffbench.claims.rows import ClaimRow
+from fffbench.claims.rule import NOT_REPRODUCED, OF_POSITION, PROTOCOL_ONLY, UNDECIDED, position
 
 _ORDER = ("reached", "beyond", "unclear", "short")  # as in ``claims``: what reaches the figure decides
 
@@ -68,7 +68,7 @@ def places(rows: Iterable[ClaimRow], claims: Sequence[Claim]) -> list[Place]:
 
 
 def _rank(claim: Claim, row: ClaimRow) -> tuple[int, float]:
-    where = _position(claim, row) if claim.kind == "ratio" else "reached"
+    where = _position(claim, row) if claim.measurable else "reached"
     return _ORDER.index(where), abs(math.log((row.measured or 1) / claim.published))
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from fffbench.analysis.commands import command
 from fffbench.analysis.evidence import one_record_per_cell
-from fffbench.analysis.ledger import Claim
 from fffbench.analysis.once import once
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.stats import LEVEL
+from fffbench.claims.base import Claim
 from fffbench.devices import DEVICES
 from fffbench.results.record import FULL_PROCESSES
 from fffbench.results.store import Results
@@ -49,7 +48,7 @@ def _devices(results: Results) -> set[str]:
 
 def advice(claim: Claim) -> str:
     """The sentence with the command that would measure what is lacking, six processes of each cell."""
-    return f"`{command(claim)}` measures {FULL_PROCESSES} processes of each." if command(claim) else ""
+    return f"`{claim.command()}` measures {FULL_PROCESSES} processes of each." if claim.command() else ""
 
 
 def _counted(processes: int) -> str:

@@ -1,53 +1,62 @@
-"""What has been published about the speed of FFF, and how would one check it?
+"""What must be known of a published figure, whatever it is about?
 
-One TOML file per claim in ``fffbench/claims``. A file holds what was claimed
-and under which conditions, never a verdict.
+A kind of claim is a subclass of ``Claim``: a model of its file, checked when it is read, with ``judge``, which compares
+it with what was measured.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Annotated, Literal
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from fffbench.analysis.fidelity import Climb
+from fffbench.analysis.rows import Speedup
 from fffbench.devices import DEVICES
-from fffbench.errors import UserError
-from fffbench.files import read_plain
 from fffbench.plan.workload import CALLS, Shape
+from fffbench.results.store import Results
+from fffbench.units import number
 
-FOLDER = Path(__file__).parent.parent / "claims"
-BERT_WIDTH = 3072
-MAX_BYTES = 2**20  # of one claim: the longest has 2 kB
-FACTOR = 1.25  # a figure counts as reached from published / FACTOR on: other hardware, same order of merit
+if TYPE_CHECKING:
+    from fffbench.claims.rows import ClaimRow
+
+FACTOR = 1.25  # a figure counts as reached from published / FACTOR on; fixed before any result was looked at
 
 Line = Annotated[str, Field(min_length=1, max_length=1000)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-# What a claim about counts can be about; each is arithmetic on the layer's shape.
-FORMULAS: dict[str, Callable[[Shape], float]] = {
-    "active": lambda shape: float(shape.active),
-    "active_share": lambda shape: shape.active / shape.n,
-    "ceiling": lambda shape: shape.ceiling,
-    "saving_if_ceiling": lambda shape: 1 - 1 / shape.ceiling,
-    "width_over_bert": lambda shape: shape.n / BERT_WIDTH,
-}
+Work = tuple[int, int, int, int, int, str]  # d, n, trees, levels, leaf width, dtype
 
 
-NEEDED = {
-    "ratio": ("subject", "workload", "conditions.fair"),
-    "count": ("formula", "workload"),
-    "untestable": ("untestable",),
-}
+class Strict(BaseModel):
+    """A part of a claim's file; unknown keys are refused."""
 
-
-class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Subject(_Strict):
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a claim may be judged by: the records, and what the analysis made of them."""
+
+    results: Results
+    rows: dict[Work, list[Speedup]] = field(default_factory=dict)  # every speed-up, by layer and dtype
+    ladders: dict[tuple[str, str, str], list[Climb]] = field(default_factory=dict)  # by claim, machine and device
+
+    @classmethod
+    def of(cls, results: Results, rows: Iterable[Speedup], ladders: Iterable[Climb] = ()) -> Evidence:
+        """The evidence with rows and ladders sorted by what asks for them."""
+        by_work: dict[Work, list[Speedup]] = defaultdict(list)
+        for row in rows:
+            by_work[row.d, row.n, row.trees, row.levels, row.leaf_width, row.dtype].append(row)
+        by_claim: dict[tuple[str, str, str], list[Climb]] = defaultdict(list)
+        for item in ladders:
+            by_claim[item.claim, item.machine, item.device].append(item)
+        return cls(results, by_work, by_claim)
+
+
+class Subject(Strict):
     """Whose speed is claimed: named implementations, or a family; the fastest of them counts."""
 
     family: Literal["dense", "cmm", "fff"] | None = None
@@ -60,7 +69,7 @@ class Subject(_Strict):
         return self
 
 
-class Conditions(_Strict):
+class Conditions(Strict):
     """Under which protocol and against which baseline; ``call`` lists what will do, the first measured one counts.
 
     ``threads`` is a number, ``fastest`` (each side at its own best) or ``any`` (every thread count measured, the
@@ -84,7 +93,7 @@ def _known_devices(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-class Selector(_Strict):
+class Selector(Strict):
     """The work the claim is about: a tree, or with ``trees = 0`` a dense layer of ``n`` neurons."""
 
     d: Annotated[int, Field(ge=1)]
@@ -112,25 +121,26 @@ class Selector(_Strict):
         return Shape.tree(self.d, self.trees, self.levels)
 
 
-class Claim(_Strict):
+class Claim(Strict):
     """One published figure. ``band`` replaces the factor of 1.25 and must say why."""
+
+    needed: ClassVar[tuple[str, ...]] = ()  # of the keys that have a default, those that a kind cannot do without
+    measurable: ClassVar[bool] = True  # whether machines decide it; else it is judged on paper
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,59}$")]
     order: int = 100
     statement: Line
     source: Line
     confidence: Literal["confirmed", "secondary", "recalled", "derived"]
-    kind: Literal["ratio", "count", "untestable"]
+    kind: str
     published: Positive
     shown: Annotated[str, Field(min_length=1, max_length=40)]
     short: Annotated[str, Field(max_length=40)] = ""
     note: Annotated[str, Field(max_length=1000)] = ""
     chart: bool = True  # whether the figure belongs to the first chart
-    formula: Literal["active", "active_share", "ceiling", "saving_if_ceiling", "width_over_bert"] | None = None
     subject: Subject | None = None
     workload: Selector | None = None
     conditions: dict[Literal["published", "fair"], Conditions] = {}
-    untestable: Annotated[str, Field(max_length=1000)] = ""
     band: Annotated[float, Field(gt=1, le=10)] = FACTOR
     why_this_band: Annotated[str, Field(max_length=1000)] = ""
 
@@ -138,45 +148,35 @@ class Claim(_Strict):
     def _complete(self) -> Claim:
         given = {name: getattr(self, name) for name in type(self).model_fields}
         given["conditions.fair"] = self.conditions.get("fair")
-        missing = [name for name in NEEDED[self.kind] if not given[name]]
+        missing = [name for name in self.needed if not given[name]]
         if missing:
             raise ValueError(f"a claim of kind {self.kind!r} needs {', '.join(missing)}")
-        if self.kind == "ratio" and self.workload and not (self.workload.batch and self.workload.dtype):
-            raise ValueError("a claim of kind 'ratio' needs workload.batch and workload.dtype")
         if self.band != FACTOR and not self.why_this_band:
             raise ValueError("a band other than 1.25 needs why_this_band")
         return self
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Between which values the figure counts as reached."""
+        return self.published / self.band, self.published * self.band
 
-def _first(error: ValidationError) -> str:
-    """Field and reason of the first complaint."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    given = "" if isinstance(first["input"], dict | list) else f", not {str(first['input'])[:60]!r}"
-    return f"{where + ': ' if where else ''}{first['msg']}{given}"
+    @property
+    def work(self) -> Work | None:
+        """The layer and dtype that its rows are about; None where it is about no measured work."""
+        want = self.workload
+        if want is None or want.dtype is None:
+            return None
+        shape = want.shape
+        return (shape.d, shape.n, shape.trees, shape.levels, shape.leaf_width, want.dtype)
 
+    def judge(self, evidence: Evidence) -> Sequence[ClaimRow]:
+        """Its rows: at least one, each with a verdict and a reason."""
+        raise NotImplementedError
 
-def read_claim(path: Path) -> Claim:
-    """The claim in the TOML file ``path``; ``UserError`` naming file and field if it is not one."""
-    try:
-        data = tomllib.loads(read_plain(path, MAX_BYTES, links=True).decode("utf-8"))
-        claim = Claim.model_validate(data)
-    except OSError as error:
-        raise UserError(f"claim {path.name}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        raise UserError(f"claim {path.name}: {_first(error)}") from error
-    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, a number of thousands of digits, too large
-        raise UserError(f"claim {path.name}: not valid TOML: {error}") from error
-    except UserError as error:
-        raise UserError(f"claim {path.name}: {error}") from error
-    if claim.id != path.stem:
-        raise UserError(f"claim {path.name}: id: {claim.id!r} differs from the file's name")
-    return claim
+    def written(self, value: float) -> str:
+        """A value in the unit of the claim, as in ``1.45 ms`` or ``78.0x``."""
+        return number(value)
 
-
-def load_claims(folder: Path = FOLDER) -> list[Claim]:
-    """Every claim of the ledger in reading order."""
-    claims = [read_claim(path) for path in sorted(folder.glob("*.toml"))]
-    if not claims:
-        raise UserError(f"no claims (*.toml) in {str(folder)!r}")
-    return sorted(claims, key=lambda claim: (claim.order, claim.id))
+    def command(self) -> str:
+        """The command that measures what decides it; empty where no command line can name that."""
+        return ""

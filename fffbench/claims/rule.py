@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from fffbench.analysis.ledger import FACTOR
 from fffbench.analysis.stats import LEVEL
+from fffbench.claims.base import FACTOR
 from fffbench.units import percent
 
 REPRODUCED, EXCEEDED = "reproduced", "exceeded"
