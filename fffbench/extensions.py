@@ -3,7 +3,7 @@
 ``importlib.metadata.entry_points`` stops at the first package with a damaged ``entry_points.txt``.
 
 Implementations are untrusted and have a registry of their own. A device, a kind of layer or a kind of claim is a part
-of the judge: its module is imported by whoever meets its name in a result file or a claim, so it must not import torch
+of the judge: its module is imported by whatever reads its name in a result file or a claim, so it must not import torch
 when it is imported.
 """
 

@@ -3,9 +3,9 @@
 The table is the map of the package: a room is a folder or a module of ``fffbench/``, in the order in which data comes
 through them, and each lists what it may use. Two wings share the ground floor (``plan``) and meet in ``runs``:
 
-    plan -> implementations -> measure ──┐
-                                        runs -> suite, fleet, cli
-    plan -> results -> analysis -> report ┘
+    devices, plan -> implementations -> measure ──────┐
+                                                     runs -> suite, fleet, cli
+    devices, plan -> results -> analysis -> claims -> report
 """
 
 import ast

@@ -5,7 +5,7 @@ it where asked, and exits 1 if a cell that counts differs by more than 5 %. Both
 clocks time the same bound kernels in one process, hot (torch's timer rotates
 nothing and evicts nothing), in many short turns whose order alternates. The
 difference of a cell is the median over the turns of ours over theirs: a drift
-of a shared machine meets both timers of a turn alike. ``agreement_gpu`` says how it is on a GPU.
+of a shared machine affects both timers of a turn alike. ``agreement_gpu`` says how it is on a GPU.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ At = Callable[[Speedup], int]
 
 @dataclass(frozen=True)
 class BreakEven:
-    """Where one curve first meets one target along its axis, ``batch`` or ``neurons``, or that it never does."""
+    """Where one curve first reaches one target along its axis, ``batch`` or ``neurons``, or that it never does."""
 
     machine: str
     device: str

@@ -61,12 +61,12 @@ def _from_ladders(ladders: Sequence[Climb]) -> str:
     if not batches:
         return ""
     batch = max(batches, key=lambda value: (sum(c.residual is not None for c in ladders if c.batch == value), value))
-    told = [_told(climb) for climb in sorted(ladders, key=lambda item: item.threads) if climb.batch == batch]
+    texts = [_ladder_text(climb) for climb in sorted(ladders, key=lambda item: item.threads) if climb.batch == batch]
     complete = any(climb.residual is not None for climb in ladders)
-    return f"{'What makes the difference, largest first: ' if complete else ''}at batch {batch}, {'; '.join(told)}."
+    return f"{'What makes the difference, largest first: ' if complete else ''}at batch {batch}, {'; '.join(texts)}."
 
 
-def _told(climb: Climb) -> str:
+def _ladder_text(climb: Climb) -> str:
     threads = threads_text(climb.device, climb.threads, " on ")
     shipped = f"the benchmark as shipped gives {number(climb.steps[0].speedup or 0)}x{threads}"
     if climb.residual is None:

@@ -3,7 +3,7 @@
 Fixed before any result was looked at. With the published value P and the band f (1.25 unless the claim's file says why
 not), an interval
 
-* reaches P if it meets [P/f, P*f];
+* reaches P if it overlaps [P/f, P*f];
 * lies beyond it if the whole interval is above P*f (below P/f where P claims a loss, P < 1);
 * falls short if the whole interval is below P/f (above P*f where P claims a loss);
 * decides nothing if it covers less than 95 % or sticks out of the band on both sides.
@@ -23,7 +23,7 @@ NOT_REPRODUCED = "not-reproduced"
 ARITHMETIC_HOLDS, ARITHMETIC_ERROR = "arithmetic-holds", "arithmetic-error"
 UNDECIDED, NOT_MEASURED, NOT_TESTABLE = "undecided", "not-measured", "not-testable-here"
 MEANING = {
-    REPRODUCED: f"under fair conditions the interval meets the published value within a factor of {FACTOR}",
+    REPRODUCED: f"under fair conditions the interval reaches the published value within a factor of {FACTOR}",
     EXCEEDED: "under fair conditions the whole interval lies beyond that band on the claim's own side",
     PROTOCOL_ONLY: "fair conditions fall short of the band, the published ones do not",
     NOT_REPRODUCED: "both fall short",

@@ -25,7 +25,7 @@ fleet_app = typer.Typer(
 Classes = Annotated[
     Path, typer.Option("--classes", parser=options.folder("--classes"), metavar="FILE", help="the classes, in TOML")
 ]
-PresetName = Annotated[str, typer.Option("--preset", help="which cells: see the README's list of presets")]
+PresetName = Annotated[str, typer.Option("--preset", help="which cells: docs/reference/presets.md lists them")]
 Folder = Annotated[
     Path, typer.Option("--folder", parser=options.folder("--folder"), metavar="DIR", help="where the jobs write")
 ]

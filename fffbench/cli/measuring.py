@@ -31,9 +31,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def run(
-    preset: Annotated[
-        str, typer.Option(help="which cells: see the README's list of presets; models and models-wide are whole models")
-    ] = "quick",
+    preset: Annotated[str, typer.Option(help="which cells: docs/reference/presets.md lists them")] = "quick",
     budget: Annotated[
         str | None, typer.Option(help="time budget, such as 30m; costly cells lose processes first")
     ] = None,
@@ -69,7 +67,7 @@ def run(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="with --plan: print one JSON array of all cells")] = False,
 ) -> None:
-    """Measure a preset. Killed at any moment, the same command continues it."""
+    """Measure a preset. If it is killed, run the same command again: it continues where it stopped."""
     from fffbench import bench
     from fffbench.implementations import registry
     from fffbench.plan import presets_of_models

@@ -3,7 +3,7 @@
 The check before the timing runs torch's loops, and OpenMP's workers go on watching for more after the last of them:
 Intel's for 200 ms, each on a core. An implementation with threads of its own then shares that core: on 2 cores
 ``fff_cpu`` took 7.5 ms instead of 2.7 for the first 200 of 250 ms in which it was timed (batch 1024, 65535 neurons). So
-every implementation waits alike. Between the calls nobody is waited for: a layer whose own workers watch gains by it.
+every implementation waits alike. There is no wait between calls, so a layer whose workers spin keeps that advantage.
 """
 
 from __future__ import annotations

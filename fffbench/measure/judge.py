@@ -343,7 +343,7 @@ class _Judge:
         try:
             answer = self._ask("end")
         except GoneError:
-            return  # it went away over its spoiled weights
+            return  # it died of its spoiled weights
         if isinstance(answer["harm"], str) and not case.chosen.wrong:
             raise RefusedError(f"wrong result: {contain.one_line(answer['harm'])}")
         if isinstance(answer["replaced"], str) and case.chosen.foreign:

@@ -37,7 +37,7 @@ QUOTED = 300  # characters of it
 
 
 class WorkerDiedError(UserError):
-    """The worker itself, not one of its children, went away; ``cell`` is the one it was at, if any."""
+    """The worker itself died, not one of its children; ``cell`` is the one it was at, if any."""
 
     def __init__(self, message: str, cell: Cell | None = None) -> None:
         """Say what happened."""
@@ -264,7 +264,7 @@ class Round:
             self._process.stdin.flush()
         except BrokenPipeError:  # it ended after its last job
             self._lines.next(time.monotonic() + 1.0)  # says so, with its last words
-            raise WorkerDiedError("the worker went away") from None
+            raise WorkerDiedError("the worker process died") from None
 
 
 def _received(entry: object, cell: Cell, process: int, wall: float) -> Outcome:
@@ -299,7 +299,7 @@ class _Lines:
             if self._descriptor in ready:
                 chunk = os.read(self._descriptor, 1 << 16)
                 if not chunk:
-                    raise WorkerDiedError(f"the worker went away{self.last_words()}")
+                    raise WorkerDiedError(f"the worker process died{self.last_words()}")
                 self._buffer += chunk
             if time.monotonic() >= deadline and b"\n" not in self._buffer:
                 return None

@@ -1,7 +1,7 @@
 """In which order, and in how many fresh processes, are the cells of a plan measured?
 
 Round by round: every round starts a new worker and goes once through all cells
-in a new random order, so that a drift of the machine meets all of them alike.
+in a new random order, so that a drift of the machine affects all of them alike.
 Before each round the time that is left is shared out anew, by what the cells
 have cost so far. Where the budget does not allow all processes for all cells,
 a comparison worth quoting comes before completeness: the cells to keep get all
@@ -231,7 +231,7 @@ class Session:
                     yield from self._group_outcomes(worker, index, cells)
                 except WorkerDiedError as error:
                     worker.close()
-                    if self._ended():  # it was not it that was late
+                    if self._ended():  # the run's time is over; the worker is not to blame
                         return
                     yield from self._without_worker(error, index, cells)
                     worker = Round()

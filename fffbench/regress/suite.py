@@ -40,7 +40,7 @@ class Case:
 
     @property
     def request(self) -> dict[str, Any]:
-        """What a worker is told."""
+        """The case as a worker reads it."""
         return {**asdict(self), "d": D, "n": N}
 
 

@@ -193,7 +193,7 @@ def _parent_module() -> Any:
 
 
 class Child:
-    """A forked process that holds one build and runs what it is told, when it is told."""
+    """A forked process that holds one build and runs the case it is sent."""
 
     def __init__(
         self, open_build: Callable[[], Callable[[dict[str, Any]], Runner]], cases: list[dict[str, Any]]
@@ -251,7 +251,7 @@ class Child:
         return got
 
     def close(self) -> None:
-        """Let the child end, once later children (which hold copies of the pipe) have been told as well."""
+        """Let the child end, once later children (which hold copies of the pipe) have been closed as well."""
         os.close(self._orders)
         os.close(self._answers)
 

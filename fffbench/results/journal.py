@@ -120,7 +120,7 @@ class Journal:
     def read(path: Path | str, say: Say | None = None) -> tuple[Entry, list[Entry]]:
         """Header and entries of ``path``; ``UserError`` without a header.
 
-        A cut last line is dropped; other damaged lines are left out, which ``say`` is told in one line.
+        A cut last line is dropped; other damaged lines are left out, and ``say`` gets one line about them.
         """
         header, entries, left_out = Journal.numbered(path)
         if left_out and say is not None:

@@ -298,7 +298,7 @@ def test_what_the_scheduler_says_counts_before_what_the_job_wrote_last(tmp_path)
     assert states([job], classes, {})[0].state == "ended"
     (tmp_path / "submitted.json").write_text('{"id": "6_0", "cluster": "slurm"}')  # submitted again, and never began
     assert "ended before it began" not in states([job], classes, {"6_0": ("PENDING", "")})[0].said
-    assert "without a word" in states([job], classes, {})[0].said
+    assert "without reporting" in states([job], classes, {})[0].said
 
 
 def test_the_queue_is_read_job_by_job_and_its_silence_is_one_line(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""In which order are the cases played, and what is told at the end?"""
+"""In which order are the cases played, and what is printed at the end?"""
 
 from __future__ import annotations
 
