@@ -131,6 +131,4 @@ def _state(job: Job, its_class: MachineClass, queue: Mapping[str, tuple[str, str
     if written.get("state") in (FAILED, ENDED) and written.get("id") == identifier:
         return State(job, str(written["state"]), message(str(written.get("said", "")), 300))
     began = "began and ended" if written.get("state") == RUNNING else "ended before it began"
-    return State(
-        job, ENDED, f"job {identifier} {began} without reporting: killed, or its node failed; submit again"
-    )
+    return State(job, ENDED, f"job {identifier} {began} without reporting: killed, or its node failed; submit again")
