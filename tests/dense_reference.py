@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import erf
 
+GUARD = 64
+
 
 def make(batch, d, n):
     """``x (batch, d)``, ``w1`` and ``w2 (n, d)`` in fp32, logits and outputs of about 1."""
@@ -18,6 +20,22 @@ def reference(x, w1, w2):
     x, w1, w2 = (a.astype(np.float64) for a in (x, w1, w2))
     z = x @ w1.T
     return (z * 0.5 * (1 + erf(z / 2**0.5))) @ w2
+
+
+class Guarded:
+    """An output ``y`` of the shape of ``x`` with elements on either side that nobody may touch."""
+
+    def __init__(self, x):
+        self._buffer = np.empty(x.size + 2 * GUARD, np.float32)
+        self.y = self._buffer[GUARD : GUARD + x.size].reshape(x.shape)
+
+    def spoil(self):
+        """Make everything NaN."""
+        self._buffer[:] = np.nan
+
+    def untouched(self):
+        """Whether the elements around ``y`` are what ``spoil`` made them."""
+        return np.isnan(self._buffer[:GUARD]).all() and np.isnan(self._buffer[GUARD + self.y.size :]).all()
 
 
 def packed(w1, w2, panel, block, levels=0):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 
+import disks
 import pytest
 
 BROKEN = """
@@ -111,15 +112,8 @@ def test_a_plugin_that_takes_a_name_is_left_out_by_name_and_ours_is_measured(tmp
 @pytest.fixture
 def small_disk(tmp_path):
     """A real file system of 16 KiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a small file system here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with disks.small(tmp_path / "disk") as disk:
+        yield disk
 
 
 def test_a_full_disk_is_one_line_and_what_was_measured_stays_readable(small_disk):

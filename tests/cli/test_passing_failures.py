@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import disks
 import pytest
 from planted import command, plant, run
 from runs import outcomes, wait_for_outcomes
@@ -48,15 +49,8 @@ def test_a_killed_process_is_tried_again_and_a_hanging_kernel_costs_no_other_cel
 @pytest.fixture
 def small_temporary_folder(tmp_path):
     """A temporary folder that is full."""
-    disk = tmp_path / "temporary"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a small file system here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with disks.small(tmp_path / "temporary") as disk:
+        yield disk
 
 
 def test_a_full_temporary_folder_is_named_and_the_same_command_measures_once_there_is_room(

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from dense_reference import make, packed, reference
+from dense_reference import Guarded, make, packed, reference
 
 from fffbench.implementations import dense_gemm
 from fffbench.implementations.registry import Weights
@@ -14,25 +14,22 @@ from fffbench.plan.workload import Shape, Workload
 
 _cpu = pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
 
-GUARD = 64
-
 
 @pytest.mark.parametrize("batch", [0, 1, 2, 3, 7, 8, 9, 63, 64, 65, 130])
 @pytest.mark.parametrize(("d", "n"), [(1, 1), (5, 3), (47, 193), (48, 192), (100, 400), (129, 48), (768, 255)])
 def test_every_shape_matches_the_float64_reference(batch, d, n):
     x, w1, w2 = make(batch, d, n)
     want = reference(x, w1, w2)
-    buffer = np.empty(x.size + 2 * GUARD, np.float32)
-    y = buffer[GUARD : GUARD + x.size].reshape(x.shape)
+    output = Guarded(x)
+    y = output.y
     for isa, threads in itertools.product(_cpu.isas(), (1, 2, 3)):
-        buffer[:] = np.nan
+        output.spoil()
         call = _cpu.GemmCall(x.ctypes.data, 0, y.ctypes.data, batch, d, n, threads, isa)
         weights = packed(w1, w2, call.panel, _cpu.GEMM_NEURONS)
         for _ in range(2):
             call.run_on(x.ctypes.data, weights.ctypes.data, y.ctypes.data)
             np.testing.assert_allclose(y, want, 2e-5, 2e-5)
-        assert np.isnan(buffer[:GUARD]).all()
-        assert np.isnan(buffer[GUARD + x.size :]).all()
+        assert output.untouched()
 
 
 @pytest.mark.parametrize(("d", "n"), [(5, 3), (48, 192), (100, 400)])
