@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fffbench.cli import loading, options, selecting, tables
+from fffbench.cli import loading, selecting, tables
 from fffbench.cli.loading import Json, ResultsDir
+from fffbench.plan import options
 
 if TYPE_CHECKING:
     from fffbench.claims.leaning import Place

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import options, tables
+from fffbench.cli import tables
 from fffbench.devices import HOST
 from fffbench.errors import UserError
+from fffbench.plan import options
 from fffbench.text import plain
 from fffbench.units import duration, parse_duration, seconds
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fffbench.cli import notices, options
+from fffbench.cli import notices
+from fffbench.plan import options
 from fffbench.text import plain
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from fffbench.cli import options, tables
+from fffbench.cli import tables
 from fffbench.cli.loading import Json
 from fffbench.devices import HOST
 from fffbench.errors import UserError
+from fffbench.plan import options
 from fffbench.text import plain
 from fffbench.units import number
 

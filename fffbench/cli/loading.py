@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import notices, options
+from fffbench.cli import notices
+from fffbench.plan import options
 
 if TYPE_CHECKING:
     from fffbench.results.store import Results

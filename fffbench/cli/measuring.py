@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import options, planning, summary, todo
+from fffbench.cli import planning, summary, todo
 from fffbench.cli.loading import ResultsDir
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
+from fffbench.plan import options
 from fffbench.plan.matrix import Axes
 from fffbench.plan.workload import CACHE_MEANING, CALL_MEANING, ROUTING_MEANING, meanings
 from fffbench.text import plain
 from fffbench.units import duration, parse_duration
 
 if TYPE_CHECKING:
-    from fffbench.bench import Options, Planned
     from fffbench.plan.matrix import Axes
+    from fffbench.runs.planning import Options, Planned
 
 Listed = Annotated[str | None, typer.Option(help="comma-separated; leaves the preset's own values where not given")]
 
@@ -68,9 +69,9 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="with --plan: print one JSON array of all cells")] = False,
 ) -> None:
     """Measure a preset. If it is killed, run the same command again: it continues where it stopped."""
-    from fffbench import bench
     from fffbench.implementations import registry
     from fffbench.plan import presets_of_models
+    from fffbench.runs import planning as bench
 
     axes = options.axes(
         implementations=implementations,
@@ -160,9 +161,9 @@ def _run_models(
 
 def _measured(wanted: Options, results: Path, over: str) -> None:
     """Measure what is wanted, export it, print the file's name; ``Stopped`` where a signal ends it."""
-    from fffbench import bench
-    from fffbench.cli.display import Display
     from fffbench.runs import endings, lifecycle
+    from fffbench.runs import planning as bench
+    from fffbench.runs.display import Display
     from fffbench.suite.export import export
 
     def say(text: str) -> None:

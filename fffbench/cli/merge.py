@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fffbench.cli import notices, options
+from fffbench.cli import notices
+from fffbench.plan import options
 from fffbench.text import plain
 
 

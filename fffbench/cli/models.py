@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fffbench.cli import notices, options, selecting, tables
+from fffbench.cli import notices, selecting, tables
 from fffbench.cli.loading import Json, ResultsDir
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
+from fffbench.plan import options
 from fffbench.plan.presets_of_models import ModelAxes
 from fffbench.units import duration
 
@@ -100,9 +101,9 @@ def run(
     preset: str, axes: ModelAxes, processes: int | None, seconds: float | None, budget: float | None, results: Path
 ) -> None:
     """Measure a preset of whole models, export it, print the file's name."""
-    from fffbench.cli.display import Display
     from fffbench.models import run as models_run
     from fffbench.runs import endings
+    from fffbench.runs.display import Display
 
     wanted = models_run.ModelOptions(preset, axes, processes, seconds, budget)
     journal: Path | None = None

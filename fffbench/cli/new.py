@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fffbench.cli import options
 from fffbench.errors import UserError
+from fffbench.plan import options
 
 
 def add_to(app: typer.Typer) -> None:

@@ -13,8 +13,8 @@ from fffbench.cli.speedup import layer
 from fffbench.units import duration
 
 if TYPE_CHECKING:
-    from fffbench.bench import Expected
     from fffbench.plan.workload import Cell, Shape
+    from fffbench.runs.planning import Expected
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import options
 from fffbench.errors import UserError
+from fffbench.plan import options
 
 if TYPE_CHECKING:
     from fffbench.plan.workload import Cell

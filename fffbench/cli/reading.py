@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fffbench.cli import loading, options
+from fffbench.cli import loading
 from fffbench.cli.loading import ResultsDir
+from fffbench.plan import options
 from fffbench.text import plain
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from fffbench.cli import options
 from fffbench.errors import UserError
+from fffbench.plan import options
 from fffbench.text import plain
 from fffbench.units import parse_duration
 

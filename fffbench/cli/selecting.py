@@ -7,8 +7,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from fffbench.cli import options, tables
+from fffbench.cli import tables
 from fffbench.errors import UserError, one_of
+from fffbench.plan import options
 
 Row = TypeVar("Row")
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from fffbench.cli import loading, options, selecting, tables
+from fffbench.cli import loading, selecting, tables
 from fffbench.cli.loading import Json, ResultsDir
 from fffbench.devices import DEVICES
 from fffbench.errors import UserError
+from fffbench.plan import options
 from fffbench.units import percent, seconds
 
 if TYPE_CHECKING:

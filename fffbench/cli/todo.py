@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fffbench.cli import loading, options, selecting, tables
+from fffbench.cli import loading, selecting, tables
 from fffbench.cli.claims import SHORT, Claim
 from fffbench.cli.loading import Json, ResultsDir
 from fffbench.errors import UserError
+from fffbench.plan import options
 from fffbench.units import duration
 
 if TYPE_CHECKING:
-    from fffbench import bench
     from fffbench.plan.workload import Cell
     from fffbench.results.store import Results
+    from fffbench.runs import planning as bench
     from fffbench.runs.undecided import Kernels, Open
 
 SAMPLE_SECONDS = 0.25  # of timed calls in each process, as every preset that a claim rests on
@@ -66,11 +67,11 @@ def todo(
 
 def on_this_machine(results: Path, claim: str | None, processes: int | None) -> bench.Options:
     """What ``run --undecided`` measures: the cells that settle what is open on this machine."""
-    from fffbench import bench
     from fffbench.claims.ledger import load_claims
     from fffbench.devices import DEVICES
     from fffbench.measure import fingerprint
     from fffbench.results.store import Results
+    from fffbench.runs import planning as bench
     from fffbench.runs.undecided import Where, open_claims, together
 
     ledger = load_claims()

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fffbench.cli import options
 from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError, one_of
 from fffbench.files import read_plain
+from fffbench.plan import options
 from fffbench.plan.matrix import Axes
 from fffbench.results.parsing import why
 from fffbench.units import parse_duration

@@ -16,7 +16,7 @@ from fffbench.measure.session import SCRATCH_PREFIX, Progress, Session
 from fffbench.results.journal import Journal
 
 if TYPE_CHECKING:
-    from fffbench.bench import Planned
+    from fffbench.runs.planning import Planned
 
 
 def measure(planned: Planned, show: Callable[[Progress], None], told: Callable[[Outcome], None]) -> None:

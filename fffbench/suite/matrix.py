@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 import fffbench
-from fffbench import bench
-from fffbench.bench import Options, Planned
 from fffbench.errors import UserError
 from fffbench.measure import provenance
 from fffbench.results.record import CellInfo
 from fffbench.runs import endings, journals, lifecycle
+from fffbench.runs import planning as bench
 from fffbench.runs.collect import Finished, collect
+from fffbench.runs.planning import Options, Planned
 from fffbench.runs.sources import sources_digest
 from fffbench.suite import describe_machine, describe_run, options
 from fffbench.suite.export import export
@@ -116,7 +116,7 @@ def _measure(config: pytest.Config, selected: frozenset[str]) -> tuple[Path, Fin
     try:
         with capture.global_and_fixture_disabled(), endings.in_order():
             planned = bench.prepare(_options(config, selected), Path(config.getoption("--results", "results")), _say)
-            from fffbench.cli.display import Display
+            from fffbench.runs.display import Display
 
             with Display() as display:
                 lifecycle.measure(planned, display.progress, display.outcome)

@@ -11,8 +11,8 @@ from fffbench.analysis.stats import LEVEL
 from fffbench.claims.base import Evidence
 from fffbench.claims.command import LEDGER_PRESETS, command, holds
 from fffbench.claims.ledger import load_claims
-from fffbench.cli import options
 from fffbench.implementations.registry import implementation, implementations
+from fffbench.plan import options
 from fffbench.plan.matrix import Names, cells, preset
 from fffbench.plan.presets import Block, presets
 from fffbench.results.store import load

@@ -12,7 +12,7 @@ import pytest
 from synthetic import cell_id, write_run
 
 import fffbench as package
-from fffbench import bench, extensions
+from fffbench import extensions
 from fffbench.analysis.speedup import speedups
 from fffbench.devices import DEVICES, HOST, Device, cpu, cuda, device, main_device, threads_text
 from fffbench.errors import UserError
@@ -20,6 +20,7 @@ from fffbench.identity import machine_id
 from fffbench.plan.matrix import Axes
 from fffbench.plan.workload import DTYPES, parse_cell
 from fffbench.results.store import load
+from fffbench.runs import planning as bench
 
 ROOT = Path(package.__file__).parent
 # What is written for certain devices, and says for which: implementations declare theirs, presets and the ladders of

@@ -355,7 +355,7 @@ def test_a_block_that_the_preset_has_not_is_refused_with_those_it_has(capfd):
 
 
 def test_the_command_that_continues_a_block_names_it(tmp_path):
-    from fffbench import bench
+    from fffbench.runs import planning as bench
 
     wanted = bench.of_block(bench.Options("quick"), "cpu-d768-b1")
     assert wanted.typed == "fffbench run --preset quick --block cpu-d768-b1"

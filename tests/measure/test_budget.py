@@ -6,12 +6,12 @@ slow ones twice that); the session, its forecast and its plan are the real ones.
 
 import pytest
 
-from fffbench import bench
 from fffbench.implementations.registry import implementation
 from fffbench.measure import session as session_room
 from fffbench.measure.outcome import Outcome
 from fffbench.measure.session import Session
 from fffbench.plan.counts import compulsory_bytes, useful_operations
+from fffbench.runs import planning as bench
 
 CEILINGS = {
     "fma_fp32": {"1": 1.14e11, "2": 2.3e11},

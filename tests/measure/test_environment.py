@@ -55,7 +55,7 @@ def test_paths_in_them_are_stored_without_their_folders():
 
 ASK = """
 import json, os, pathlib
-from fffbench import bench
+from fffbench.runs import planning as bench
 from fffbench.measure import fingerprint
 from fffbench.measure.processes import Round
 bench.expected(bench.Options("quick"), pathlib.Path("results"))

@@ -2,12 +2,12 @@
 
 import pytest
 
-from fffbench import bench
 from fffbench.devices import cuda
 from fffbench.implementations import dense_cuda_naive
 from fffbench.measure import forecast
 from fffbench.measure.session import Plan
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+from fffbench.runs import planning as bench
 
 H200 = {"fma_fp32": {"0": 5.0e13}, "dram_read": {"0": 4.3e12}}
 

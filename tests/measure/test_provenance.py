@@ -2,12 +2,12 @@
 
 import pytest
 
-from fffbench import bench
 from fffbench.devices import cuda
 from fffbench.errors import UserError
 from fffbench.measure import environment, provenance
 from fffbench.measure.session import Plan
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+from fffbench.runs import planning as bench
 from fffbench.runs.sources import Sources
 
 

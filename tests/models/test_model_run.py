@@ -13,10 +13,11 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
 
-from fffbench.cli import measuring, options
+from fffbench.cli import measuring
 from fffbench.errors import UserError
 from fffbench.models import run as models_run
 from fffbench.models.outcome import ModelOutcome, failed, outcome_from_json
+from fffbench.plan import options
 from fffbench.plan.models import parse_model_cell
 from fffbench.results.journal import Journal
 from fffbench.results.models import Check, load_models

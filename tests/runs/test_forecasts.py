@@ -6,12 +6,12 @@ import re
 import pytest
 from synthetic import cell_id, write_run
 
-from fffbench import bench
 from fffbench.cli import run
 from fffbench.measure import fingerprint
 from fffbench.plan.matrix import Axes
 from fffbench.plan.workload import parse_cell
 from fffbench.results.store import load
+from fffbench.runs import planning as bench
 from fffbench.runs.forecasts import Learnt, learnt
 
 CELL = cell_id("dense_linear")

@@ -5,7 +5,6 @@ import json
 import pytest
 from synthetic import MACHINE, cell_id, write_run
 
-from fffbench import bench
 from fffbench.claims.judging import judge_all
 from fffbench.claims.ledger import load_claims
 from fffbench.claims.rule import NOT_MEASURED, UNDECIDED
@@ -13,6 +12,7 @@ from fffbench.cli import run, todo
 from fffbench.plan.workload import Shape
 from fffbench.results.record import FULL_PROCESSES
 from fffbench.results.store import load
+from fffbench.runs import planning as bench
 from fffbench.runs.undecided import MORE_PROCESSES, Where, measured_places, open_claims, together
 
 LEDGER = load_claims()

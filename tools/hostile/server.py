@@ -34,7 +34,7 @@ READING = (
     "fffbench.analysis.speedup",
     "fffbench.report",
     "fffbench.results.store",
-    "fffbench.bench",
+    "fffbench.runs.planning",
     "synthetic",
 )
 KERNELS = (*READING, "torch", "fffbench.ops", "fffbench._cpu")
