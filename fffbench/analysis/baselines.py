@@ -1,24 +1,13 @@
-"""What can a speed-up be over, and at which number of threads? Each name with the sentence that describes it."""
+"""What can a speed-up be over, and at which number of threads? A row of a table each, with its sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from fffbench.analysis.rows import Timed
+from fffbench.plan.workload import Cell, Shape
 
-BASELINE_MEANING = {
-    "published": "a plain torch linear of the same width, the paper's native fused row",
-    "same-primitive": "the dense layer built from the same operation",
-    "bert": "the fastest dense layer of width 3072",
-    "best-dense": (
-        "the fastest correct dense layer with at least as many neurons that was measured on that machine at the same "
-        "batch, data type, device, cache protocol and call; padding, tiling and any GELU within tolerance are allowed "
-        "to it"
-    ),
-    "best-dense-tf32": "the same in fp32 with TF32, beside an FFF in strict fp32 on a GPU, where one was measured",
-}
-BASELINES = tuple(BASELINE_MEANING)
-WITH_TF32 = "best-dense-tf32"
 THREADS_MEANING = {
     "same": "both sides on the same number of threads",
     "fastest": (
@@ -43,16 +32,64 @@ SAME_PRIMITIVE = {
 ONE_THREAD = ("cmm_blas1",)  # one thread runs its loop, however many are allowed: one is its fastest count
 
 
+@dataclass(frozen=True)
+class Baseline:
+    """One thing that a speed-up can be over: the fastest of the dense layers that ``fits`` and ``layer`` leave."""
+
+    meaning: str
+    fits: Callable[[Shape, Shape], bool]  # the conditional layer, then the dense one of the same width d
+    layer: Callable[[str], str | None] = lambda _: None  # the one dense layer that will do for an implementation
+    applies: Callable[[Cell], bool] = lambda _: True  # whether a cell has such a row at all
+    best_of_all: bool = False  # what may be faster and was not tried then casts doubt on it
+    dtype: str = ""  # of the dense side, where it is another one; there is no row where nothing was measured in it
+
+
+def _as_wide(own: Shape, other: Shape) -> bool:
+    return other.n == own.n
+
+
+def _at_least_as_wide(own: Shape, other: Shape) -> bool:
+    return other.n >= own.n
+
+
+TABLE = {
+    "published": Baseline(
+        "a plain torch linear of the same width, the paper's native fused row", _as_wide, layer=lambda _: PUBLISHED
+    ),
+    "same-primitive": Baseline(
+        "the dense layer built from the same operation",
+        _as_wide,
+        layer=SAME_PRIMITIVE.get,
+        applies=lambda cell: cell.implementation in SAME_PRIMITIVE,
+    ),
+    "bert": Baseline("the fastest dense layer of width 3072", lambda _, other: other.n == BERT_WIDTH),
+    "best-dense": Baseline(
+        "the fastest correct dense layer with at least as many neurons that was measured on that machine at the same "
+        "batch, data type, device, cache protocol and call; padding, tiling and any GELU within tolerance are allowed "
+        "to it",
+        _at_least_as_wide,
+        best_of_all=True,
+    ),
+    "best-dense-tf32": Baseline(
+        "the same in fp32 with TF32, beside an FFF in strict fp32 on a GPU, where one was measured",
+        _at_least_as_wide,
+        applies=lambda cell: cell.workload.dtype == "fp32" and cell.workload.place.has_tf32,
+        best_of_all=True,
+        dtype="tf32",
+    ),
+}
+BASELINES = tuple(TABLE)
+BASELINE_MEANING = {name: row.meaning for name, row in TABLE.items()}
+WITH_TF32 = "best-dense-tf32"
+WIDER = "wider"  # a dense layer over a wider one: of claims about that, and no column of a table
+
+
 def candidates_of(baseline: str, subject: Timed, dense: Iterable[Timed]) -> list[Timed]:
     """Which of the ``dense`` records in the subject's context can serve as ``baseline``."""
-    cell = subject.record.cell
-    own = cell.workload.shape.n
-
-    def fits(name: str, n: int) -> bool:
-        if baseline == "published":
-            return name == PUBLISHED and n == own
-        if baseline == "same-primitive":
-            return name == SAME_PRIMITIVE[cell.implementation] and n == own
-        return n == BERT_WIDTH if baseline == "bert" else n >= own
-
-    return [item for item in dense if fits(item.record.cell.implementation, item.record.cell.workload.shape.n)]
+    row, cell = TABLE[baseline], subject.record.cell
+    wanted, own = row.layer(cell.implementation), cell.workload.shape
+    return [
+        item
+        for item in dense
+        if row.fits(own, item.record.cell.workload.shape) and wanted in (None, item.record.cell.implementation)
+    ]

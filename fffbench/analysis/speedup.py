@@ -25,10 +25,9 @@ from fffbench.analysis.baselines import (
     BASELINES,
     BERT_WIDTH,
     ONE_THREAD,
-    PUBLISHED,
     PUBLISHED_WIDTH,
-    SAME_PRIMITIVE,
-    WITH_TF32,
+    TABLE,
+    WIDER,
     candidates_of,
 )
 from fffbench.analysis.ceilings import ceilings_of
@@ -90,10 +89,10 @@ def dense_over_dense(results: Results) -> list[Speedup]:
             for other in wide:
                 same = other.record.cell.implementation == cell.implementation
                 if same and other.record.cell.workload.threads == cell.workload.threads:
-                    rows.append(measured_row(item, other, "wider", "same", found.ceilings, two_runs(item, other)))
+                    rows.append(measured_row(item, other, WIDER, "same", found.ceilings, two_runs(item, other)))
         if narrow and wide and not found.unknown_threads(narrow, wide):
             best = [fastest(side) for side in (narrow, wide)]
-            rows.append(measured_row(best[0], best[1], "wider", "fastest", found.ceilings, two_runs(*best)))
+            rows.append(measured_row(best[0], best[1], WIDER, "fastest", found.ceilings, two_runs(*best)))
     return rows
 
 
@@ -178,14 +177,10 @@ class Found:
         threads = record.cell.workload.threads
         main = self.main(record.machine, record.cell)
         rows = []
-        for baseline in BASELINES:
-            if baseline == "same-primitive" and record.cell.implementation not in SAME_PRIMITIVE:
+        for baseline, asked in TABLE.items():
+            place = self._place_in(record, asked.dtype) if asked.dtype else self.place(record)
+            if not asked.applies(record.cell) or (asked.dtype and place not in self.dense):
                 continue
-            place = self.place(record)
-            if baseline == WITH_TF32:
-                place, work = self._place_in(record, "tf32"), record.cell.workload
-                if work.dtype != "fp32" or not work.place.has_tf32 or place not in self.dense:
-                    continue
             others = candidates_of(baseline, subject, self.dense.get(place, []))
             if mode == "same":
                 others = [other for other in others if other.record.cell.workload.threads == threads]
@@ -197,7 +192,7 @@ class Found:
             best = fastest(others)
             tried: Tried | None = None
             reasons = [two_runs(subject, best), thin_rival(best, others)]
-            if baseline in ("best-dense", WITH_TF32):
+            if asked.best_of_all:
                 tried, doubt = self._untried.judge(best, others)
                 reasons.append(doubt)
             reason = "; ".join(filter(None, reasons)) or None
@@ -206,7 +201,7 @@ class Found:
 
     def _missing(self, record: Record, baseline: str) -> str:
         """Why there is no baseline: what a run says it skipped, or that it was not measured."""
-        pick = {"published": PUBLISHED, "same-primitive": SAME_PRIMITIVE.get(record.cell.implementation)}.get(baseline)
+        pick = TABLE[baseline].layer(record.cell.implementation)
         for item in self._skipped.get(self.place(record), ()):
             if pick in (None, item.cell.implementation):
                 return f"no {baseline} baseline: {item.cell.implementation} was skipped ({item.reason})"

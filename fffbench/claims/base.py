@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from fffbench.analysis.baselines import TABLE, WIDER
 from fffbench.analysis.fidelity import Climb
 from fffbench.analysis.rows import Speedup
 from fffbench.devices import DEVICES
@@ -69,6 +70,12 @@ class Subject(Strict):
         return self
 
 
+def _known_baseline(name: str) -> str:
+    if name not in (*TABLE, WIDER):
+        raise ValueError(f"unknown baseline {name!r}; allowed: {', '.join((*TABLE, WIDER))}")
+    return name
+
+
 class Conditions(Strict):
     """Under which protocol and against which baseline; ``call`` lists what will do, the first measured one counts.
 
@@ -77,7 +84,7 @@ class Conditions(Strict):
     ``or_batch`` are batches that will do as well, for sides that treat one token after the other.
     """
 
-    baseline: Literal["published", "same-primitive", "bert", "best-dense", "wider"]
+    baseline: Annotated[str, AfterValidator(_known_baseline)]
     cache: Literal["cold", "warm", "hot"]
     call: tuple[Literal["kernel", "torch", "graph"], ...] = Field(min_length=1, max_length=len(CALLS))
     routing: Literal["uniform", "single-path"]

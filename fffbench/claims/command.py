@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from fffbench.analysis.baselines import BERT_WIDTH, ONE_THREAD, PUBLISHED, PUBLISHED_WIDTH, SAME_PRIMITIVE
+from fffbench.analysis.baselines import ONE_THREAD, PUBLISHED_WIDTH, TABLE, WIDER
 from fffbench.claims.base import Claim, Conditions
 from fffbench.plan.presets import Block, presets
 from fffbench.plan.workload import Shape
@@ -104,15 +104,10 @@ def _common(threads: str | int, ours: Sequence[Block], dense: Sequence[Block], *
 
 def _baseline(baseline: str, subject: str, shape: Shape) -> tuple[str, Callable[[Shape], bool]]:
     """Which dense layer ``subject`` is compared with, and the shapes that will do."""
-    if baseline == "published":
-        return PUBLISHED, lambda other: (other.d, other.n) == (shape.d, shape.n)
-    if baseline == "same-primitive":
-        return SAME_PRIMITIVE[subject], lambda other: (other.d, other.n) == (shape.d, shape.n)
-    if baseline == "bert":
-        return "family:dense", lambda other: (other.d, other.n) == (shape.d, BERT_WIDTH)
-    if baseline == "wider":
+    if baseline == WIDER:
         return subject, lambda other: (other.d, other.n) == (shape.d, PUBLISHED_WIDTH)
-    return "family:dense", lambda other: other.d == shape.d and other.n >= shape.n
+    row = TABLE[baseline]
+    return row.layer(subject) or "family:dense", lambda other: other.d == shape.d and row.fits(shape, other)
 
 
 def _sides(claim: Claim, conditions: Conditions) -> tuple[str, ...]:
@@ -120,11 +115,8 @@ def _sides(claim: Claim, conditions: Conditions) -> tuple[str, ...]:
     subject = conditions.subject or claim.subject
     assert subject is not None
     names = subject.implementations or (f"family:{subject.family}",)
-    if conditions.baseline == "published":
-        return (*names, PUBLISHED)
-    if conditions.baseline == "same-primitive":
-        return (*names, *(SAME_PRIMITIVE[name] for name in names if name in SAME_PRIMITIVE))
-    return (*names, "family:dense")
+    layers = [] if conditions.baseline == WIDER else [TABLE[conditions.baseline].layer(name) for name in names]
+    return (*names, *([layer for layer in layers if layer] or ["family:dense"]))
 
 
 def _threads(claim: Claim) -> list[object]:
