@@ -55,7 +55,14 @@ CUDA = Deciding(
         "fffbench/implementations",
     ),
     (".py", ".cu", ".cuh"),
-    ("fffbench/contain.py", "fffbench/parent.py"),  # what the registry imports since it asks plugins
+    # what the registry imports since it asks plugins, and since a device is a file
+    (
+        "fffbench/contain.py",
+        "fffbench/parent.py",
+        "fffbench/devices",
+        "fffbench/extensions.py",
+        "fffbench/blaslib.py",
+    ),
 )
 
 

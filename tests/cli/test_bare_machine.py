@@ -81,7 +81,7 @@ def test_a_run_on_a_bare_machine_works_and_the_results_say_what_was_left_out(tmp
         check=False,
     )
     assert report.returncode == 0, report.stderr
-    page = (tmp_path / "reports" / "index.html").read_text()
+    page = (tmp_path / "reports" / "all.html").read_text()
     for reason in {reasons["dense_compiled"], reasons["fff_cuda"]}:
         assert reason.split("$")[0].split(",")[0] in page
 

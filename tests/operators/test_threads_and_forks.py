@@ -35,7 +35,7 @@ right = fffbench.fff(x, w1, w2, threads=2)
 for _ in range(25):
     child = os.fork()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(60)
         y = fffbench.fff(x, w1, w2, threads=2)
         os._exit(0 if (y == right).all() else 1)
     _, status = os.waitpid(child, 0)
@@ -53,7 +53,7 @@ threading.Thread(target=compute, daemon=True).start()
 time.sleep(0.05)
 child = os.fork()
 if child == 0:
-    signal.alarm(20)
+    signal.alarm(60)
     right = fffbench.fff(x, w1, w2, threads=2)
     wrong = []
     def some():
@@ -91,7 +91,7 @@ ones, strided = torch.ones_like(full[0]), full[0].T.contiguous().T
 {call}
 child = os.fork()
 if child == 0:
-    signal.alarm(20)
+    signal.alarm(60)
     {call}
     os._exit(torch.get_num_threads() != 2)
 _, status = os.waitpid(child, 0)

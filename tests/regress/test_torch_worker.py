@@ -41,7 +41,11 @@ def changed(revision, path, change):
 
 def speaking(content):
     """The layer says on standard error that it is the head."""
-    text = content.replace(b"    del workload\n", b"    import sys\n    sys.stderr.write('the head speaks\\n')\n", 1)
+    text = content.replace(
+        b"    import torch\n\n    del workload\n",
+        b"    import sys, torch\n    sys.stderr.write('the head speaks\\n')\n",
+        1,
+    )
     assert text != content, "dense_linear begins in another way: mend this test"
     return text
 

@@ -6,9 +6,9 @@ import csv
 import random
 
 import pytest
-from fffbench.analysis.model_claims import judge_models
 
 from fffbench.analysis.models import model_rows
+from fffbench.claims.model_claims import judge_models
 from fffbench.plan.models import parse_model_cell
 from fffbench.report import models
 from fffbench.report.html import write_models

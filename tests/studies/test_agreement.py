@@ -75,4 +75,4 @@ def test_a_committed_comparison_is_within_what_is_allowed_and_the_one_the_docs_p
     written = json.loads(path.read_text(encoding="utf-8"))
     assert written["largest"] <= agreement.ALLOWED
     assert len({row["cell"] for row in written["readings"]}) >= 5
-    assert agreement.table(written) in (ROOT / "docs" / "kernels-cuda.md").read_text(encoding="utf-8")
+    assert agreement.table(written) in (ROOT / "docs" / "notebook" / "kernels-cuda.md").read_text(encoding="utf-8")

@@ -43,7 +43,7 @@ def test_no_control_moved(series):
 
 
 def test_the_page_says_it(tmp_path):
-    text = render(load(MEASURED), tmp_path).read_text(encoding="utf-8")
+    text = render(load(MEASURED), tmp_path).with_name("all.html").read_text(encoding="utf-8")
     assert f"slower from {BRANCH['slow'][:8]} on" in text
 
 

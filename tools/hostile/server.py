@@ -68,7 +68,7 @@ def load(preload: list[str]) -> None:
     """Import what the children of this server need."""
     if "torch" in preload:
         with contextlib.suppress(ImportError):
-            importlib.import_module("fffbench.implementations.blaslib").load_openmp()  # before torch
+            importlib.import_module("fffbench.blaslib").load_openmp()  # before torch
     for name in preload:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)

@@ -81,7 +81,7 @@ def play(spec: Spec, stage: Stage) -> None:
     from tools.hostile.domains.result_files import strict
     from tools.hostile.material import honest as honest_results
 
-    honest = sorted((Path(fffbench.__file__).parent / "claims").rglob("*.toml"))
+    honest = sorted((Path(fffbench.__file__).parent / "claims").glob("*.toml"))
     folder = stage.folder / "claims"
     folder.mkdir()
     for path in honest:
