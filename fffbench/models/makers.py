@@ -155,11 +155,14 @@ def put(model: nn.Module, variant: Variant, work: Work) -> tuple[nn.Module, Swap
 
 
 def quantised(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` whose linear layers multiply by int8 weights, activations being quantised at each call."""
+    """``model``, in place, with linear layers that multiply by int8 weights, activations being quantised at each call.
+
+    In place, because a copy would have other trees than those that were put in, which nobody would check.
+    """
     _linear_for_conv1d(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is deprecated, and torch has no other that needs no further package
-        made: nn.Module = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)  # type: ignore[no-untyped-call]
+        made: nn.Module = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8, inplace=True)  # type: ignore[no-untyped-call]
     return made
 
 

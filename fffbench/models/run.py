@@ -286,6 +286,8 @@ def export(journal: Path) -> Path:
             skipped.append((name, reason))
     if not cells:
         reasons = [reason for name, reason in skipped if name in grouped]
+        if not outcomes:
+            journal.unlink()
         raise UserError(
             f"no cell was measured, so there is no result file: {next(iter(reasons), 'nothing was planned')}"
         )

@@ -49,6 +49,12 @@ def test_a_right_layer_passes_in_every_model(work, text):
         assert sum(tokens * leaves for tokens, leaves in visits.items()) == layer.tokens * Variant.parse(text).trees
 
 
+@pytest.mark.parametrize("work", [work for work in WORKS if work.dtype == "fp32"], ids=lambda work: work.id)
+def test_trees_in_a_quantised_model_are_the_ones_that_are_checked(work):
+    _, check, routing = judged(work, "int8-fff-1x4")
+    assert (check.layers, len(routing)) == (work.architecture.layers, work.architecture.layers)
+
+
 def shifted(name):
     def spoil(made):
         """Let the last replaced layer compute with other weights than those that it shows."""
