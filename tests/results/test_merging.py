@@ -107,6 +107,35 @@ def test_any_order_any_number_of_times_and_any_split_give_the_same_folder(plan):
         assert tree(root / "results") == files()
 
 
+def pages(folder, out):
+    """The bytes of the page, the archive and every table of a folder of results."""
+    render(load(folder), out)
+    return tree(out)
+
+
+@functools.cache
+def whole_pages():
+    """The page of all files, written where they belong without any merge."""
+    with tempfile.TemporaryDirectory() as folder:
+        return pages(pack(files(), Path(folder) / "results", "folder"), Path(folder) / "reports")
+
+
+@settings(max_examples=3, deadline=None)
+@given(plans())
+def test_any_order_any_number_of_times_and_any_split_give_the_same_bytes_on_the_page(plan):
+    sources, merges = plan
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        packs = [
+            pack({below + place: files()[place] for place in held}, root / f"source-{index}", how)
+            for index, (held, how, below) in enumerate(sources)
+        ]
+        for group in merges:
+            merge([packs[index] for index in group], root / "results")
+        assert pages(root / "results", root / "reports") == whole_pages()
+    assert all(machine.encode() in whole_pages()["cells.csv"] for machine in MACHINES)
+
+
 @settings(max_examples=25, deadline=None)
 @given(plans(), st.sets(st.sampled_from(sorted(files())), min_size=1), st.data())
 def test_every_planted_conflict_is_named_and_nothing_is_written(plan, changed, data):
