@@ -44,18 +44,25 @@ def _best(rows: Sequence[ModelRow], kind: str) -> ModelRow | None:
 
 
 def sentence(found: Models) -> str:
-    """What a model gains, for the first screen: over all works that have trees and the model as it is."""
-    gains, limits = [], []
-    for _, _, rows in by_work(found.rows):
+    """What a model gains, for the first screen: over all works of whole models that have trees and the model as it is.
+
+    One layer of a larger model is no model; it stands in the table.
+    """
+    gains, limits, titles, places = [], [], [], []
+    for machine, work, rows in by_work(found.rows):
         best, none = _best(rows, "fff"), _best(rows, "none")
-        if best is not None and best.gain is not None:
-            gains.append(best.gain)
-            limits += [none.gain] if none is not None and none.gain is not None else []
+        if work.architecture.of_layers or best is None or best.gain is None:
+            continue
+        gains.append(best.gain)
+        limits += [none.gain] if none is not None and none.gain is not None else []
+        titles.append(work.architecture.title)
+        places.append(found.names.get(machine, machine))
     if not gains:
         return ""
-    which = " and ".join(dict.fromkeys(row.work.architecture.title for row in found.rows))
-    bound = f", where leaving those layers out altogether gives {_range(limits)}" if limits else ""
-    return f"a whole model ({which}) becomes {_range(gains)} faster{bound}"
+    named, where = (" and ".join(dict.fromkeys(names)) for names in (titles, places))
+    slower = " (slower)" if max(gains) < 1 else ""
+    bound = f", and at {_range(limits)} with no feedforward layer at all" if limits else ""
+    return f"a whole model ({named} on {where}) runs at {_range(gains)} of its speed with such layers{slower}{bound}"
 
 
 def _range(values: Sequence[float]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from fffbench.analysis.models import model_rows
 from fffbench.claims.model_claims import judge_models
-from fffbench.plan.models import parse_model_cell
+from fffbench.plan.models import ARCHITECTURES, parse_model_cell
 from fffbench.report import models
 from fffbench.report.html import write_models
 from fffbench.report.models import Models
@@ -44,8 +44,17 @@ def whole():
 def test_the_first_screen_says_what_a_model_gains_and_what_it_could(whole):
     said = models.sentence(whole)
     assert "BERT-base" in said
-    assert "becomes 2.00x faster" in said
-    assert "gives 2.50x" in said
+    assert "BERT-base on A machine" in said
+    assert "at 2.00x of its speed with such layers, and at 2.50x with no feedforward layer at all" in said
+    assert "slower" not in said
+
+
+def test_one_layer_of_a_larger_model_is_no_model():
+    layer = next(name for name, one in ARCHITECTURES.items() if one.of_layers)
+    work = f"{layer}-decode-b1x512-bf16-cuda-1th-s0"
+    records = [record(name, SECONDS[name], work) for name in ("dense", "none")]
+    records.append(record("fff-1x16", 0.05, work))
+    assert models.sentence(Models(tuple(model_rows(ModelResults(records=records))), (), {})) == ""
 
 
 def test_the_table_has_the_model_as_it_is_and_the_best_of_each_kind_with_its_share(whole):
