@@ -31,7 +31,8 @@ class Browser:
         command = f'exec 3<&{reads} 4>&{writes} {reads}<&- {writes}>&-; exec "$0" "$@"'
         self._process = subprocess.Popen(
             ["/bin/bash", "-c", command, PATH, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-             "--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"],
+             "--no-first-run", "--disable-ipc-flooding-protection",  # else it follows 200 links and no more
+             "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(reads, writes), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(reads)
