@@ -168,7 +168,7 @@ def published(clone: Path) -> dict[str, list[str]]:
 def page_of(clone: Path) -> str:
     """The clone's page, rendered from the clone's results."""
     run(sys.executable, "-m", "fffbench", "report", "--results", "results", "--out", "reports", folder=clone)
-    return (clone / "reports" / "index.html").read_text(encoding="utf-8")
+    return (clone / "reports" / "all.html").read_text(encoding="utf-8")
 
 
 def on_page(page: str, slow: str) -> bool:
