@@ -120,7 +120,9 @@ def test_no_results_render_and_say_so(tmp_path):
 def test_nothing_is_loaded_from_elsewhere(rendered):
     for name in PAGES:
         tags = parsed(rendered.with_name(name))
-        ours = re.compile(r"#.*|[\w-]+\.csv|(all|index)\.html(#.*)?|https://(arxiv\.org|github\.com|aclanthology\.org)/.*")
+        ours = re.compile(
+            r"#.*|[\w-]+\.csv|(all|index)\.html(#.*)?|https://(arxiv\.org|github\.com|aclanthology\.org)/.*"
+        )
         assert all(ours.fullmatch(link) for link in tags.links), tags.links
         assert not {"link", "img", "iframe", "object", "embed"} & set(tags.tags)
         assert "src" not in tags.attributes
