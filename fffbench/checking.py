@@ -97,7 +97,7 @@ def rows(names: Sequence[str], dtypes: Sequence[str], devices: Sequence[str]) ->
 
 def _cells(item: Implementation, device: str, dtype: str) -> list[Cell]:
     protocol = Protocol("hot", "kernel")  # both entries are checked
-    return [Cell(item.name, workload, protocol) for workload in workloads(dtype, device, item.family)]
+    return [Cell(item.name, workload, protocol) for workload in workloads(item, dtype, device)]
 
 
 def _checked(group: list[_Row]) -> Iterator[dict[str, Any]]:

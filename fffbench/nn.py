@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from fffbench.operators import geometry, library
 from fffbench.operators.activations import number_of
-from fffbench.plan.workload import MAX_LEVELS, Shape
+from fffbench.plan.workload import Shape
+from fffbench.problems.tree import MAX_LEVELS
 
 _MOST = 2**31 - 1
 

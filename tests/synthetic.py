@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fffbench.plan.counts import expected_distinct_rows
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload, parse_cell
 from fffbench.results.identity import misnamed
 from fffbench.results.record import Machine
@@ -81,7 +80,7 @@ def benchmark_of(cell: str, times: Times, **changes: Any) -> dict[str, Any]:
     """One entry of ``benchmarks``; ``changes`` replace fields of its ``CellInfo``."""
     parsed = parse_cell(cell)
     shape, tolerance = parsed.workload.shape, TOLERANCE[parsed.workload.dtype]
-    rows = expected_distinct_rows(shape, parsed.workload.batch)
+    rows = shape.distinct_rows(parsed.workload.batch, "uniform")
     if shape.is_tree and parsed.workload.routing == "single-path":
         rows = float(shape.active)
     processes = processes_of(times, cell)

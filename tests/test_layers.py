@@ -25,31 +25,32 @@ ROOMS = {
     "blaslib": "",
     "devices": "blaslib",
     "identity": "devices",
-    "plan": "devices",
+    "problems": "",
+    "plan": "devices problems",
     # the measuring wing
-    "implementations": "blaslib devices identity plan",
-    "measure": "blaslib devices identity plan implementations",
-    "checking": "blaslib devices identity plan implementations measure",
+    "implementations": "blaslib devices identity problems plan",
+    "measure": "blaslib devices identity problems plan implementations",
+    "checking": "blaslib devices identity problems plan implementations measure",
     # the reading wing, which renders a page on a laptop
-    "results": "devices identity plan",
-    "analysis": "devices identity plan results",
-    "claims": "devices identity plan results analysis",
-    "report": "devices identity plan results analysis claims",
+    "results": "devices identity problems plan",
+    "analysis": "devices identity problems plan results",
+    "claims": "devices identity problems plan results analysis",
+    "report": "devices identity problems plan results analysis claims",
     # where both meet
-    "runs": "blaslib devices identity plan implementations measure results analysis claims",
-    "regress": "blaslib devices identity plan implementations measure results analysis",
+    "runs": "blaslib devices identity problems plan implementations measure results analysis claims",
+    "regress": "blaslib devices identity problems plan implementations measure results analysis",
     # the kernels for users of PyTorch
-    "operators": "blaslib devices identity plan implementations",
-    "ops": "blaslib devices identity plan implementations operators",
-    "nn": "blaslib devices identity plan operators",
-    "swapping": "blaslib devices identity plan nn",
+    "operators": "blaslib devices identity problems plan implementations",
+    "ops": "blaslib devices identity problems plan implementations operators",
+    "nn": "blaslib devices identity problems plan operators",
+    "swapping": "blaslib devices identity problems plan nn",
     "scaffold": "",  # what `new` writes
-    "models": "blaslib devices identity plan implementations measure results runs operators nn swapping",
+    "models": "blaslib devices identity problems plan implementations measure results runs operators nn swapping",
     # the ways in
-    "suite": "blaslib devices identity plan measure results runs",
-    "fleet": "blaslib devices identity plan implementations measure results runs",
-    "cli": "blaslib devices identity plan implementations measure checking results analysis claims report runs "
-    "regress suite fleet models scaffold",
+    "suite": "blaslib devices identity problems plan measure results runs",
+    "fleet": "blaslib devices identity problems plan implementations measure results runs",
+    "cli": "blaslib devices identity problems plan implementations measure checking results analysis claims report "
+    "runs regress suite fleet models scaffold",
     "__main__": "cli",
     "__init__": "ops nn swapping",  # handed out when first used
 }
@@ -127,7 +128,7 @@ def test_an_import_in_the_wrong_direction_is_seen(line):
 @pytest.mark.parametrize("room", READING)
 def test_a_reading_room_names_no_implementation_and_nothing_that_measures(room):
     wing = {"plan", room, *ROOMS[room].split()}
-    assert wing <= {"devices", "identity", "plan", "claims", *READING}
+    assert wing <= {"devices", "identity", "problems", "plan", "claims", *READING}
     for path in (ROOT / room).rglob("*.py"):
         assert not set(KERNELS) & set(imported_rooms(path.read_text())), path
 

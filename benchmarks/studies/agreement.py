@@ -26,7 +26,6 @@ from fffbench.devices.clock import Effort, time_calls
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation
 from fffbench.measure import cellrun, environment, fingerprint, inputs, lock
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload, parse_cell
 from fffbench.units import percent, seconds
 
@@ -64,7 +63,7 @@ def compare(cell: Cell) -> Row:
     from torch.utils.benchmark import Timer
 
     cell.workload.place.configure(cell.workload.dtype, cell.workload.threads)
-    pool = inputs.make_pool(cell, routing.make(cell.workload, cellrun.data_tokens(cell)))
+    pool = inputs.make_pool(cell, cell.workload.draw(cellrun.data_tokens(cell)))
     layer = implementation(cell.implementation).prepare(pool.weights, cell.workload)
     run = layer.bind(pool.x[0], pool.y[0])
     timer = Timer("run()", globals={"run": run}, num_threads=cell.workload.threads)

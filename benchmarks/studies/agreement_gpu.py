@@ -18,7 +18,6 @@ from fffbench.devices import cuda
 from fffbench.devices.clock import Call, Effort
 from fffbench.implementations.registry import implementation
 from fffbench.measure import cellrun, inputs
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 TURNS = 10  # of each clock; events scatter by 1 % from call to call, a median of ten turns of many calls by far less
@@ -107,7 +106,7 @@ def clocks() -> dict[str, Callable[[Call], float]]:
 def compare(cell: Cell) -> list[Reading]:
     """``cell`` by our clock and every other, in short turns of alternating order."""
     cuda.DEVICE.configure(cell.workload.dtype, cell.workload.threads)
-    pool = inputs.make_pool(cell, routing.make(cell.workload, cellrun.data_tokens(cell)))
+    pool = inputs.make_pool(cell, cell.workload.draw(cellrun.data_tokens(cell)))
     run = implementation(cell.implementation).prepare(pool.weights, cell.workload).bind(pool.x[0], pool.y[0])
     run()  # compiles and allocates
 

@@ -15,7 +15,6 @@ import torch
 
 from fffbench import _cpu
 from fffbench.implementations import dense_gemm
-from fffbench.plan.routing import make
 from fffbench.plan.workload import Shape, Workload
 
 SHAPE = Shape.tree(768, 1, 12)
@@ -38,7 +37,7 @@ def _tenth_percentile(call: Callable[[], object], before: Callable[[], object]) 
 def main(threads: int) -> None:
     """Print ceilings, then microseconds a call by strategy and batch, cold and hot."""
     print(f"fma {_cpu.fma_rate(threads) / 1e9:.0f} GFLOP/s, read {_cpu.read_rate(1 << 28, threads) / 1e9:.1f} GB/s")
-    data = make(Workload(SHAPE, max(BATCHES)), max(BATCHES))
+    data = Workload(SHAPE, max(BATCHES)).draw(max(BATCHES))
     y = np.empty_like(data.x)
     x_at, w1_at, w2_at, y_at = (a.__array_interface__["data"][0] for a in (data.x, data.w1, data.w2, y))
 

@@ -47,9 +47,11 @@ BLOCK = re.compile(r"(<!-- many-machines:begin[^\n]*-->\n)(.*?)(<!-- many-machin
 def planned(names: str, device: str) -> list[Cell]:
     """The cells of presets (joined by commas) on one device that their implementations say they can run."""
     known = implementations()
-    of = Names({n: i.family for n, i in known.items()}, {n: i.devices for n, i in known.items()})
+    of = Names(*({n: getattr(i, what) for n, i in known.items()} for what in ("family", "devices", "kinds")))
     found = (cell for name in names.split(",") for cell in cells(preset(name), Axes(), of, THREADS, THREADS // 2))
-    there = (cell for cell in found if cell.workload.device == device and of.run_on(cell.implementation, device))
+    there = (
+        cell for cell in found if cell.workload.device == device and of.computes(cell.implementation, cell.workload)
+    )
     return list(dict.fromkeys(there))
 
 

@@ -30,8 +30,8 @@ from fffbench.analysis.once import once
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import fastest
 from fffbench.analysis.stats import Estimate, ratio_of_medians
-from fffbench.plan.counts import useful_operations
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+from fffbench.problems.base import DENSE
 from fffbench.results.medians import Medians
 from fffbench.results.record import Record
 from fffbench.results.store import Results
@@ -161,7 +161,7 @@ def _pairs(row: Speedup, index: _Index) -> Iterator[tuple[Record, Record]]:
 
 
 def _as_large(shape: Shape, as_this: Cell) -> bool:
-    return shape.d == as_this.workload.shape.d and shape.n >= as_this.workload.shape.n
+    return shape.seen_by(DENSE).replaces(as_this.workload.shape)
 
 
 def _attribute(subject: Record, best: Record, index: _Index) -> Attribution:
@@ -217,7 +217,7 @@ def _over_peak(name: str, record: Record | None, ceilings: Ceilings, missing: st
     peak = ceilings.peak(record.machine, record.cell.workload) if record else None
     if record is None or peak is None:
         return Factor(name, None, None, None, missing if record is None else "the arithmetic peak", ())
-    ideal = useful_operations(record.cell.workload, conditional=not gain) / peak.value
+    ideal = record.cell.workload.operations(record.info.family) / peak.value
     times = record.medians
     hosts = sorted(set(times.places))
     at_peak = Medians.on([ideal] * len(hosts), hosts)

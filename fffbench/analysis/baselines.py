@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fffbench.analysis.rows import Timed
 from fffbench.plan.workload import Cell, Shape
+from fffbench.problems.base import DENSE
 
 THREADS_MEANING = {
     "same": "both sides on the same number of threads",
@@ -43,13 +44,18 @@ class Baseline:
     best_of_all: bool = False  # what may be faster and was not tried then casts doubt on it
     dtype: str = ""  # of the dense side, where it is another one; there is no row where nothing was measured in it
 
+    def takes(self, own: Shape, other: Shape) -> bool:
+        """Whether a dense layer, measured on the neurons of ``other``, may stand beside ``own``."""
+        dense = other.seen_by(DENSE)
+        return dense.kind == own.dense_kind and dense.d == own.d and self.fits(own, dense)
+
 
 def _as_wide(own: Shape, other: Shape) -> bool:
     return other.n == own.n
 
 
 def _at_least_as_wide(own: Shape, other: Shape) -> bool:
-    return other.n >= own.n
+    return other.replaces(own)
 
 
 TABLE = {
@@ -91,5 +97,5 @@ def candidates_of(baseline: str, subject: Timed, dense: Iterable[Timed]) -> list
     return [
         item
         for item in dense
-        if row.fits(own, item.record.cell.workload.shape) and wanted in (None, item.record.cell.implementation)
+        if row.takes(own, item.record.cell.workload.shape) and wanted in (None, item.record.cell.implementation)
     ]

@@ -17,6 +17,7 @@ from typing import Any
 
 from fffbench.analysis.headline import fair
 from fffbench.analysis.rows import Speedup
+from fffbench.problems import parse_problem
 
 TARGETS = (1.0, 78.0, 341.0)
 MIN_WIDTHS = 2  # one width is no curve
@@ -54,19 +55,20 @@ def break_even(rows: Sequence[Speedup]) -> list[BreakEven]:
     for row in rows:
         if fair(row):
             place = (row.machine, row.device)
-            batches[*place, row.d, row.n, row.trees, row.levels, row.leaf_width, row.dtype].append(row)
-            widths[*place, row.d, row.trees, row.leaf_width, row.batch, row.dtype].append(row)
+            batches[*place, row.d, row.n, row.trees, row.levels, row.leaf_width, row.shape, row.dtype].append(row)
+            kind = parse_problem(row.shape).kind
+            widths[*place, row.d, row.trees, row.leaf_width, row.batch, row.dtype, kind].append(row)
     found = []
     for _, curve in sorted(batches.items()):
         one = curve[0]
-        leaves = f", leaves of {one.leaf_width}" if one.leaf_width else ""
-        fixed = f"{one.d} to {one.n}, {one.trees}x{one.levels}{leaves}"
+        fixed = parse_problem(one.shape).label
         found += [_meeting(_best(curve, _batch), target, "batch", fixed, _batch) for target in TARGETS]
     for _, curve in sorted(widths.items()):
         best = _best(curve, _width)
         one = curve[0]
         if len(best) >= MIN_WIDTHS:
-            fixed = f"d {one.d}, {one.trees} tree{'s' * (one.trees != 1)}, batch {one.batch}"
+            what = f"{one.trees} tree{'s' * (one.trees != 1)}" if one.trees else parse_problem(one.shape).kind
+            fixed = f"d {one.d}, {what}, batch {one.batch}"
             found += [_meeting(best, target, "neurons", fixed, _width) for target in TARGETS]
     return found
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from fffbench.analysis.once import once
 from fffbench.analysis.stats import time_of_medians
-from fffbench.plan.counts import compulsory_bytes, useful_operations
 from fffbench.plan.workload import FAULTY, Workload
 from fffbench.results.record import Record
 from fffbench.results.store import Results
@@ -65,7 +64,7 @@ class Ceilings:
             if record.info.family == FAULTY:
                 continue
             time, work = time_of(record), record.cell.workload
-            self._reach(record, work.dtype, useful_operations(work, conditional=conditional(record)) / time)
+            self._reach(record, work.dtype, work.operations(record.info.family) / time)
             if record.cell.protocol.cache == "cold":
                 self._reach(record, "bandwidth", bytes_of(record) / time)
 
@@ -134,15 +133,9 @@ def time_of(record: Record) -> float:
     return time_of_medians(record.medians).value
 
 
-def conditional(record: Record) -> bool:
-    """Whether the record's work is the tree's and not the dense layer's."""
-    return record.info.family in ("cmm", "fff")
-
-
 def bytes_of(record: Record) -> float:
     """Bytes that the record's work must move at the least."""
-    tree = conditional(record)
-    return compulsory_bytes(record.cell.workload, record.info.distinct_rows if tree else None, conditional=tree)
+    return record.cell.workload.bytes(record.info.family, record.info.distinct_rows)
 
 
 def threads_key(workload: Workload) -> str:

@@ -22,6 +22,7 @@ from fffbench.analysis.rivals import TIE, tried_text
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import Found, measured
 from fffbench.devices import DEVICES, HOST, main_device
+from fffbench.problems import parse_problem
 from fffbench.results.record import Machine
 from fffbench.results.store import Results
 from fffbench.units import number, ratio
@@ -212,7 +213,7 @@ class Headline:
 
 
 def _layer(row: Speedup) -> str:
-    return f"the FFF layer ({row.d} to {row.n}, {row.trees}x{row.levels})"
+    return f"the FFF layer ({parse_problem(row.shape).label})"
 
 
 def _details(found: Sequence[Answer], asked: tuple[int, int, int, int]) -> list[str]:
@@ -234,7 +235,7 @@ def _details(found: Sequence[Answer], asked: tuple[int, int, int, int]) -> list[
 def ceiling_sentence(found: Sequence[Answer]) -> str:
     """What the operation count allows, beside the best that any machine reached."""
     rows = [row for answer in found for row in answer.rows]
-    ceiling = max(row.n / (row.trees * (row.levels + row.leaf_width)) for row in rows)
+    ceiling = max(parse_problem(row.shape).ceiling for row in rows)
     reached = "was reached" if max(row.low or 0 for row in rows) >= ceiling else "was not reached"
     return f"{number(ceiling)}x is a count of operations; as a measured speed of this layer it {reached}."
 

@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterable
 from fffbench.analysis.rows import Speedup, Timed, Tried
 from fffbench.plan.candidates import candidates
 from fffbench.plan.workload import Cell
+from fffbench.problems.base import DENSE
 from fffbench.results.record import FULL_PROCESSES, OUT_OF_BUDGET
 from fffbench.results.store import Results
 from fffbench.units import percent, seconds
@@ -91,7 +92,9 @@ class Untried:
         key = _cell_of(record.cell)
         known = {item.record.cell.implementation for item in tried}
         work = record.cell.workload
-        asked = set(candidates(work.device, work.dtype, work.batch)) - known - self._unable[record.machine, *key]
+        plain = work.shape.seen_by(DENSE).kind == DENSE  # the candidates are layers of that kind
+        belong = candidates(work.device, work.dtype, work.batch) if plain else ()
+        asked = set(belong) - known - self._unable[record.machine, *key]
         asked_before = (key, frozenset(known))
         if asked_before not in self._known_shares:
             self._known_shares[asked_before] = self._shares(key, known)

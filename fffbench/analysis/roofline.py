@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fffbench.analysis.ceilings import Ceilings, bytes_of, conditional, time_of
-from fffbench.plan.counts import compulsory_bytes, useful_operations
+from fffbench.analysis.ceilings import Ceilings, bytes_of, time_of
+from fffbench.problems.base import DENSE
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 from fffbench.units import percent
@@ -57,7 +57,7 @@ def bound_of(record: Record, ceilings: Ceilings) -> Bound | None:
     bandwidth, peak = ceilings.bandwidth(record.machine, work), ceilings.peak(record.machine, work)
     if bandwidth is None or peak is None:
         return None
-    operations = useful_operations(work, conditional=conditional(record))
+    operations = work.operations(record.info.family)
     bounds = (Bound(bytes_of(record) / bandwidth.value, "bandwidth"), Bound(operations / peak.value, "arithmetic"))
     return max(bounds, key=lambda bound: bound.seconds)
 
@@ -92,9 +92,9 @@ def _strength(records: Iterable[Record], ceiling: str, ceilings: Ceilings) -> De
     best = min((record for record in records if record.cell.workload.batch == largest), key=time_of)
     work = best.cell.workload
     if ceiling == "bandwidth":
-        top, amount = ceilings.bandwidth(best.machine, work), compulsory_bytes(work, conditional=False)
+        top, amount = ceilings.bandwidth(best.machine, work), work.bytes(DENSE)
     else:
-        top, amount = ceilings.peak(best.machine, work), float(useful_operations(work, conditional=False))
+        top, amount = ceilings.peak(best.machine, work), float(work.operations(DENSE))
     if top is None:
         return None
     share = amount / time_of(best) / top.value

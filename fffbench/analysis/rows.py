@@ -27,6 +27,7 @@ class Speedup:
     family: str
     baseline: str
     baseline_threads: str
+    shape: str
     d: int
     n: int
     trees: int
@@ -116,6 +117,7 @@ def measured_row(
         family=record.info.family,
         baseline=baseline,
         baseline_threads=mode,
+        shape=work.shape.id,
         d=work.shape.d,
         n=work.shape.n,
         trees=work.shape.trees,
@@ -164,6 +166,7 @@ def skipped_row(item: SkippedCell, *, main: bool) -> Speedup:
         family=item.family,
         baseline="best-dense",
         baseline_threads="same",
+        shape=work.shape.id,
         d=work.shape.d,
         n=work.shape.n,
         trees=work.shape.trees,

@@ -37,6 +37,7 @@ from fffbench.analysis.rivals import TIE, Untried, thin_rival
 from fffbench.analysis.rows import Speedup, Timed, Tried, measured_row, skipped_row
 from fffbench.devices import DEVICES
 from fffbench.plan.workload import Cell
+from fffbench.problems.base import DENSE
 from fffbench.results.reader import SkippedCell
 from fffbench.results.record import Record
 from fffbench.results.store import Results
@@ -82,8 +83,9 @@ def dense_over_dense(results: Results) -> list[Speedup]:
     found = measured(results)
     rows = []
     for group in found.dense.values():
-        narrow = [item for item in group if item.record.cell.workload.shape.n == BERT_WIDTH]
-        wide = [item for item in group if item.record.cell.workload.shape.n == PUBLISHED_WIDTH]
+        plain = [item for item in group if item.record.cell.workload.shape.seen_by(DENSE).kind == DENSE]
+        narrow = [item for item in plain if item.record.cell.workload.shape.n == BERT_WIDTH]
+        wide = [item for item in plain if item.record.cell.workload.shape.n == PUBLISHED_WIDTH]
         for item in narrow:
             cell = item.record.cell
             for other in wide:
@@ -105,6 +107,7 @@ def _order(row: Speedup) -> Key:
         row.trees,
         row.levels,
         row.leaf_width,
+        row.shape,
         row.dtype,
         row.routing,
         row.cache,

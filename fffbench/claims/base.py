@@ -28,7 +28,7 @@ FACTOR = 1.25  # a figure counts as reached from published / FACTOR on; fixed be
 
 Line = Annotated[str, Field(min_length=1, max_length=1000)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Work = tuple[int, int, int, int, int, str]  # d, n, trees, levels, leaf width, dtype
+Work = tuple[str, str]  # the id of the layer, dtype
 
 
 class Strict(BaseModel):
@@ -50,7 +50,7 @@ class Evidence:
         """The evidence with rows and ladders sorted by what asks for them."""
         by_work: dict[Work, list[Speedup]] = defaultdict(list)
         for row in rows:
-            by_work[row.d, row.n, row.trees, row.levels, row.leaf_width, row.dtype].append(row)
+            by_work[row.shape, row.dtype].append(row)
         by_claim: dict[tuple[str, str, str], list[Climb]] = defaultdict(list)
         for item in ladders:
             by_claim[item.claim, item.machine, item.device].append(item)
@@ -173,8 +173,7 @@ class Claim(Strict):
         want = self.workload
         if want is None or want.dtype is None:
             return None
-        shape = want.shape
-        return (shape.d, shape.n, shape.trees, shape.levels, shape.leaf_width, want.dtype)
+        return want.shape.id, want.dtype
 
     def judge(self, evidence: Evidence) -> Sequence[ClaimRow]:
         """Its rows: at least one, each with a verdict and a reason."""

@@ -107,7 +107,7 @@ def _baseline(baseline: str, subject: str, shape: Shape) -> tuple[str, Callable[
     if baseline == WIDER:
         return subject, lambda other: (other.d, other.n) == (shape.d, PUBLISHED_WIDTH)
     row = TABLE[baseline]
-    return row.layer(subject) or "family:dense", lambda other: other.d == shape.d and row.fits(shape, other)
+    return row.layer(subject) or "family:dense", lambda other: row.takes(shape, other)
 
 
 def _sides(claim: Claim, conditions: Conditions) -> tuple[str, ...]:

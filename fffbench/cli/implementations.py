@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from itertools import product
 from typing import Annotated, Any
 
 import typer
@@ -33,14 +32,16 @@ def list_implementations(as_json: Json = False) -> None:
     """List the implementations, and why one cannot run here."""
     from fffbench.implementations import registry
     from fffbench.plan.workload import Shape, Workload
+    from fffbench.problems import PROBLEMS
 
     # some are for small batches only, some for large ones, some for leaf blocks only
-    tried = list(product((Shape.tree(768, 1, 12), Shape.leaf(768, 1, 7, 32)), (1, 16384)))
+    tried = (Shape.tree(768, 1, 12), Shape.leaf(768, 1, 7, 32))
     questions = [
         (item, Workload(shape, batch, item.dtypes[0], device=device))
         for item in registry.implementations().values()
         for device in item.devices
-        for shape, batch in tried
+        for shape in (*tried, *(next(PROBLEMS[kind].edges()) for kind in item.kinds if kind not in PROBLEMS.own))
+        for batch in (shape.together, 16384 * shape.together)
     ]
     reasons: dict[str, list[str | None]] = {}
     for (item, _), reason in zip(questions, registry.reasons(questions), strict=True):

@@ -38,6 +38,7 @@ def run(
     ] = None,
     results: ResultsDir = Path("results"),
     implementations: Listed = None,
+    shape: Annotated[str | None, typer.Option(help="ids of layers, such as d768-n4095-t1x12, comma-separated")] = None,
     d: Listed = None,
     batches: Listed = None,
     levels: Listed = None,
@@ -75,6 +76,7 @@ def run(
 
     axes = options.axes(
         implementations=implementations,
+        shapes=shape,
         d=d,
         batches=batches,
         levels=levels,

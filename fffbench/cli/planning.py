@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fffbench.cli import tables
-from fffbench.cli.speedup import layer
 from fffbench.units import duration
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def _groups(plan: Expected) -> Sequence[Group]:
 
 
 _COLUMNS: list[tables.Column[Group]] = [
-    tables.Column("layer", lambda group: layer(group.shape)),
+    tables.Column("layer", lambda group: group.shape.short),
     tables.Column("batch", lambda group: str(group.batch), right=True),
     tables.Column("device", lambda group: group.device, worth=60),
     tables.Column("types", lambda group: group.values("dtype"), worth=50),

@@ -143,6 +143,9 @@ def declared(module: ModuleType) -> dict[str, Any]:
     share = getattr(module, "ROOFLINE_SHARE", None)
     if share is not None and not (isinstance(share, int | float) and 0 < share <= 1):
         raise PluginError(f"its ROOFLINE_SHARE must be a number above 0, at most 1, not {contain.one_line(share, 60)}")
+    kinds = getattr(module, "KINDS", ())
+    if not isinstance(kinds, tuple | list) or not all(isinstance(item, str) for item in kinds):
+        raise PluginError(f"its KINDS must be a tuple of names, not {contain.one_line(repr(kinds), 60)}")
     variants = getattr(module, "VARIANTS", {})
     if not isinstance(variants, dict):
         raise PluginError("its VARIANTS must be a dictionary")
@@ -153,6 +156,7 @@ def declared(module: ModuleType) -> dict[str, Any]:
         "summary": contain.one_line((module.__doc__ or "").strip().split("\n")[0]),
         "slow_to_prepare": bool(getattr(module, "SLOW_TO_PREPARE", False)),
         "roofline_share": share,
+        "kinds": list(kinds),
         "variants": {
             str(suffix): {
                 "summary": contain.one_line(one.summary),

@@ -10,6 +10,8 @@ group ``fffbench.implementations``) with
         is here is asked of the device
     prepare(weights, workload) -> Layer    untimed; sees weights and shapes, never inputs
     SLOW_TO_PREPARE (optional)  True where prepare takes a second or more: conformance then tries two batches only
+    KINDS (optional)  the kinds of layer it computes, where not those of its family: a dense layer ``dense``, a
+        conditional one ``tree`` and ``leaf``
     ROOFLINE_SHARE (optional)  the share of the roofline it is known to reach, where its family's is far off, for the
         forecast of a run's time
     VARIANTS (optional)  suffix to ``Variant``: an implementation for each, called ``<module>_<suffix>``, whose
@@ -46,25 +48,24 @@ from fffbench.errors import UserError, one_of
 from fffbench.extensions import IMPLEMENTATIONS, registered
 from fffbench.implementations import _plugin
 from fffbench.plan.workload import DTYPES, FAULTY, Cell, Workload, faulty_name
+from fffbench.problems import PROBLEMS, Weights
+from fffbench.problems.base import DENSE
 
 if TYPE_CHECKING:
     import torch
 
-FAMILIES = ("dense", "cmm", "fff", "reference", FAULTY)
+# The kinds of layer that a family computes where an implementation does not say.
+KINDS = {
+    DENSE: (DENSE,),
+    "cmm": ("tree", "leaf"),
+    "fff": ("tree", "leaf"),
+    "reference": (DENSE, "tree", "leaf"),
+    FAULTY: (DENSE, "tree", "leaf"),
+}
+FAMILIES = tuple(KINDS)
+__all__ = ["FAMILIES", "Layer", "Variant", "Weights", "implementation", "implementations"]
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # it is part of every cell id
 _NOT_IMPLEMENTATIONS = {"registry", "torchlib"}
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The layer's parameters, on the workload's device in its storage dtype, contiguous: ``w1`` and ``w2`` ``(n, d)``.
-
-    In the leaf form ``w1`` is ``(routers + n, d)``, laid out as ``plan.routing.Data`` says; the dense family gets
-    the neurons without the routers.
-    """
-
-    w1: torch.Tensor
-    w2: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class Implementation:
     wrong: str = ""
     unsynchronised: bool = False
     slow_to_prepare: bool = False  # ``prepare`` takes seconds
+    kinds: tuple[str, ...] = ("tree", "leaf")
     roofline_share: float | None = None  # of the roofline, that the module says it reaches
     entry_point: str = ""
 
@@ -132,14 +134,14 @@ class Implementation:
             return f"{self.name} runs on {', '.join(self.devices)}, not on {workload.device}"
         if workload.dtype not in self.dtypes:
             return f"{self.name} computes in {', '.join(self.dtypes)}, not in {workload.dtype}"
-        if self.family in ("cmm", "fff") and not workload.shape.is_tree:
-            return f"{self.name} needs a tree; {workload.shape.id} is a plain dense layer"
+        seen = workload.shape.seen_by(self.family)
+        if seen.kind not in self.kinds:
+            return f"{self.name} computes layers of kind {', '.join(self.kinds)}; {seen.id} is of kind {seen.kind}"
         return None
 
     def prepare(self, weights: Weights, workload: Workload) -> Layer:
         """The untimed preparation; call only when ``unsupported`` returned None. Imports somebody else's module."""
-        if self.family == "dense" and workload.shape.routers:
-            weights = Weights(weights.w1[workload.shape.routers :], weights.w2)
+        weights = Weights(**workload.shape.weights_seen_by(self.family, weights.tensors))
         module = _plugin.load(self.entry_point) if self.module is None else self.module
         layer: Layer = module.prepare(weights, workload, *self.suffix)
         return layer
@@ -188,9 +190,9 @@ def _from_declaration(
     family, summary = declared["family"], declared["summary"]
     if family not in FAMILIES or not summary:
         raise UserError(f"{where} needs a docstring and a FAMILY of {', '.join(FAMILIES)}")
-    for key, allowed in (("devices", DEVICES), ("dtypes", DTYPES)):
+    for key, allowed in (("devices", DEVICES), ("dtypes", DTYPES), ("kinds", PROBLEMS)):
         unknown = [value for value in declared[key] if value not in allowed]
-        if unknown or not declared[key]:
+        if unknown or not (declared[key] or key == "kinds"):
             raise UserError(f"{where} needs {key} out of {', '.join(allowed)}, not {', '.join(unknown) or 'none'}")
     if faulty_name(name) != (family == FAULTY):
         raise UserError(
@@ -203,6 +205,7 @@ def _from_declaration(
         "module": module,
         "slow_to_prepare": declared["slow_to_prepare"],
         "roofline_share": declared["roofline_share"],
+        "kinds": tuple(declared["kinds"] or KINDS[family]),
         "entry_point": entry_point,
     }
     variants = {suffix: Variant(**one) for suffix, one in declared["variants"].items()}
@@ -287,7 +290,7 @@ _adopted: dict[str, Implementation] = {}
 def adopt(declared: Iterable[dict[str, Any]]) -> None:
     """Take over what another process found out about plugins (``declared``), so that this one asks nobody."""
     for one in declared:
-        lists = {key: tuple(one[key]) for key in ("devices", "dtypes")}
+        lists = {key: tuple(one[key]) for key in ("devices", "dtypes", "kinds")}
         _adopted[one["name"]] = Implementation(**{**one, **lists})
 
 

@@ -21,7 +21,6 @@ from fffbench.devices import device
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation
 from fffbench.measure import cellrun, inputs, measuring
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.units import seconds as in_words
 
@@ -35,15 +34,14 @@ def calls_of(cell: Cell) -> list[Callable[[], Any]]:
     if (reason := chosen.unsupported(work)) is not None:
         raise UserError(f"{cell.id}: {reason}")
     device(work.device).configure(work.dtype, work.threads)
-    data = routing.make(work, cellrun.data_tokens(cell))
+    data = work.draw(cellrun.data_tokens(cell))
     pool = inputs.make_pool(cell, data)
     layer = measuring.checked_layer(chosen.prepare(pool.weights, work))
     if cell.protocol.call == "torch":
         calls: list[Callable[[], Any]] = [partial(layer.forward, x) for x in pool.x]
     else:
         calls = [layer.bind(x, y) for x, y in zip(pool.x, pool.y, strict=True)]
-    tokens, conditional = cellrun.checked_tokens(cell), cellrun.is_conditional(cell)
-    reference = cellrun.build_reference(work, data, tokens, conditional=conditional)
+    reference = cellrun.build_reference(work, chosen.family, data, cellrun.checked_tokens(cell))
     failure = cellrun.check_calls(cell, pool, calls, reference).failure
     if failure is not None and not chosen.wrong:
         raise UserError(f"{cell.id} is wrong, and not profiled: {failure}")

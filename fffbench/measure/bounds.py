@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fffbench.measure.outcome import Outcome
-from fffbench.plan.counts import compulsory_bytes, useful_operations
 from fffbench.plan.workload import Cell
 from fffbench.units import seconds
 
@@ -21,7 +20,7 @@ BANDWIDTH = 2.0  # times a measured one that a call may reach; of arithmetic the
 CLOCK_SECONDS = 5e-8  # two readings of the clock; an empty call from Python takes as long
 
 
-def least_seconds(cell: Cell, ceilings: Ceilings, distinct_rows: float | None, *, conditional: bool) -> float:
+def least_seconds(cell: Cell, ceilings: Ceilings, distinct_rows: float | None, family: str) -> float:
     """What a call of ``cell`` takes at the least; the clock's own grain where no ceiling is known."""
     workload = cell.workload
     if workload.batch == 0:
@@ -32,19 +31,18 @@ def least_seconds(cell: Cell, ceilings: Ceilings, distinct_rows: float | None, *
     rate = max(peak, *(ceilings.get(name, {}).get(key, 0.0) for name in (f"fma_{workload.dtype}", "fma_fp32")))
     if rate > 0:
         allowed = rate * workload.place.over_ceiling["fp32" if peak else workload.dtype]
-        least = max(least, useful_operations(workload, conditional=conditional) / allowed)
+        least = max(least, workload.operations(family) / allowed)
     bandwidth = max(ceilings.get(name, {}).get(key, 0.0) for name in ("dram_read", "dram_copy"))
     if bandwidth > 0 and cell.protocol.cache == "cold":
-        rows = distinct_rows if conditional else None
-        least = max(least, compulsory_bytes(workload, rows, conditional=conditional) / (BANDWIDTH * bandwidth))
+        least = max(least, workload.bytes(family, distinct_rows) / (BANDWIDTH * bandwidth))
     return least
 
 
-def possible(outcome: Outcome, cell: Cell, ceilings: Ceilings, *, conditional: bool) -> Outcome:
+def possible(outcome: Outcome, cell: Cell, ceilings: Ceilings, family: str) -> Outcome:
     """``outcome``, or a failure in its place where its time cannot be."""
     if outcome.failure is not None or not outcome.samples:
         return outcome
-    least = least_seconds(cell, ceilings, outcome.distinct_rows, conditional=conditional)
+    least = least_seconds(cell, ceilings, outcome.distinct_rows, family)
     claimed = statistics.median(outcome.samples)
     if claimed >= least:
         return outcome

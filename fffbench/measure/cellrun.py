@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from fffbench.devices.clock import Effort
 from fffbench.implementations.registry import Layer, implementation
-from fffbench.measure import check, device, fresh, inputs, seal
+from fffbench.measure import check, fresh, inputs, seal
 from fffbench.measure.idle import await_idle
 from fffbench.measure.outcome import Outcome, failed
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Workload
+from fffbench.problems import Data
+from fffbench.problems.judging import Reference
 
 if TYPE_CHECKING:
     import torch
-
-
-def is_conditional(cell: Cell) -> bool:
-    """Whether the cell's output is the tree's (anything but the dense family, on a shape with trees)."""
-    return cell.workload.shape.is_tree and implementation(cell.implementation).family != "dense"
 
 
 def data_tokens(cell: Cell) -> int:
@@ -37,43 +31,30 @@ def checked_tokens(cell: Cell) -> int:
     return inputs.checked_batches(cell.workload, inputs.pool_batches(cell)) * cell.workload.batch
 
 
-def build_reference(workload: Workload, data: routing.Data, tokens: int, *, conditional: bool) -> check.Reference:
-    """The float64 reference of the first ``tokens`` inputs of ``data``, rounded to the workload's dtype."""
-    dtype = inputs.torch_dtype(workload.dtype)
-
-    def rounded(array: routing.Array) -> check.Array:
-        import torch
-
-        return np.asarray(torch.from_numpy(array).to(dtype).double().numpy())
-
-    x, w1, w2 = rounded(data.x[:tokens]), rounded(data.w1), rounded(data.w2)
-    return check.make_reference(workload, x, w1, w2, conditional=conditional)
+def build_reference(workload: Workload, family: str, data: Data, tokens: int) -> Reference:
+    """The float64 reference of the first ``tokens`` inputs of ``data``, rounded to the dtype, on the host."""
+    return check.make_reference(workload, family, *inputs.rounded(workload, data, tokens))
 
 
-def _pool(cell: Cell, data: routing.Data | None) -> inputs.Pool:
+def _pool(cell: Cell, data: Data | None) -> inputs.Pool:
     """What the cell computes on: from ``data``, or drawn on the device."""
     if data is not None:
         return inputs.make_pool(cell, data)
-    return inputs.pool_of(cell, *device.draw(cell.workload, data_tokens(cell)))
+    return inputs.pool_of(cell, *inputs.draw(cell.workload, data_tokens(cell)))
 
 
-def _expected(cell: Cell, pool: inputs.Pool, reference: Path | None) -> check.Reference | device.Reference:
-    """The reference at ``reference``; without one, computed here and now on the device, where ``pool`` lies."""
-    if reference is not None:
-        return check.load(reference)
+def _expected(cell: Cell, family: str, pool: inputs.Pool) -> Reference:
+    """The reference, computed here and now on the device, where ``pool`` lies."""
     import torch
 
-    workload = cell.workload
-    x = torch.cat(pool.x[: inputs.checked_batches(workload, len(pool.x))])
-    made = device.make_reference(workload, x, pool.weights.w1, pool.weights.w2, conditional=is_conditional(cell))
-    workload.place.release_memory()  # float64 weights were here: give the layer their room
+    x = torch.cat(pool.x[: inputs.checked_batches(cell.workload, len(pool.x))])
+    made = check.make_reference(cell.workload, family, x, pool.weights.tensors)
+    cell.workload.place.release_memory()  # float64 weights were here: give the layer their room
     return made
 
 
-def measure_cell(
-    cell: Cell, process: int, data: routing.Data | None, reference: Path | None, effort: Effort
-) -> Outcome:
-    """Measure ``cell`` in this process and report; without ``data`` or ``reference``, made on its device.
+def measure_cell(cell: Cell, process: int, data: Data | None, effort: Effort) -> Outcome:
+    """Measure ``cell`` in this process and report; without ``data``, on what is drawn on its device.
 
     For accelerators, on which the judge has no room of its own: here the check runs in the implementation's process.
     The inputs that are timed and checked are drawn after it was prepared and bound, from the system's entropy; outputs
@@ -84,7 +65,7 @@ def measure_cell(
     chosen = implementation(cell.implementation)
     workload.place.configure(workload.dtype, workload.threads)
     pool = _pool(cell, data)
-    expected = _expected(cell, pool, reference)  # before anything of the implementation has run
+    expected = _expected(cell, chosen.family, pool)  # before anything of the implementation has run
     before = time.perf_counter()
     layer = chosen.prepare(pool.weights, workload)
     prepare_seconds = time.perf_counter() - before
@@ -103,7 +84,7 @@ def measure_cell(
     samples, said = _time(cell, layer, pool, calls, effort, renew)
     failure = None
     if not chosen.wrong and workload.batch:
-        failure = fresh.fault(cell, pool, calls, renew, conditional=is_conditional(cell))
+        failure = fresh.fault(cell, chosen.family, pool, calls, renew)
     if failure is None and chosen.foreign and (name := seal.replaced(names)) is not None:
         failure = f"it replaced {name}"
     if failure is not None:
@@ -121,7 +102,7 @@ def measure_cell(
         prepare_seconds=prepare_seconds,
         extra_bytes=sum(tensor.numel() * tensor.element_size() for tensor in layer.resident),
         notes=(
-            *device.note(workload),
+            *inputs.note(workload),
             *((f"wrong on purpose: {chosen.wrong}",) if chosen.wrong else ()),
             *layer.notes,
             *notes,
@@ -172,27 +153,23 @@ def run_checked(
     cell.workload.place.synchronize()
     if inputs.written_elsewhere(pool, range(count)):
         harm = "the rows before or after the output were overwritten"
-    now = (*pool.x[:count], pool.weights.w1, pool.weights.w2)
+    now = (*pool.x[:count], *pool.weights.tensors.values())
     if not all(torch.equal(a, b) for a, b in zip((*kept, *weights), now, strict=True)):
         harm = "the inputs or the weights were overwritten"
     return outputs, harm
 
 
 def check_calls(
-    cell: Cell, pool: inputs.Pool, calls: Sequence[Callable[[], Any]], reference: check.Reference | device.Reference
+    cell: Cell, pool: inputs.Pool, calls: Sequence[Callable[[], Any]], reference: Reference
 ) -> check.Verdict:
     """Run the timed functions once over the checked batches, as the timing will, and compare their outputs."""
     import torch
 
-    weights = [pool.weights.w1.clone(), pool.weights.w2.clone()]
+    weights = [tensor.clone() for tensor in pool.weights.tensors.values()]
     outputs, harm = run_checked(cell, pool, calls, weights)
     if harm is not None and not outputs:
-        return check.Verdict(np.inf, 0.0, len(reference.index), 0, 0, harm, harm=True)
-    if isinstance(reference, device.Reference):
-        verdict = device.compare(reference, torch.cat(outputs))
-    else:
-        whole = torch.cat(outputs).double().cpu().numpy() if outputs else np.empty((0, cell.workload.shape.d))
-        verdict = check.compare(reference, whole)
+        return check.Verdict(math.inf, 0.0, len(reference.index), 0, 0, harm, harm=True)
+    verdict = check.compare(reference, torch.cat(outputs))
     if harm is None:
         return verdict
     return replace(verdict, failure=harm, harm=True)
@@ -211,6 +188,6 @@ def _time(
     if implementation(cell.implementation).unsynchronised:
         return device.time_launches(calls, effort)
     if cell.protocol.cache == "cold":
-        resident = (pool.weights.w1, pool.weights.w2, *layer.resident)
+        resident = (*pool.weights.tensors.values(), *layer.resident)
         evict = device.evictor(resident, pool.x, pool.y, seal.Tools().evict)
     return device.time_calls(calls, cell.protocol, effort, evict, renew)

@@ -13,39 +13,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from fffbench import contain
 from fffbench.devices import HOST
-from fffbench.implementations.registry import Implementation, Layer, implementation, reasons
+from fffbench.implementations.registry import FAMILIES, Implementation, Layer, implementation, reasons
 from fffbench.measure import cellrun, check, diagnosis, fresh, inputs, measuring, seal
-from fffbench.plan import routing
 from fffbench.plan.workload import FAULTY, Cell, Protocol, Shape, Workload
+from fffbench.problems import PROBLEMS, Data
+from fffbench.problems.base import DENSE
+from fffbench.problems.judging import Reference
+
+if TYPE_CHECKING:
+    import torch
 
 BATCHES = (0, 1, 3, 64, 257)
 FEW_BATCHES = (1, 257)  # for what is slow to prepare
-TREES = (
-    Shape.tree(16, 1, 1),
-    Shape.tree(1, 1, 3),
-    Shape.tree(5, 2, 2),
-    Shape.tree(33, 1, 5),
-    Shape.tree(64, 5, 4),
-    Shape.tree(100, 1, 7),
-    Shape.tree(769, 1, 6),
-    Shape.tree(768, 1, 12),
-    Shape.tree(128, 40, 1),
-)
-LEAVES = (
-    Shape.leaf(16, 1, 0, 3),
-    Shape.leaf(1, 1, 2, 1),
-    Shape.leaf(33, 3, 2, 5),
-    Shape.leaf(100, 1, 5, 17),
-    Shape.leaf(768, 1, 7, 32),
-)
-DEEP = Shape.tree(8, 1, 20)  # a million neurons of 8 weights: for conditional families only, the others drown in it
-DENSE = (Shape.dense(1, 1), Shape.dense(5, 3), Shape.dense(100, 129), Shape.dense(768, 4095))
+DEEP = Shape.tree(8, 1, 20)  # a million neurons of 8 weights: for optimised kernels only, the others drown in it
+LEAVES = Shape.leaf(768, 1, 7, 32)
 # of one tree or none, as in the published benchmarks
 PUBLISHED_KIND = (Shape.dense(100, 129), Shape.dense(33, 31), Shape.tree(33, 1, 5), Shape.tree(64, 1, 7))
 MOST_ERROR = 1e300  # JSON has no infinity
@@ -53,25 +38,29 @@ LEAST_VISIBLE = 3, 16  # batch and d from which outputs of other weights differ 
 CASES_KEPT = 400  # of at most 26 MB each, mostly far smaller; all cases of four dtypes
 
 
-def workloads(dtype: str, device: str, family: str, threads: int = 2) -> Iterator[Workload]:
-    """Every edge workload of a dtype and device for a family; dense layers see plain shapes, and a tree's neurons."""
-    if family == FAULTY:
-        for shape, batch in product(PUBLISHED_KIND, BATCHES):
-            yield Workload(shape, batch, dtype, threads=threads, device=device)
+def workloads(item: Implementation, dtype: str, device: str, threads: int = 2) -> Iterator[Workload]:
+    """Every edge workload of a dtype and device for an implementation; dense layers see a tree's neurons too."""
+
+    def work(shape: Shape, batch: int, routing: str = "uniform", threads: int = threads) -> Workload:
+        return Workload(shape, batch * shape.together, dtype, routing, threads, device)
+
+    if item.family == FAULTY:
+        yield from (work(shape, batch) for shape, batch in product(PUBLISHED_KIND, BATCHES))
         return
-    shapes = (*DENSE, Shape.tree(33, 1, 5), Shape.leaf(33, 3, 2, 5)) if family == "dense" else (*TREES, *LEAVES)
-    for shape, batch in product(shapes, BATCHES):
-        yield Workload(shape, batch, dtype, threads=threads, device=device)
-    if family == "dense":
-        yield Workload(Shape.dense(100, 129), 1500, dtype, threads=threads, device=device)
+    shapes = [shape for kind in item.kinds for shape in PROBLEMS[kind].edges()]
+    if DENSE in item.kinds:
+        shapes += [shape for shape in (Shape.tree(33, 1, 5), Shape.leaf(33, 3, 2, 5)) if shape.kind not in item.kinds]
+        yield work(Shape.dense(100, 129), 1500)
+    yield from (work(shape, batch) for shape, batch in product(shapes, BATCHES))
+    if not {"tree", "leaf"} & set(item.kinds):
         return
     for batch in (1, 65):
-        if family == "fff":
-            yield Workload(DEEP, batch, dtype, threads=threads, device=device)
-        for routing_kind, shape in product(("single-path", "zipf"), (Shape.tree(768, 1, 12), LEAVES[-1])):
-            yield Workload(shape, 4 * batch, dtype, routing_kind, threads=threads, device=device)
-    yield Workload(Shape.tree(100, 2, 7), 1500, dtype, threads=threads, device=device)
-    yield Workload(Shape.tree(100, 2, 7), 1500, dtype, threads=1, device=device)
+        if item.family == "fff":
+            yield work(DEEP, batch)
+        for routing, shape in product(("single-path", "zipf"), (Shape.tree(768, 1, 12), LEAVES)):
+            yield work(shape, 4 * batch, routing)
+    yield work(Shape.tree(100, 2, 7), 1500)
+    yield work(Shape.tree(100, 2, 7), 1500, threads=1)
 
 
 def _reason(chosen: Implementation, workload: Workload) -> str | None:
@@ -86,22 +75,22 @@ def _reason(chosen: Implementation, workload: Workload) -> str | None:
 def _foreign_reasons(name: str, dtype: str, device: str) -> dict[Workload, str | None]:
     """The reasons of somebody else's code for all edges at once: each question starts a process that imports it."""
     chosen = implementation(name)
-    edges = list(dict.fromkeys(workloads(dtype, device, chosen.family)))
+    edges = list(dict.fromkeys(workloads(chosen, dtype, device)))
     return dict(zip(edges, reasons([(chosen, edge) for edge in edges]), strict=True))
 
 
 @lru_cache(maxsize=CASES_KEPT)
-def _case(workload: Workload, conditional: bool) -> tuple[routing.Data, check.Reference]:  # noqa: FBT001  (a cache key)
-    data = routing.make(workload, workload.batch)
-    return data, cellrun.build_reference(workload, data, workload.batch, conditional=conditional)
+def _case(workload: Workload, family: str) -> tuple[Data, Reference]:
+    data = workload.draw(workload.batch)
+    return data, cellrun.build_reference(workload, family, data, workload.batch)
 
 
 @lru_cache(maxsize=CASES_KEPT)
-def _again(workload: Workload, conditional: bool) -> tuple[routing.Data, check.Reference]:  # noqa: FBT001  (a cache key)
+def _again(workload: Workload, family: str) -> tuple[Data, Reference]:
     """The weights of ``_case`` with inputs that are drawn now."""
-    data = _case(workload, conditional)[0]
+    data = _case(workload, family)[0]
     data = replace(data, x=fresh.draw(workload, data.law, workload.batch).numpy())
-    return data, cellrun.build_reference(workload, data, workload.batch, conditional=conditional)
+    return data, cellrun.build_reference(workload, family, data, workload.batch)
 
 
 def answer(cell: Cell) -> dict[str, Any]:
@@ -113,6 +102,12 @@ def answer(cell: Cell) -> dict[str, Any]:
     if isinstance(verdict, str):
         return {"skipped": verdict}
     return {"error": min(verdict.error, MOST_ERROR), "failure": verdict.failure}
+
+
+def _alike(shape: Shape, family: str) -> str:
+    """The first family that computes the same on ``shape``: their references are the same."""
+    found: str = next(other for other in FAMILIES if shape.seen_by(other) == shape.seen_by(family))
+    return found
 
 
 def conform(name: str, workload: Workload) -> check.Verdict | str:
@@ -129,7 +124,7 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
     cell = Cell(name, workload, Protocol("hot", "kernel"))
     workload.place.configure(workload.dtype, workload.threads)
     names = seal.snapshot() if chosen.foreign else {}
-    key = replace(workload, threads=1, device=HOST), cellrun.is_conditional(cell)
+    key = replace(workload, threads=1, device=HOST), _alike(workload.shape, chosen.family)
     data, reference = _case(*key)
     pool = inputs.make_pool(cell, data)
     layer = measuring.checked_layer(chosen.prepare(pool.weights, workload))
@@ -141,19 +136,25 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
     return check.expecting(verdict, chosen.wrong)
 
 
-def _diagnosis(layer: Layer, cell: Cell, data: routing.Data, pool: inputs.Pool, reference: check.Reference) -> str:
+def _diagnosis(layer: Layer, cell: Cell, data: Data, pool: inputs.Pool, reference: Reference) -> str:
     """What a wrong layer did instead, on the inputs of the first comparison, after a semicolon; empty if nobody knows.
 
     The torch-level call is asked first, then the bare kernel. It explains a failure and decides nothing.
     """
-    wide = _wide(cell, data)
+    family = implementation(cell.implementation).family
+    shape = cell.workload.shape.seen_by(family)
+    if shape.kind not in PROBLEMS.own:
+        return ""
+    x, given = inputs.rounded(cell.workload, data, len(data.x))
+    weights = cell.workload.shape.weights_seen_by(family, given)
+    wide, w1, w2 = (tensor.double().numpy() for tensor in (x, weights["w1"], weights["w2"]))
 
     def of(call: Callable[[], Any]) -> str:
         try:
             y = call().double().cpu().numpy()
         except Exception:  # noqa: BLE001  (somebody else's code, which is wrong already)
             return ""
-        return diagnosis.diagnose(_shape_of(cell), *wide, reference, y)
+        return diagnosis.diagnose(shape, wide, w1, w2, reference, y)
 
     def by_kernel() -> Any:
         layer.bind(pool.x[0], pool.y[0])()
@@ -164,31 +165,12 @@ def _diagnosis(layer: Layer, cell: Cell, data: routing.Data, pool: inputs.Pool, 
     return f"; {said}" if said else ""
 
 
-def _shape_of(cell: Cell) -> Shape:
-    """What the cell computes: its tree, or all neurons as a plain layer."""
-    shape = cell.workload.shape
-    return shape if cellrun.is_conditional(cell) else Shape.dense(shape.d, shape.n)
-
-
-def _wide(cell: Cell, data: routing.Data) -> tuple[check.Array, check.Array, check.Array]:
-    """Inputs and weights as the reference has them: rounded to the dtype, in float64; a dense layer has no routers."""
-    import torch
-
-    dtype = inputs.torch_dtype(cell.workload.dtype)
-    first = 0 if cellrun.is_conditional(cell) else cell.workload.shape.routers
-
-    def wide(side: routing.Array) -> check.Array:
-        return np.asarray(torch.from_numpy(side).to(dtype).double().numpy())
-
-    return wide(data.x), wide(data.w1[first:]), wide(data.w2)
-
-
 def judge(
     layer: Layer,
     cell: Cell,
     pool: inputs.Pool,
-    reference: check.Reference,
-    again: Callable[[], tuple[routing.Data, check.Reference]] | None = None,
+    reference: Reference,
+    again: Callable[[], tuple[Data, Reference]] | None = None,
 ) -> check.Verdict:
     """Judge a prepared layer: the kernel on an unwritten output, again on the used one, and the torch-level call.
 
@@ -197,7 +179,7 @@ def judge(
     run = layer.bind(pool.x[0], pool.y[0])
     torch_cell = replace(cell, protocol=Protocol(cell.protocol.cache, "torch"))
 
-    def by_kernel(expected: check.Reference) -> check.Verdict:
+    def by_kernel(expected: Reference) -> check.Verdict:
         return cellrun.check_calls(cell, pool, [run], expected)
 
     verdicts = [
@@ -210,7 +192,7 @@ def judge(
         pool.x[0].copy_(inputs.batch_of(data.x, pool.x[0]))
         verdicts += [by_kernel(other), cellrun.check_calls(torch_cell, pool, [lambda: layer.forward(pool.x[0])], other)]
         if all(verdict.failure is None for verdict in verdicts) and _visible(cell.workload):
-            verdicts += _from_copies(layer, pool, other, by_kernel)
+            verdicts += _from_copies(layer, cell, pool, other, by_kernel)
     return max(verdicts, key=lambda verdict: (verdict.failure is not None, verdict.error))
 
 
@@ -220,19 +202,31 @@ def _visible(workload: Workload) -> bool:
 
 
 def _from_copies(
-    layer: Layer, pool: inputs.Pool, expected: check.Reference, run: Callable[[check.Reference], check.Verdict]
+    layer: Layer, cell: Cell, pool: inputs.Pool, expected: Reference, run: Callable[[Reference], check.Verdict]
 ) -> list[check.Verdict]:
-    """A failure for each matrix that can be changed, with all declared copies, without a change of the output."""
-    negated = replace(expected, y=-expected.y, alternatives={token: -y for token, y in expected.alternatives.items()})
-    measuring.spoil(pool.weights, layer, "w2")
-    found = []
-    if run(expected).failure is None:
-        found.append("w2")
-    measuring.spoil(pool.weights, layer, "w1")
-    if run(expected).failure is None or run(negated).failure is None:
-        found.append("w1")
+    """A failure for each tensor that can be changed, with all declared copies, without a change of the output."""
+    shape, found = cell.workload.shape, []
+    kept = {name: tensor.clone() for name, tensor in pool.weights.tensors.items()}
+    states = [(expected, kept)]  # what the output may be where only later tensors come from hidden copies
+    for name, factor in shape.spoilers().items():
+        measuring.spoil(shape, pool.weights, layer, name)
+        if any(run(reference).failure is None for reference, _ in states):
+            found.append(name)
+        states += [_spoiled(cell, pool, *state, name, factor) for state in states]
     tokens = len(expected.index)
     return [
         check.Verdict(0.0, 0.0, tokens, 0, 0, f"it computes from a copy of {name} that it does not declare as resident")
         for name in found
     ]
+
+
+def _spoiled(
+    cell: Cell, pool: inputs.Pool, expected: Reference, weights: dict[str, torch.Tensor], name: str, factor: float
+) -> tuple[Reference, dict[str, torch.Tensor]]:
+    """The reference and the weights with one tensor spoiled."""
+    weights = weights | {name: factor * weights[name]}
+    if factor == -1:  # negates the output
+        others = {token: -y for token, y in expected.alternatives.items()}
+        return replace(expected, y=-expected.y, alternatives=others), weights
+    family = implementation(cell.implementation).family
+    return check.make_reference(cell.workload, family, pool.x[0], weights), weights

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fffbench.implementations import reference as exact
-from fffbench.measure.check import Reference, error_share
+from fffbench.measure.check import error_share
 from fffbench.plan.workload import Shape, Workload
+from fffbench.problems.judging import Reference
 
 Array = npt.NDArray[np.float64]
 Activation = Callable[[Array], Array]
@@ -50,21 +51,24 @@ def diagnose(shape: Shape, x: Array, w1: Array, w2: Array, reference: Reference,
     """
     if len(reference.index) == 0 or y.shape != x.shape:
         return ""
-    got = y[reference.index]
+    import torch
+
+    index, expected = reference.index.numpy(), reference.y.numpy()
+    got = y[index]
     unwritten = ~np.isfinite(got)
     if unwritten.any():
         token, element = np.argwhere(unwritten)[0]
-        expected = f"expected {reference.y[token, element]:.4g}, got {got[token, element]}"
-        return f"token {reference.index[token]}, element {element}: {expected}"
-    share = error_share(got, reference.y, reference.std)
-    token = int(np.argmax(share))
+        said = f"expected {expected[token, element]:.4g}, got {got[token, element]}"
+        return f"token {index[token]}, element {element}: {said}"
+    share = error_share(torch.from_numpy(got), reference.y, reference.std)
+    token = int(share.argmax())
     if share[token] <= 1:
         return ""
-    element = int(np.argmax(np.abs(got[token] - reference.y[token])))
-    said = f"element {element}: expected {reference.y[token, element]:.4g}, got {got[token, element]:.4g}"
+    element = int(np.argmax(np.abs(got[token] - expected[token])))
+    said = f"element {element}: expected {expected[token, element]:.4g}, got {got[token, element]:.4g}"
     one = slice(token, token + 1)
-    for mistake, output in mistakes(shape, x[reference.index[token]], w1, w2):
-        if error_share(got[one], output[None], reference.std[one])[0] <= 1:
+    for mistake, output in mistakes(shape, x[index[token]], w1, w2):
+        if error_share(torch.from_numpy(got[one]), torch.from_numpy(output[None]), reference.std[one])[0] <= 1:
             return f"{said}: {mistake}"
     return said
 

@@ -8,7 +8,6 @@ times of that round replace it.
 from __future__ import annotations
 
 from fffbench.devices import Device
-from fffbench.plan.counts import compulsory_bytes, useful_operations
 from fffbench.plan.workload import Cell
 
 Ceilings = dict[str, dict[str, float]]
@@ -23,13 +22,12 @@ SHARE = {"dense": 0.4, "cmm": 0.01, "fff": 0.2, "reference": 0.002, "faulty": 0.
 def call_seconds(cell: Cell, family: str, ceilings: Ceilings, share: float | None = None) -> float:
     """A guess at one call; ``share`` of the roofline where the implementation's differs from its family's."""
     workload, device = cell.workload, cell.workload.place
-    conditional = family != "dense"
     key = device.ceilings_key(workload.threads)
     rate = ceilings.get(f"fma_{workload.dtype}", {}).get(key, device.guessed_rate)
     bandwidth = ceilings.get("dram_read", {}).get(key, device.guessed_bandwidth)
     bound = max(
-        useful_operations(workload, conditional=conditional) / rate,
-        compulsory_bytes(workload, conditional=conditional) / bandwidth,
+        workload.operations(family) / rate,
+        workload.bytes(family) / bandwidth,
     )
     return bound / (share or SHARE[family])
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fffbench.measure import device, inputs
-from fffbench.plan import routing
+from fffbench.measure import check, inputs
 from fffbench.plan.workload import Cell, Workload
+from fffbench.problems import Data
 
 if TYPE_CHECKING:
     import torch
@@ -21,23 +22,47 @@ OPERATIONS = 2e9  # of float64, that a reference of these rows may take: 0.1 s o
 SYSTEM = random.SystemRandom()
 
 
-def rows_to_check(workload: Workload, *, conditional: bool) -> int:
+def rows_to_check(workload: Workload, family: str) -> int:
     """How many rows of the timed outputs are compared with the reference."""
-    neurons = workload.shape.active if conditional else workload.shape.n
-    return max(1, min(CHECKED_ROWS, int(OPERATIONS / (4 * workload.shape.d * neurons))))
+    problem = workload.shape.seen_by(family)
+    return max(1, min(CHECKED_ROWS, int(OPERATIONS * problem.together / problem.operations(problem.together))))
 
 
-def draw(workload: Workload, law: routing.Law | None, tokens: int) -> torch.Tensor:
+def group_of(workload: Workload, row: int) -> slice:
+    """The rows of a batch that are computed together with ``row``."""
+    size = workload.shape.together
+    return slice(row // size * size, row // size * size + size)
+
+
+def compare_rows(
+    workload: Workload,
+    family: str,
+    x: torch.Tensor,
+    weights: Mapping[str, torch.Tensor],
+    rows: Sequence[int],
+    y: torch.Tensor,
+) -> check.Verdict:
+    """Judge outputs ``y`` of some ``rows`` of batches, given the inputs ``x`` of each row's ``group_of``, in order."""
+    import torch
+
+    size = workload.shape.together
+    work = replace(workload, batch=len(x))
+    within = torch.tensor([place * size + row % size for place, row in enumerate(rows)], device=y.device)
+    whole = y.new_zeros((len(x), y.shape[1])).index_copy_(0, within, y)
+    return check.compare(check.only(check.make_reference(work, family, x, weights), within), whole)
+
+
+def draw(workload: Workload, law: Any, tokens: int) -> torch.Tensor:
     """``tokens`` rows of float32 inputs on the host."""
     import torch
 
     generator = torch.Generator().manual_seed(int.from_bytes(os.urandom(8), "little") >> 1)
     x = torch.empty((tokens, workload.shape.d)).normal_(generator=generator)
-    routing.impose(workload, law, x.numpy(), np.random.default_rng())
+    workload.shape.impose(workload.routing, law, x.numpy(), np.random.default_rng())
     return x
 
 
-def refill(cell: Cell, pool: inputs.Pool, data: routing.Data | None) -> None:
+def refill(cell: Cell, pool: inputs.Pool, data: Data | None) -> None:
     """New content for every batch of the pool, in place."""
     import torch
 
@@ -50,13 +75,12 @@ def refill(cell: Cell, pool: inputs.Pool, data: routing.Data | None) -> None:
     )
     for x in pool.x:
         drawn = torch.empty(x.shape, device=x.device).normal_(generator=generator)
-        if cell.workload.routing == "single-path" and cell.workload.shape.is_tree:
-            drawn += 1 - drawn.mean(dim=1, keepdim=True)
+        cell.workload.shape.impose(cell.workload.routing, None, drawn, np.random.default_rng())
         x.copy_(drawn)
 
 
 def fault(
-    cell: Cell, pool: inputs.Pool, calls: Sequence[Callable[[], Any]], renew: Callable[[], object], *, conditional: bool
+    cell: Cell, family: str, pool: inputs.Pool, calls: Sequence[Callable[[], Any]], renew: Callable[[], object]
 ) -> str | None:
     """What is wrong with the outputs that the timed calls left in ``pool``, or None.
 
@@ -78,10 +102,9 @@ def fault(
             return "wrong result of a timed call: nothing was written"
     chosen = [
         (SYSTEM.choice(list(outputs)), SYSTEM.randrange(cell.workload.batch))
-        for _ in range(rows_to_check(cell.workload, conditional=conditional))
+        for _ in range(rows_to_check(cell.workload, family))
     ]
-    x = torch.stack([pool.x[i][row] for i, row in chosen])
+    x = torch.cat([pool.x[i][group_of(cell.workload, row)] for i, row in chosen])
     y = torch.stack([outputs[i][row] for i, row in chosen])
-    expected = device.make_reference(cell.workload, x, pool.weights.w1, pool.weights.w2, conditional=conditional)
-    failure = device.compare(expected, y).failure
+    failure = compare_rows(cell.workload, family, x, pool.weights.tensors, [row for _, row in chosen], y).failure
     return None if failure is None else f"wrong result of a timed call: {failure}"

@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fffbench.devices import DEVICES, HOST, Device
-from fffbench.implementations.registry import Weights
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Workload
+from fffbench.problems import Data, Weights
+from fffbench.problems.base import Array, Normal
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +45,7 @@ def pool_batches(cell: Cell) -> int:
     """Batches the timed calls rotate over: one for ``hot``, else at least as many tokens as leaves."""
     if cell.protocol.cache == "hot" or cell.workload.batch == 0:
         return 1
-    return routing.tokens_needed(cell.workload) // cell.workload.batch
+    return cell.workload.tokens // cell.workload.batch
 
 
 def used_batches(cell: Cell) -> int:
@@ -68,13 +70,59 @@ def torch_dtype(dtype: str) -> torch.dtype:
     return {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
 
 
-def make_weights(workload: Workload, data: routing.Data) -> Weights:
+def draws(workload: Workload) -> bool:
+    """Whether the data of ``workload`` is drawn on its device, from a stream other than the host's.
+
+    The host draws some 50 million normal numbers a second, and 2**20 neurons need 1600 million.
+    """
+    least = workload.place.drawn_elements
+    plain = workload.routing == "uniform" or not workload.shape.is_tree
+    return least is not None and plain and workload.shape.n * workload.shape.d >= least
+
+
+def draw(workload: Workload, tokens: int) -> tuple[torch.Tensor, Weights]:
+    """``tokens`` rows of x and the weights, distributed as ``Problem.draw`` has them, in the dtype on the device.
+
+    The seed and the shape decide the numbers, for one device type and version of torch's generator (Philox on CUDA).
+    """
+    shape, place = workload.shape, workload.place.torch_type
+
+    def normal(stream: int, wanted: Normal) -> torch.Tensor:
+        import torch
+
+        seed = np.random.SeedSequence([workload.seed, shape.d, shape.n, stream]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator(place).manual_seed(int(seed >> np.uint64(1)))
+        drawn = torch.empty(wanted.shape, dtype=torch.float32, device=place)
+        return drawn.normal_(generator=generator).mul_(wanted.scale).to(torch_dtype(workload.dtype))
+
+    wanted = shape.tensors()
+    weights = {name: normal(stream, one) for stream, (name, one) in enumerate(wanted.items(), start=1)}
+    return normal(len(wanted) + 1, Normal((tokens, shape.d), 1.0)), Weights(**weights)
+
+
+def note(workload: Workload) -> tuple[str, ...]:
+    """What a record says of data that was drawn on the device."""
+    if not draws(workload):
+        return ()
+    return (f"weights and inputs drawn on the device by torch's generator, seed {workload.seed}",)
+
+
+def rounded(workload: Workload, data: Data, tokens: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The first ``tokens`` inputs of ``data`` and its weights as they are in the dtype, on the host."""
+    import torch
+
+    dtype = torch_dtype(workload.dtype)
+    weights = {name: torch.from_numpy(array).to(dtype) for name, array in data.weights.items()}
+    return torch.from_numpy(data.x[:tokens]).to(dtype), weights
+
+
+def make_weights(workload: Workload, data: Data) -> Weights:
     """The weights of ``data`` as fresh tensors on the workload's device."""
     dtype = torch_dtype(workload.dtype)
-    return Weights(_fresh(data.w1, dtype, workload.place), _fresh(data.w2, dtype, workload.place))
+    return Weights(**{name: _fresh(array, dtype, workload.place) for name, array in data.weights.items()})
 
 
-def make_pool(cell: Cell, data: routing.Data) -> Pool:
+def make_pool(cell: Cell, data: Data) -> Pool:
     """Weights, input batches and guarded output buffers for ``cell``."""
     workload = cell.workload
     used = data.x[: used_batches(cell) * workload.batch]
@@ -128,14 +176,14 @@ def guards_intact(y: torch.Tensor) -> bool:
     return bool((whole[:GUARD_ROWS] == sentinel).all() and (whole[-GUARD_ROWS:] == sentinel).all())
 
 
-def batch_of(array: routing.Array, like: torch.Tensor) -> torch.Tensor:
+def batch_of(array: Array, like: torch.Tensor) -> torch.Tensor:
     """``array`` in the dtype and on the device of ``like``."""
     import torch
 
     return torch.from_numpy(array).to(like)
 
 
-def _fresh(array: routing.Array, dtype: torch.dtype, device: Device) -> torch.Tensor:
+def _fresh(array: Array, dtype: torch.dtype, device: Device) -> torch.Tensor:
     import torch
 
     return device.empty(array.shape, dtype).copy_(torch.from_numpy(array))

@@ -15,7 +15,7 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,15 +24,16 @@ import numpy as np
 
 from fffbench import contain
 from fffbench.implementations.registry import Implementation
-from fffbench.measure import cellrun, check, device, fresh, inputs
+from fffbench.measure import cellrun, check, fresh, inputs
 from fffbench.measure.channel import Channel, GoneError, shared_memory
 from fffbench.measure.failures import death
 from fffbench.measure.outcome import NEVER, NEXT_RUN, NOW, Outcome, failed
 from fffbench.measure.staging import CONTROL, MOST_CHECKS, UNWRITTEN, Layout, Sheet, size
 from fffbench.measure.watching import Reading, read
 from fffbench.parent import end_with_parent
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell
+from fffbench.problems import Data
+from fffbench.problems.judging import Reference
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +72,7 @@ class Case:
     cell: Cell
     process: int
     chosen: Implementation
-    data: routing.Data
+    data: Data
     reference: Path
     pid: int
 
@@ -99,7 +100,7 @@ class _Judge:
 
     def __init__(self, case: Case, channel: Channel) -> None:
         self._case, self._channel = case, channel
-        self._conditional = cellrun.is_conditional(case.cell)
+        self._family = case.chosen.family
 
     def judged(self) -> Outcome:
         """Ask for every step and judge it; ``RefusedError``."""
@@ -111,7 +112,9 @@ class _Judge:
             checked = self._ask("check", descriptor)
         finally:
             os.close(descriptor)
-        expected = check.load(case.reference)
+        tokens = cellrun.checked_tokens(case.cell)
+        given = inputs.rounded(case.cell.workload, case.data, tokens)
+        expected = check.load(case.reference, case.cell.workload, self._family, *given)
         verdict = check.expecting(self._first_verdict(expected, checked), case.chosen.wrong)
         if verdict.failure is not None:
             raise RefusedError(f"wrong result: {verdict.failure}")
@@ -168,12 +171,12 @@ class _Judge:
             raise RefusedError("the measuring process answered something else than it was asked")
         return answer
 
-    def _first_verdict(self, expected: check.Reference, answer: dict[str, Any]) -> check.Verdict:
+    def _first_verdict(self, expected: Reference, answer: dict[str, Any]) -> check.Verdict:
         """Of the whole outputs on the inputs of the seed, before the timing."""
         if answer["harm"] is not None:
             return check.Verdict(math.inf, 0.0, 0, 0, 0, contain.one_line(answer["harm"]), harm=True)
         dtype = inputs.torch_dtype(self._case.cell.workload.dtype)
-        return check.compare(expected, self._tensor("outputs").view(dtype).double().numpy())
+        return check.compare(expected, self._tensor("outputs").view(dtype))
 
     def _tensor(self, part: str) -> torch.Tensor:
         """A part of the sheet, bits as integers."""
@@ -278,7 +281,7 @@ class _Judge:
     def _outputs(self, kept: Sequence[Kept]) -> None:
         """Compare the kept rows of some of these calls with the reference."""
         if kept:
-            count = fresh.rows_to_check(self._case.cell.workload, conditional=self._conditional)
+            count = fresh.rows_to_check(self._case.cell.workload, self._family)
             failure = self._compare(fresh.SYSTEM.sample(kept, min(count, len(kept))), self._weights())
             if failure is not None:
                 raise RefusedError(f"wrong result of a timed call: {failure}")
@@ -299,44 +302,39 @@ class _Judge:
                 NOW,
             )
 
-    def _weights(self) -> tuple[torch.Tensor, torch.Tensor]:
-        import torch
+    def _weights(self) -> dict[str, torch.Tensor]:
+        return inputs.rounded(self._case.cell.workload, self._case.data, 0)[1]
 
-        dtype = inputs.torch_dtype(self._case.cell.workload.dtype)
-        return torch.from_numpy(self._case.data.w1).to(dtype), torch.from_numpy(self._case.data.w2).to(dtype)
-
-    def _compare(self, kept: Sequence[Kept], weights: tuple[torch.Tensor, torch.Tensor]) -> str | None:
+    def _compare(self, kept: Sequence[Kept], weights: Mapping[str, torch.Tensor]) -> str | None:
         """What is wrong with the kept rows of some checked calls, given the weights, or None."""
         import torch
 
         workload, layout = self._case.cell.workload, self._sheet.layout
         dtype, numbers = inputs.torch_dtype(workload.dtype), [one.number for one in kept]
-        rows = [one.batch * layout.batch + int(self._rows[one.number]) for one in kept]
-        bits = self._x[rows].numpy().copy()
-        for place, one in enumerate(kept):
+        groups = [fresh.group_of(workload, int(self._rows[one.number])) for one in kept]
+        inside = [(one, row) for one, group in zip(kept, groups, strict=True) for row in range(group.start, group.stop)]
+        bits = self._x[[one.batch * layout.batch + row for one, row in inside]].numpy().copy()
+        for place, (one, row) in enumerate(inside):
             if one.offset != CONTROL:
-                entry = one.offset + int(self._rows[one.number])
+                entry = one.offset + row
                 bits[place, self._columns[entry]] = self._values.view(bits.dtype)[entry]
-        x = torch.from_numpy(bits).view(dtype)
-        y = self._tensor("kept")[numbers].view(dtype)
-        work = replace(workload, batch=len(kept))
-        expected = device.make_reference(work, x, *weights, conditional=self._conditional)
-        return device.compare(expected, y).failure
+        x, y = torch.from_numpy(bits).view(dtype), self._tensor("kept")[numbers].view(dtype)
+        rows = [int(self._rows[one.number]) for one in kept]
+        return fresh.compare_rows(workload, self._family, x, weights, rows, y).failure
 
     def _copies(self) -> None:
-        """Spoil one matrix after the other: an output that stays comes from a copy that was not declared."""
-        w1, w2 = self._weights()
-        rows = []
-        for name, unchanged in (("w2", [(w1, w2)]), ("w1", [(w1, w2), (w1, -w2)])):
+        """Spoil one tensor after the other: an output that stays comes from a copy that was not declared."""
+        unspoiled = [self._weights()]  # or with the earlier ones spoiled, as far as these were not copies too
+        for name, factor in self._case.cell.workload.shape.spoilers().items():
             self._offsets[len(self._kept)] = CONTROL  # its input stays
             try:
                 answer = self._ask("spoil", weights=name)
             except (GoneError, RefusedError):
                 return  # what it declared was all that it had
             self._keep([answer["batch"]], None)
-            rows = self._kept[-1:]
-            if any(self._compare(rows, weights) is None for weights in unchanged):
+            if any(self._compare(self._kept[-1:], weights) is None for weights in unspoiled):
                 raise RefusedError(f"it computes from a copy of {name} that it does not declare as resident")
+            unspoiled += [weights | {name: factor * weights[name]} for weights in unspoiled]
 
     def _ending(self, case: Case) -> None:
         """Nothing else was written, and nothing that measures was replaced."""

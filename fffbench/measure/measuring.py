@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fffbench.devices.clock import Clock, Effort
-from fffbench.implementations.registry import Layer, Weights, implementation
+from fffbench.implementations.registry import Layer, implementation
 from fffbench.measure import cellrun, inputs, occupancy, seal
 from fffbench.measure.channel import Channel
 from fffbench.measure.idle import await_idle
 from fffbench.measure.staging import Layout, Sheet, Staged
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell
+from fffbench.problems import Data, Problem, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 
 
-def serve(channel: Channel, cell: Cell, data: routing.Data, effort: Effort) -> None:
+def serve(channel: Channel, cell: Cell, data: Data, effort: Effort) -> None:
     """Answer the judge until it says that it has all."""
     measuring = Measuring(channel, cell, data, effort)
     steps: dict[str, Callable[[dict[str, Any]], Answer]] = {
@@ -53,7 +53,7 @@ def serve(channel: Channel, cell: Cell, data: routing.Data, effort: Effort) -> N
 class Measuring:
     """One cell in this process."""
 
-    def __init__(self, channel: Channel, cell: Cell, data: routing.Data, effort: Effort) -> None:
+    def __init__(self, channel: Channel, cell: Cell, data: Data, effort: Effort) -> None:
         """Take hold of the clock and of everything else that a foreign import could replace."""
         self._channel, self._cell, self._effort = channel, cell, effort
         self._tools = seal.Tools()
@@ -62,7 +62,7 @@ class Measuring:
         cell.workload.place.configure(cell.workload.dtype, cell.workload.threads)
         # What it is prepared and bound with is drawn from the seed, as the check's is; what it is timed with is not.
         self._pool = inputs.make_pool(cell, data)
-        self._weights = (self._pool.weights.w1, self._pool.weights.w2)
+        self._weights = tuple(self._pool.weights.tensors.values())
         self._kept_weights = [tensor.clone() for tensor in self._weights]
         self._names = seal.snapshot()
         self._position = 0
@@ -150,10 +150,10 @@ class Measuring:
         return {"batch": self._next, "fault": self._staged.fault}
 
     def spoil(self, message: dict[str, Any]) -> Answer:
-        """Call, spoil one matrix, and call again on the same input: the output must not stay."""
+        """Call, spoil one tensor, and call again on the same input: the output must not stay."""
         self._next = self._position
         self._calls[self._next]()  # what keeps outputs by their inputs has this one
-        spoil(self._pool.weights, self._layer, message["weights"])
+        spoil(self._cell.workload.shape, self._pool.weights, self._layer, message["weights"])
         self._staged.unwrite(self._next)
         self._result = self._calls[self._next]()
         return self.keep({})
@@ -167,15 +167,12 @@ class Measuring:
         return {"harm": harm, "replaced": seal.replaced(self._names)}
 
 
-def spoil(weights: Weights, layer: Layer, which: str) -> None:
-    """Change ``w2`` or ``w1`` where it lies, and clear every copy that the layer declares.
+def spoil(problem: Problem, weights: Weights, layer: Layer, which: str) -> None:
+    """Change a tensor where it lies, as ``problem.spoilers`` says, and clear every copy that the layer declares.
 
-    ``w2`` is negated and ``w1`` halved, which is exact in every dtype. A copy of integers may be indices: it stays.
+    A copy of integers may be indices: it stays.
     """
-    if which == "w1":
-        weights.w1.mul_(0.5)
-        return
-    weights.w2.neg_()
+    weights.tensors[which].mul_(problem.spoilers()[which])
     for tensor in layer.resident:
         if tensor.is_floating_point() or tensor.element_size() == 1:
             tensor.zero_()

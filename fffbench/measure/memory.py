@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from fffbench.measure import cgroups, device
+import math
+
+from fffbench.implementations.registry import implementation
+from fffbench.measure import cgroups, inputs
 from fffbench.measure.cellrun import data_tokens
 from fffbench.plan.workload import DTYPE_BYTES, Cell
+from fffbench.problems.base import DENSE
 from fffbench.units import size
 
 # Copies of the float32 weights that exist at once: the drawn ones, the tensors, one packed copy, and for the
@@ -20,11 +24,12 @@ MARGIN = 0.9  # of what is available: the rest of the system needs some
 def bytes_needed(cell: Cell) -> int:
     """An upper estimate of the memory a cell's process and its reference take."""
     shape = cell.workload.shape
-    weights = (2 * shape.n + shape.routers) * shape.d * 4
+    weights = 4 * sum(math.prod(tensor.shape) for tensor in shape.tensors().values())
     tokens = data_tokens(cell) * shape.d * 4
     hidden = 0
-    if cell.implementation.startswith(("dense", "cmm")) and cell.workload.place.host_memory:
-        gathered = 2 * shape.active * shape.d // HIDDEN_COPIES if cell.implementation.startswith("cmm") else 0
+    family = implementation(cell.implementation).family
+    if family in (DENSE, "cmm") and cell.workload.place.host_memory:
+        gathered = 2 * shape.active * shape.d // HIDDEN_COPIES if family == "cmm" else 0
         hidden = cell.workload.batch * max(shape.n, gathered) * DTYPE_BYTES[cell.workload.dtype]
     return WEIGHT_COPIES * weights + TOKEN_COPIES * tokens + HIDDEN_COPIES * hidden
 
@@ -40,7 +45,7 @@ def available() -> int:
 
 def does_not_fit(cell: Cell, free: int) -> str | None:
     """The reason to skip ``cell``, or None if it fits into ``free`` bytes."""
-    if device.draws(cell.workload):  # nothing of it is in this memory; the accelerator says itself when it is full
+    if inputs.draws(cell.workload):  # nothing of it is in this memory; the accelerator says itself when it is full
         return None
     needed = bytes_needed(cell)
     if needed <= MARGIN * free:

@@ -24,7 +24,7 @@ PACKAGES = (
     *("torch", "numpy", "scipy", "triton", "cuda-core", "cuda-bindings", "nvidia-cuda-nvrtc", "nvidia-ml-py"),
     *("mkl", "intel-openmp", "threadpoolctl", "psutil", "pytest-benchmark", "fffbench"),
 )
-ROOMS = ("devices", "plan", "implementations", "measure")  # what decides a measurement
+ROOMS = ("devices", "problems", "plan", "implementations", "measure")  # what decides a measurement
 COMMON = ("blaslib.py", "contain.py", "parent.py")
 SUFFIXES = frozenset({".py", ".cpp", ".hpp", ".cu", ".cuh", ".toml"})
 FOREIGN_SUFFIXES = SUFFIXES | {".so"}

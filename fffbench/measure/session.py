@@ -33,6 +33,7 @@ from fffbench.measure import bounds, cellrun, forecast, memory
 from fffbench.measure.outcome import NEVER, NEXT_RUN, NOW, Outcome, failed
 from fffbench.measure.processes import Round, WorkerDiedError
 from fffbench.plan.workload import Cell
+from fffbench.problems.base import DENSE
 
 SCRATCH_PREFIX = "fffbench-scratch-"
 TRIES = 3  # of a cell whose failure may pass, before it is stored
@@ -202,7 +203,7 @@ class Session:
         """Dense cells of which another one did the same work in far less time, after two processes of theirs."""
         rivals: dict[tuple[object, ...], list[Cell]] = {}
         for cell in cells:
-            if cell in self._time and not cellrun.is_conditional(cell):
+            if cell in self._time and implementation(cell.implementation).family == DENSE:
                 rivals.setdefault((cell.workload, cell.protocol), []).append(cell)
         fastest = {work: min(self._time[cell] for cell in group) for work, group in rivals.items()}
         return frozenset(
@@ -274,8 +275,8 @@ class Session:
             for outcome in worker.measure(ready, index, references, seconds, self._limit, until):
                 cell = ready[answered]
                 answered += 1
-                conditional = cellrun.is_conditional(cell)
-                yield from self._keep(bounds.possible(outcome, cell, self._plan.ceilings, conditional=conditional))
+                family = implementation(cell.implementation).family
+                yield from self._keep(bounds.possible(outcome, cell, self._plan.ceilings, family))
             if self._ended():
                 return
             if answered == 0:
@@ -374,6 +375,6 @@ class Session:
             workload.batch,
             cellrun.data_tokens(cell),
             cellrun.checked_tokens(cell),
-            cellrun.is_conditional(cell),
+            workload.shape.seen_by(implementation(cell.implementation).family).id,
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]

@@ -30,8 +30,8 @@ from fffbench.measure.channel import Channel, GoneError
 from fffbench.measure.failures import retry_after
 from fffbench.measure.outcome import NEXT_RUN, failed
 from fffbench.parent import end_with_parent
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Workload, parse_cell
+from fffbench.problems import Data
 
 DATA_BYTES = 4 * 2**30  # drawn weights and inputs that the parent keeps for its children; about a sixth of 24 GiB
 
@@ -50,21 +50,17 @@ class DataCache:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._kept: OrderedDict[tuple[object, ...], routing.Data] = OrderedDict()
+        self._kept: OrderedDict[tuple[object, ...], Data] = OrderedDict()
 
-    def get(self, workload: Workload, tokens: int) -> routing.Data:
+    def get(self, workload: Workload, tokens: int) -> Data:
         """The data of ``workload``, drawn now or kept."""
         key = (workload.shape, workload.routing, workload.seed, tokens)
         if key not in self._kept:
-            self._kept[key] = routing.make(workload, tokens)
-            while len(self._kept) > 1 and sum(_bytes(data) for data in self._kept.values()) > DATA_BYTES:
+            self._kept[key] = workload.draw(tokens)
+            while len(self._kept) > 1 and sum(data.nbytes for data in self._kept.values()) > DATA_BYTES:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
-
-
-def _bytes(data: routing.Data) -> int:
-    return data.x.nbytes + data.w1.nbytes + data.w2.nbytes
 
 
 def main() -> None:
@@ -78,7 +74,7 @@ def main() -> None:
     blaslib.load_openmp()  # before torch
     import torch  # noqa: F401  (the point of this process: children start with it imported)
 
-    from fffbench.measure import cellrun, device
+    from fffbench.measure import cellrun, inputs
 
     data = DataCache()
     gc.collect()
@@ -90,7 +86,7 @@ def main() -> None:
         adopt(job.get("plugins", ()))
         if job["task"] in ("cells", "reference"):
             for cell in map(parse_cell, job["cells"]):
-                if not device.draws(cell.workload):
+                if not inputs.draws(cell.workload):
                     data.get(cell.workload, cellrun.data_tokens(cell))
         child = os.fork()
         if child == 0:
@@ -136,8 +132,8 @@ def _do(events: TextIO, job: dict[str, Any], data: DataCache) -> None:
 
         [cell], [path] = cells, job["references"]
         drawn = data.get(cell.workload, cellrun.data_tokens(cell))
-        tokens, conditional = cellrun.checked_tokens(cell), cellrun.is_conditional(cell)
-        check.save(cellrun.build_reference(cell.workload, drawn, tokens, conditional=conditional), Path(path))
+        family, tokens = implementation(cell.implementation).family, cellrun.checked_tokens(cell)
+        check.save(cellrun.build_reference(cell.workload, family, drawn, tokens), Path(path))
     elif job["task"] == "conform":
         _conforming(events, cells)
     elif not all(cell.workload.place.host_memory for cell in cells):
@@ -163,13 +159,13 @@ def _judged(events: TextIO, job: dict[str, Any], cells: list[Cell], data: DataCa
         _emit(events, {"event": "cell", "cell": cell.id})
         drawn = data.get(cell.workload, cellrun.data_tokens(cell))
 
-        def case_of(pid: int, cell: Cell = cell, drawn: routing.Data = drawn, path: str = reference) -> judge.Case:
+        def case_of(pid: int, cell: Cell = cell, drawn: Data = drawn, path: str = reference) -> judge.Case:
             torch.set_num_threads(1)  # here, after the fork: this process is idle while the other one is timed
             threadpool_limits(1)
             chosen = implementation(cell.implementation)
             return judge.Case(cell, job["process"], chosen, drawn, Path(path), pid)
 
-        def serve(channel: Channel, cell: Cell = cell, drawn: routing.Data = drawn) -> None:
+        def serve(channel: Channel, cell: Cell = cell, drawn: Data = drawn) -> None:
             _contained(events, channel, job, lambda: measuring.serve(channel, cell, drawn, Effort(job["seconds"])))
 
         _emit(events, {"event": "outcome", "outcome": judge.drive(case_of, serve).to_json()})
@@ -203,16 +199,15 @@ def _conforming(events: TextIO, cells: list[Cell]) -> None:
 
 
 def _measure_here(channel: Channel, job: dict[str, Any], cells: list[Cell], data: DataCache) -> None:
-    from fffbench.measure import cellrun, device
+    from fffbench.measure import cellrun, inputs
 
-    for cell, path in zip(cells, job["references"], strict=True):
+    for cell in cells:
         if _late(job):
             return
         channel.send({"event": "cell", "cell": cell.id})
-        drawn = None if device.draws(cell.workload) else data.get(cell.workload, cellrun.data_tokens(cell))
-        reference, effort = Path(path) if path else None, Effort(job["seconds"])
+        drawn = None if inputs.draws(cell.workload) else data.get(cell.workload, cellrun.data_tokens(cell))
         try:
-            outcome = cellrun.measure_cell(cell, job["process"], drawn, reference, effort)
+            outcome = cellrun.measure_cell(cell, job["process"], drawn, Effort(job["seconds"]))
         except Exception as error:  # noqa: BLE001  (whatever a kernel raises is that cell's result)
             with contextlib.suppress(OSError):
                 traceback.print_exc(file=sys.stderr)
@@ -242,19 +237,24 @@ def _contained(events: TextIO, channel: Channel, job: dict[str, Any], work: Call
 
 
 def _reason(error: BaseException) -> str:
-    """What was raised, in a line; torch's out-of-memory errors by their name."""
+    """What was raised, in a line; that memory lacked by its name."""
+    return _lacking_memory(error) or contain.one_line(f"{type(error).__name__}: {error}")
+
+
+def _lacking_memory(error: BaseException) -> str | None:
+    """Where memory lacked, or None; of the host's torch has only a sentence to know it by."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError):
         return "out of memory on the accelerator"
     if isinstance(error, MemoryError) or "not enough memory" in str(error) or "can't allocate memory" in str(error):
         return "out of memory"
-    return contain.one_line(f"{type(error).__name__}: {error}")
+    return None
 
 
 def _retry(error: BaseException, scratch: str | None) -> str:
     """When the cell is tried again: memory that torch lacks is there in another run, perhaps."""
-    return NEXT_RUN if _reason(error).startswith("out of memory") else retry_after(error, scratch)
+    return NEXT_RUN if _lacking_memory(error) else retry_after(error, scratch)
 
 
 def _emit(events: TextIO, event: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import erf, expit, ndtr
 
-from fffbench.measure import tolerance
+from fffbench.problems import judging as tolerance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,7 +87,7 @@ class Layer:
         """Deviation of the computed logits of one token; the bias is one more term of the sum."""
         x_norm = np.hypot(np.linalg.norm(x), 1.0)
         w_norm = np.hypot(np.linalg.norm(w1, axis=1), bias)
-        return tolerance.logit_std(z, np.asarray(x_norm), np.asarray(w_norm), self.d + 1, self.dtype)
+        return np.asarray(tolerance.logit_std(z, x_norm, w_norm, self.d + 1, self.dtype))
 
     def expected(self, x: Array, w1: Array, w2: Array, bias: Array, weight: float = 1.0) -> tuple[Array, float]:
         """Output of one token over these neurons, less the start, and its deviation."""

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fffbench.measure import tolerance
 from fffbench.models import exact
 from fffbench.models.makers import Masked, Mixture, Small
 from fffbench.nn import TreeFFF
 from fffbench.operators import library
+from fffbench.problems import judging as tolerance
 
 TOKENS = 16  # of each layer in each process, drawn anew: a model of 12 layers in 6 processes has 1152
 HISTOGRAM_TOKENS = 8192

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Sequence
 from functools import lru_cache
 
-from fffbench.plan.workload import MAX_LEVELS
+from fffbench.problems.tree import MAX_LEVELS
 
 _KEPT = 256  # answers kept: a model has a few shapes
 

@@ -3,7 +3,7 @@
     tree(x, w1, w2, b1=None, b2=None, trees=1, activation="gelu", threads=0) -> y
     leaf(x, w1, w2, b1=None, b2=None, trees=1, activation="gelu", threads=0) -> y
 
-``x (..., d)`` of any layout; ``w1`` and ``w2`` contiguous, laid out as ``plan.routing.Data`` says (leaf: routers above
+``x (..., d)`` of any layout; ``w1`` and ``w2`` contiguous, laid out as ``problems.leaf`` says (leaf: routers above
 the neurons); ``b1``, one number a row of ``w1``, is added to the logit, so it moves the turn; ``b2`` is ``(d,)``, in
 the leaf form ``(trees * 2**levels, d)``, one row a leaf. ``threads`` 0: as many as torch uses.
 

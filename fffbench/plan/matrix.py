@@ -24,6 +24,7 @@ class Axes:
     """Values given on the command line; an empty tuple leaves a preset's own axis alone."""
 
     implementations: tuple[str, ...] = ()
+    shapes: tuple[Shape, ...] = ()
     d: tuple[int, ...] = ()
     batches: tuple[int, ...] = ()
     levels: tuple[int, ...] = ()
@@ -42,10 +43,12 @@ class Names:
 
     family: dict[str, str] = field(default_factory=dict)
     devices: dict[str, tuple[str, ...]] = field(default_factory=dict)  # a name that is missing runs everywhere
+    kinds: dict[str, tuple[str, ...]] = field(default_factory=dict)  # and computes every kind of layer
 
-    def run_on(self, name: str, device: str) -> bool:
-        """Whether ``name`` has code for ``device`` at all."""
-        return device in self.devices.get(name, (device,))
+    def computes(self, name: str, workload: Workload) -> bool:
+        """Whether ``name`` has code for the device and the kind of layer at all."""
+        device, kind = workload.device, workload.shape.seen_by(self.family[name]).kind
+        return device in self.devices.get(name, (device,)) and kind in self.kinds.get(name, (kind,))
 
     def resolve(self, pattern: str) -> list[str]:
         """The implementation called ``pattern``, or all of a ``family:``."""
@@ -75,7 +78,7 @@ def cells(chosen: Preset, axes: Axes, names: Names, all_threads: int, physical: 
     for block in blocks:
         for cell in _block_cells(_override(block, axes), names, counts):
             # what the user named, not a whole family, is planned even where it cannot run, so that the reason is stored
-            if cell.implementation in axes.implementations or names.run_on(cell.implementation, cell.workload.device):
+            if cell.implementation in axes.implementations or names.computes(cell.implementation, cell.workload):
                 found[cell] = found.get(cell, False) or block.keep
     if not found:
         raise UserError(f"preset {chosen.name} with these axes has no cell; leave an axis out or widen it")
@@ -92,7 +95,9 @@ def _on_devices(blocks: Sequence[Block], wanted: tuple[str, ...]) -> list[Block]
 
 def _count(block: Block, axes: Axes, names: Names) -> int:
     """How many cells ``block`` makes at most, without making one."""
-    shapes = len(block.shapes) * math.prod(len(values) or 1 for values in (axes.d, axes.trees, axes.levels))
+    shapes = len(axes.shapes or block.shapes) * math.prod(
+        len(values) or 1 for values in (axes.d, axes.trees, axes.levels)
+    )
     patterns = axes.implementations or block.implementations
     implementations = sum(len(names.resolve(pattern)) for pattern in patterns)
     others = (
@@ -115,20 +120,16 @@ def _override(block: Block, axes: Axes) -> Block:
     }
     if axes.implementations:
         changed["without"] = ()
-    if axes.d or axes.levels or axes.trees:
-        changed["shapes"] = tuple(dict.fromkeys(_shapes(block.shapes, axes)))
+    if axes.shapes or axes.d or axes.levels or axes.trees:
+        changed["shapes"] = tuple(dict.fromkeys(_shapes(axes.shapes or block.shapes, axes)))
     return replace(block, **changed)  # type: ignore[arg-type]  # the names above are Block's fields
 
 
 def _shapes(shapes: Iterable[Shape], axes: Axes) -> Iterable[Shape]:
     for shape in shapes:
         for d in axes.d or (shape.d,):
-            if not shape.is_tree:
-                yield Shape.dense(d, shape.n)
-                continue
-            for trees, levels in product(axes.trees or (shape.trees,), axes.levels or (shape.levels,)):
-                width = shape.leaf_width
-                yield Shape.leaf(d, trees, levels, width) if width else Shape.tree(d, trees, levels)
+            for trees, levels in product(axes.trees or (None,), axes.levels or (None,)):
+                yield shape.resized(d, trees, levels)
 
 
 def _block_cells(block: Block, names: Names, words: dict[str, int]) -> Iterable[Cell]:

@@ -11,6 +11,7 @@ from fffbench.devices import DEVICES
 from fffbench.errors import UserError, one_of
 from fffbench.plan.matrix import Axes
 from fffbench.plan.workload import CACHES, CALLS, DTYPES, ROUTINGS
+from fffbench.problems import parse_problem
 
 T = TypeVar("T")
 MAX_BATCH = 2**20
@@ -51,6 +52,7 @@ def finite(option: str) -> Callable[[float | None], float | None]:
 def axes(
     *,
     implementations: str | None = None,
+    shapes: str | None = None,
     d: str | None = None,
     batches: str | None = None,
     levels: str | None = None,
@@ -65,6 +67,7 @@ def axes(
     """The axes a user gave as comma-separated lists."""
     return Axes(
         implementations=words("--implementations", implementations),
+        shapes=_list("--shape", shapes, parse_problem),
         d=numbers("--d", d, 1, 2**20),
         batches=numbers("--batches", batches, 0, MAX_BATCH),
         levels=numbers("--levels", levels, 1, 24),

@@ -1,6 +1,6 @@
 """What exactly is computed in one cell, and what is it called?
 
-A ``Shape`` is the layer, a ``Workload`` the layer with its batch, dtype,
+A ``Shape`` is the layer (``problems.Problem``), a ``Workload`` the layer with its batch, dtype,
 routing, threads, device and seed, a ``Protocol`` the way the call is timed and
 a ``Cell`` all of these for one implementation. Every one of them has an id
 that reads, sorts and parses back.
@@ -14,7 +14,9 @@ from functools import cached_property, lru_cache
 
 from fffbench.devices import DEVICES, HOST, Device
 from fffbench.errors import UserError, one_of
+from fffbench.problems import Data, Problem, parse_problem
 
+Shape = Problem  # the layer of a workload
 DTYPES = ("fp32", "tf32", "bf16", "fp16")
 DTYPE_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
 # Each value with the sentence that describes it, from which the page, the README and --help are rendered: whoever
@@ -52,97 +54,6 @@ def meanings(values: dict[str, str]) -> str:
 
 FAULTY = "faulty"  # the family of what repeats a published benchmark with its mistakes
 
-MAX_LEVELS = 24  # 2**24 - 1 neurons of 768 fp32 weights, twice, are 103 GB: no machine at hand holds more
-MAX_ELEMENTS = 2**38  # of one weight matrix: 1.1 TB in fp32
-
-
-@dataclass(frozen=True, order=True)
-class Shape:
-    """A feedforward layer: ``d`` inputs and outputs, ``n`` neurons, and the tree over them if there is one.
-
-    ``trees`` complete binary trees of ``levels`` levels (``n = trees * (2**levels - 1)``), or with
-    ``leaf_width > 0`` the leaf form: ``levels`` levels of routing nodes above ``2**levels`` leaf blocks of
-    ``leaf_width`` neurons a tree. ``trees == 0`` is a plain dense layer.
-    """
-
-    d: int
-    n: int
-    trees: int = 0
-    levels: int = 0
-    leaf_width: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what no memory holds, before anything is computed from it."""
-        if self.d * self.n > MAX_ELEMENTS:
-            raise UserError(f"shape d={self.d}, n={self.n}: d * n must be at most 2**38, 1.1 TB of fp32 weights")
-
-    @classmethod
-    def tree(cls, d: int, trees: int, levels: int) -> Shape:
-        """The tree FFF of ``trees * (2**levels - 1)`` neurons."""
-        if d < 1 or trees < 1 or not 1 <= levels <= MAX_LEVELS:
-            raise UserError(
-                f"shape d={d}, trees={trees}, levels={levels}: "
-                f"d and trees must be at least 1 and levels from 1 to {MAX_LEVELS}"
-            )
-        return cls(d, trees * (2**levels - 1), trees, levels)
-
-    @classmethod
-    def leaf(cls, d: int, trees: int, levels: int, leaf_width: int) -> Shape:
-        """The leaf FFF of 2023: ``levels`` levels of routers, then one block of ``leaf_width`` neurons a token."""
-        if d < 1 or trees < 1 or leaf_width < 1 or not 0 <= levels <= MAX_LEVELS:
-            raise UserError(
-                f"leaf shape d={d}, trees={trees}, levels={levels}, leaf_width={leaf_width}: "
-                f"d, trees and leaf_width must be at least 1 and levels from 0 to {MAX_LEVELS}"
-            )
-        return cls(d, trees * leaf_width * 2**levels, trees, levels, leaf_width)
-
-    @classmethod
-    def dense(cls, d: int, n: int) -> Shape:
-        """A plain layer of ``n`` neurons."""
-        if d < 1 or n < 1:
-            raise UserError(f"shape d={d}, n={n}: both must be at least 1")
-        return cls(d, n)
-
-    @property
-    def is_tree(self) -> bool:
-        """Whether conditional implementations can run it."""
-        return self.trees > 0
-
-    @property
-    def routers(self) -> int:
-        """Inner nodes of the leaf form, which only route; 0 in every other form, whose nodes are neurons."""
-        return int(self.trees * (2**self.levels - 1)) if self.leaf_width else 0
-
-    @property
-    def turns(self) -> int:
-        """Turns that decide a token's path through one tree; below the last level of the tree form lies nothing."""
-        return self.levels if self.leaf_width else max(0, self.levels - 1)
-
-    @property
-    def active(self) -> int:
-        """Neurons that one token evaluates: the path of every tree, or the routers and the leaf block."""
-        if not self.is_tree:
-            return self.n
-        return self.trees * (self.levels + self.leaf_width)
-
-    @property
-    def leaves(self) -> int:
-        """Paths through one tree."""
-        return int(2**self.turns)
-
-    @property
-    def ceiling(self) -> float:
-        """The operation-count bound on speed-up, n / (trees * levels); 341.25 at 4095/12."""
-        return self.n / self.active
-
-    @property
-    def id(self) -> str:
-        """``d768-n4095-t1x12``, ``d768-n3072``, or ``d768-n1024-t1x5l32`` with leaf blocks."""
-        base = f"d{self.d}-n{self.n}"
-        if not self.is_tree:
-            return base
-        return f"{base}-t{self.trees}x{self.levels}" + (f"l{self.leaf_width}" if self.leaf_width else "")
-
 
 @dataclass(frozen=True, order=True)
 class Workload:
@@ -170,11 +81,32 @@ class Workload:
                 f"workload batch={self.batch}, threads={self.threads}, seed={self.seed}: "
                 "batch and seed must be at least 0 and threads at least 1"
             )
-        if self.routing == "zipf" and self.shape.turns > self.shape.d:
-            raise UserError(
-                f"routing zipf on {self.shape.id}: {self.shape.turns} turns need at least as many inputs, "
-                f"d={self.shape.d} has too few; use uniform or single-path"
-            )
+        if (reason := self.shape.refuses(self.routing)) is not None:
+            raise UserError(f"routing {self.routing} on {self.shape.id}: {reason}")
+        if self.batch % self.shape.together:
+            raise UserError(f"batch {self.batch} of {self.shape.id}: must be a multiple of {self.shape.together}")
+
+    @property
+    def tokens(self) -> int:
+        """Distinct tokens of a pool of inputs: at least one batch, and at least as many tokens as leaves."""
+        return max(1, -(-self.shape.leaves // max(1, self.batch))) * self.batch
+
+    def draw(self, tokens: int) -> Data:
+        """The weights, and ``tokens`` rows of inputs."""
+        return self.shape.draw(self.routing, self.seed, tokens)
+
+    def operations(self, family: str) -> int:
+        """Useful floating-point operations of what an implementation of ``family`` computes."""
+        return self.shape.seen_by(family).operations(self.batch)
+
+    def bytes(self, family: str, distinct_rows: float | None = None) -> float:
+        """Bytes that must move for it at the workload's dtype: x read, y written, each distinct row of weights read.
+
+        ``distinct_rows`` is what the run visited (from its record); without it what is expected.
+        """
+        problem = self.shape.seen_by(family)
+        rows = problem.distinct_rows(self.batch, self.routing) if distinct_rows is None else distinct_rows
+        return DTYPE_BYTES[self.dtype] * problem.elements(self.batch, rows)
 
     @property
     def place(self) -> Device:
@@ -226,7 +158,7 @@ def faulty_name(implementation: str) -> bool:
 
 
 _CELL = re.compile(
-    r"(?P<implementation>\w+)@d(?P<d>\d+)-n(?P<n>\d+)(-t(?P<trees>\d+)x(?P<levels>\d+)(l(?P<leaf_width>\d+))?)?"
+    r"(?P<implementation>\w+)@(?P<shape>[\w-]+?)"
     r"-b(?P<batch>\d+)-(?P<dtype>\w+)-(?P<routing>[a-z-]+)-(?P<device>\w+)-(?P<threads>\d+)th-s(?P<seed>\d+)"
     r"@(?P<cache>\w+)-(?P<call>\w+)"
 )
@@ -244,18 +176,8 @@ def parse_cell(text: str) -> Cell:
             "one looks like fff_cpu@d768-n4095-t1x12-b1-fp32-uniform-cpu-1th-s0@cold-kernel"
         )
     part = match.groupdict()
-    d, n = int(part["d"]), int(part["n"])
-    trees, levels, leaf_width = (int(part[name] or 0) for name in ("trees", "levels", "leaf_width"))
-    if leaf_width:
-        shape = Shape.leaf(d, trees, levels, leaf_width)
-    elif part["trees"] is not None:
-        shape = Shape.tree(d, trees, levels)
-    else:
-        shape = Shape.dense(d, n)
-    if shape.n != n:
-        raise UserError(f"cell id {text!r}: n={n} contradicts its tree, which has {shape.n} neurons")
     workload = Workload(
-        shape=shape,
+        shape=parse_problem(part["shape"]),
         batch=int(part["batch"]),
         dtype=part["dtype"],
         routing=part["routing"],

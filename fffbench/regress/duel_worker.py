@@ -25,8 +25,8 @@ from fffbench.devices import HOST, device
 from fffbench.implementations import registry
 from fffbench.implementations.registry import Implementation
 from fffbench.measure import cellrun, inputs, measuring
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell, parse_cell
+from fffbench.problems import Data
 from fffbench.regress.torch_worker import Graphs
 from fffbench.regress.worker import Child, Runner, Turns, take_all_turns
 
@@ -61,7 +61,7 @@ def module_of(name: str, folder: Path) -> str:
     return str(found)
 
 
-def prepare(case: Case, name: str, folder: str, data: dict[str, routing.Data], *, check: bool) -> Runner:
+def prepare(case: Case, name: str, folder: str, data: dict[str, Data], *, check: bool) -> Runner:
     """The calls of ``case`` by one side; ``ValueError`` with the reason where it cannot make them, or is wrong."""
     try:
         chosen = side(name, folder)
@@ -76,7 +76,7 @@ def prepare(case: Case, name: str, folder: str, data: dict[str, routing.Data], *
 
 
 def _calls(
-    chosen: Implementation, cell: Cell, data: routing.Data, *, check: bool
+    chosen: Implementation, cell: Cell, data: Data, *, check: bool
 ) -> tuple[str | None, list[Callable[[], object]]]:
     """Why ``chosen`` cannot compute the cell, or is wrong, or None; and a call for each batch of the pool."""
     work = cell.workload
@@ -88,8 +88,7 @@ def _calls(
     calls = [layer.bind(x, y) for x, y in zip(pool.x, pool.y, strict=True)]
     if not check:
         return None, calls
-    conditional = chosen.family != "dense"
-    reference = cellrun.build_reference(work, data, cellrun.checked_tokens(cell), conditional=conditional)
+    reference = cellrun.build_reference(work, chosen.family, data, cellrun.checked_tokens(cell))
     failure = cellrun.check_calls(cell, pool, calls, reference).failure
     return (None if failure is None else f"wrong: {failure}"), calls
 
@@ -113,13 +112,13 @@ def _pinned(opened: Any, request: dict[str, Any]) -> Any:
     return opened
 
 
-_held: dict[str, routing.Data] = {}
+_held: dict[str, Data] = {}
 
 
-def _data(name: str) -> routing.Data:
+def _data(name: str) -> Data:
     if name not in _held:
         cell = parse_cell(name)
-        _held[name] = routing.make(cell.workload, max(cellrun.data_tokens(cell), cell.workload.batch))
+        _held[name] = cell.workload.draw(max(cellrun.data_tokens(cell), cell.workload.batch))
     return _held[name]
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from fffbench.devices import HOST, cuda
-from fffbench.plan import routing
 from fffbench.plan.workload import Shape, Workload
+from fffbench.problems.tree import ZIPF_EXPONENT
 
 D, LEVELS = 768, 12
 N = 2**LEVELS - 1
@@ -108,11 +108,11 @@ CUDA = Suite(
 
 def write_data(root: Path, tokens: int = TOKENS) -> Path:
     """The folder of inputs (``tokens`` rows) and weights under ``root``, written if it is not there."""
-    key = hashlib.sha256(json.dumps([D, N, tokens, routing.ZIPF_EXPONENT, 1]).encode()).hexdigest()[:8]
+    key = hashlib.sha256(json.dumps([D, N, tokens, ZIPF_EXPONENT, 1]).encode()).hexdigest()[:8]
     folder = root / f"data-{key}"
     if folder.is_dir():
         return folder
-    data = routing.make(Workload(Shape.tree(D, 1, LEVELS), tokens), tokens)
+    data = Workload(Shape.tree(D, 1, LEVELS), tokens).draw(tokens)
     partial = root / f"data-{key}.partial"
     partial.mkdir(parents=True, exist_ok=True)
     for name, array in (("x", data.x), ("w1", data.w1), ("w2", data.w2)):

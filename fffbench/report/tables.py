@@ -16,6 +16,7 @@ from fffbench.analysis.rows import Speedup
 from fffbench.devices import DEVICES
 from fffbench.files import write_plain
 from fffbench.plan.workload import CACHES, CALLS
+from fffbench.problems import parse_problem
 from fffbench.report.anchors import Anchors
 from fffbench.report.view import Cell, Table
 from fffbench.results.record import Record
@@ -82,8 +83,7 @@ def _text(value: str) -> str:
 
 def layer(row: Speedup) -> str:
     """``768→4095, 1x12``: width in, neurons, trees x levels."""
-    tree = f"{row.trees}x{row.levels}" + (f", leaves of {row.leaf_width}" if row.leaf_width else "")
-    return f"{row.d}→{row.n}, {tree}"
+    return parse_problem(row.shape).label.replace(" to ", "→")
 
 
 def speed_cell(row: Speedup | None, anchors: Anchors) -> Cell:
@@ -212,6 +212,7 @@ def _line_key(row: Speedup) -> tuple[object, ...]:
         row.trees,
         row.levels,
         row.leaf_width,
+        row.shape,
         -row.batch,
         row.family != "fff",
         row.implementation,

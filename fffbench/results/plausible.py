@@ -6,12 +6,11 @@ model of the dtype, and its counts against its own shape.
 
 from __future__ import annotations
 
-from fffbench.plan.counts import ROUTER_ROW
 from fffbench.plan.workload import FAULTY, Cell
 from fffbench.results.record import CellInfo, Check
 
 # Unit roundoff of what a dtype rounds (stored values, or a product's inputs), and of the float32 it accumulates in.
-# The error model is ``measure.tolerance``, of which this is a bound; a test holds one against the other.
+# The error model is ``problems.judging``, of which this is a bound; a test holds one against the other.
 ROUNDOFF = {"fp32": 2**-24, "tf32": 2**-11, "bf16": 2**-8, "fp16": 2**-11}
 ACCUMULATE = 2**-24
 # The model allows 3 standard deviations of sums of roundings, for the worst token of a batch. Over the 3202 cells
@@ -27,7 +26,7 @@ def most_tolerance(cell: Cell, family: str) -> float:
     work = cell.workload
     neurons = work.shape.active if family in ("cmm", "fff") else work.shape.n
     summed = ACCUMULATE * SUMMED_ROUNDOFFS * (work.shape.d**0.5 + neurons**0.5)
-    return float(STORED_ROUNDOFFS * ROUNDOFF[work.dtype] + summed)
+    return work.shape.depth * float(STORED_ROUNDOFFS * ROUNDOFF[work.dtype] + summed)
 
 
 def doubt(cell: Cell, info: CellInfo) -> tuple[str, str] | None:
@@ -48,7 +47,7 @@ def doubt_check(cell: Cell, family: str, check: Check, distinct_rows: float) -> 
         return "check.tolerance", f"{given}: the error model allows {most:.2g} at most"
     if (check.error > check.tolerance or check.diverged > check.diverged_cap) and family != FAULTY:
         return "check", f"{cell.implementation} failed its check, so its time is not shown"
-    rows = shape.n + ROUTER_ROW * shape.routers
+    rows = shape.rows
     if distinct_rows > rows * (1 + DIGITS):
         return "distinct_rows", f"{distinct_rows:.6g} of {rows:.6g} rows cannot have been visited"
     return None

@@ -57,10 +57,10 @@ class Options:
 
     def _arguments(self) -> Iterator[str]:
         yield f"--preset {self.preset}"
-        names = {"routings": "routing", "caches": "cache", "calls": "call"}
+        names = {"routings": "routing", "caches": "cache", "calls": "call", "shapes": "shape"}
         for field_, values in vars(self.axes).items():
             if values:
-                yield f"--{names.get(field_, field_)} {','.join(map(str, values))}"
+                yield f"--{names.get(field_, field_)} {','.join(getattr(value, 'id', str(value)) for value in values)}"
         if self.processes is not None:
             yield f"--processes {self.processes}"
         if self.sample_seconds is not None:
@@ -104,6 +104,7 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
     names = Names(
         {name: item.family for name, item in implementations().items()},
         {name: item.devices for name, item in implementations().items()},
+        {name: item.kinds for name, item in implementations().items()},
     )
     for name in options.axes.implementations:
         if name in broken():

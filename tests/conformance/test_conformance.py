@@ -16,9 +16,7 @@ CPU = [
 
 @pytest.mark.parametrize(("name", "dtype"), CPU, ids=[f"{name}-{dtype}" for name, dtype in CPU])
 def test_it_computes_its_function_on_every_edge_shape(name, dtype):
-    results = {
-        workload.id: conform(name, workload) for workload in workloads(dtype, "cpu", implementation(name).family)
-    }
+    results = {workload.id: conform(name, workload) for workload in workloads(implementation(name), dtype, "cpu")}
     wrong = {at: verdict.failure for at, verdict in results.items() if not isinstance(verdict, str) and verdict.failure}
     assert not wrong
     if all(isinstance(verdict, str) for verdict in results.values()):
@@ -35,6 +33,6 @@ def test_what_it_cannot_run_it_says_in_a_sentence_without_raising(name):
     item = implementation(name)
     for dtype in ("fp32", "tf32", "bf16", "fp16"):
         for device in ("cpu", "cuda"):
-            for workload in list(workloads(dtype, device, item.family))[:20]:
+            for workload in list(workloads(item, dtype, device))[:20]:
                 reason = item.unsupported(workload)
                 assert reason is None or (len(reason) > 10 and "\n" not in reason)

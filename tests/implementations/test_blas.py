@@ -36,9 +36,8 @@ def another_blas(monkeypatch):
 
 def layer_of(name, work=WORK):
     from fffbench.measure import inputs
-    from fffbench.plan import routing
 
-    return implementation(name).prepare(inputs.make_weights(work, routing.make(work, work.batch)), work)
+    return implementation(name).prepare(inputs.make_weights(work, work.draw(work.batch)), work)
 
 
 def test_the_blas_is_named_with_version_and_kernels(blas):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from error_model import logit_std, output_std
 
 from fffbench.implementations import cmm_cuda_naive, cmm_triton_levels, fff_cuda, fff_triton, reference
 from fffbench.implementations.cuda import leaf_plan
@@ -13,9 +14,9 @@ from fffbench.implementations.cuda.base import Gpu, Layout
 from fffbench.implementations.cuda.launch import gpu
 from fffbench.implementations.cuda.plan import STRATEGIES
 from fffbench.implementations.registry import Layer, Weights
-from fffbench.measure import check, tolerance
-from fffbench.plan.routing import make
+from fffbench.measure import check
 from fffbench.plan.workload import Shape, Workload
+from fffbench.problems.judging import LOGIT_SIGMAS, NORM_SIGMAS
 
 torch = pytest.importorskip("torch")
 REASON = fff_cuda.machine_reason()
@@ -52,11 +53,11 @@ def conform(prepare: Callable[[Weights, Workload], Layer], workload: Workload) -
     """Run ``prepare(weights, workload)`` through bind (twice), forward and compare both with float64.
 
     By the judge of every measurement: what a token's output may differ by follows from the error model of
-    ``measure/tolerance.py`` (roundings of the sums, of a stored logit and activation, and of y, a GELU within the
+    ``problems/judging.py`` (roundings of the sums, of a stored logit and activation, and of y, a GELU within the
     dtype's allowance), along the reference's path or one that leaves it where a logit is within rounding of zero.
     """
     cast = DTYPE[workload.dtype]
-    drawn = make(workload, max(1, workload.batch))
+    drawn = workload.draw(max(1, workload.batch))
     x = torch.from_numpy(drawn.x[: workload.batch]).to("cuda", cast)
     weights = Weights(*(torch.from_numpy(w).to("cuda", cast) for w in (drawn.w1, drawn.w2)))
     layer = prepare(weights, workload)
@@ -69,12 +70,11 @@ def conform(prepare: Callable[[Weights, Workload], Layer], workload: Workload) -
     torch.cuda.synchronize()
     assert torch.equal(first, y), "two runs over the same inputs differ"
     outputs = [y, layer.forward(x)]
-    wide = (t.double().cpu().numpy() for t in (x, weights.w1, weights.w2))
-    expected = check.make_reference(workload, *wide, conditional=True)
+    expected = check.make_reference(workload, "fff", x, weights.tensors)
     for out in outputs:
         assert out.shape == x.shape
         assert out.dtype == cast
-        verdict = check.compare(expected, out.double().cpu().numpy())
+        verdict = check.compare(expected, out)
         assert verdict.failure is None, f"batch {workload.batch}: {verdict.failure}"
 
 
@@ -145,7 +145,7 @@ def test_an_activation_that_is_compiled_in_is_the_one_asked_for(strategy: str, a
     workload = Workload(shape, 130, "bf16", device="cuda")
     if STRATEGIES[strategy](Layout(768, 3, 8, "bf16"), here(), 130) is None:
         pytest.skip(f"{strategy} does not run here")
-    drawn = make(workload, 130)
+    drawn = workload.draw(130)
     x = torch.from_numpy(drawn.x).to("cuda", torch.bfloat16)
     weights = Weights(*(torch.from_numpy(w).to("cuda", torch.bfloat16) for w in (drawn.w1, drawn.w2)))
     y = fff_cuda.prepare(weights, workload, strategy, activation=activation).forward(x).double().cpu().numpy()
@@ -153,20 +153,20 @@ def test_an_activation_that_is_compiled_in_is_the_one_asked_for(strategy: str, a
     rows = weights.w2.double().cpu().numpy()[exact.neurons]
     f, z, step = SCALAR[activation], exact.inputs, 1e-6
     expected = np.einsum("bk,bkd->bd", f(z), rows)
-    # as the judge has it for GELU (measure/tolerance.py), with this activation's own derivative
+    # as the judge has it for GELU (problems/judging.py), with this activation's own derivative
     norms = [np.linalg.norm(t.double().cpu().numpy(), axis=1) for t in (x, weights.w1, weights.w2)]
-    z_std = tolerance.logit_std(z, norms[0][:, None], norms[1][exact.neurons], shape.d, "bf16")
+    z_std = logit_std(z, norms[0][:, None], norms[1][exact.neurons], shape.d, "bf16")
     y_norm, slope = np.linalg.norm(expected, axis=1), (f(z + step) - f(z - step)) / (2 * step)
-    std, _ = tolerance.output_std(z, f(z), z_std, norms[2][exact.neurons], y_norm, "bf16", slope)
-    sure = (np.abs(z) > tolerance.LOGIT_SIGMAS * z_std).all(axis=1)
+    std, _ = output_std(z, f(z), z_std, norms[2][exact.neurons], y_norm, "bf16", slope)
+    sure = (np.abs(z) > LOGIT_SIGMAS * z_std).all(axis=1)
     assert sure.sum() > 100
-    assert (np.linalg.norm(y - expected, axis=1) <= tolerance.NORM_SIGMAS * std)[sure].all()
+    assert (np.linalg.norm(y - expected, axis=1) <= NORM_SIGMAS * std)[sure].all()
 
 
 def test_forward_follows_other_inputs_of_the_same_shape() -> None:
     shape = Shape.tree(768, 5, 5)
     workload = Workload(shape, 300, "bf16", device="cuda")
-    drawn = make(workload, 300)
+    drawn = workload.draw(300)
     x = torch.from_numpy(drawn.x).to("cuda", torch.bfloat16)
     weights = Weights(*(torch.from_numpy(w).to("cuda", torch.bfloat16) for w in (drawn.w1, drawn.w2)))
     layer = fff_cuda.prepare(weights, workload, "dense_form")
@@ -186,7 +186,7 @@ def test_a_bound_call_replays_in_a_graph(named: str) -> None:
     trees = 128 if named == "dense" else 1 if levels > 5 else 9
     shape = Shape.leaf(768, 1, 7, 32) if FORMS[named] == "leaf" else Shape.tree(768, trees, levels)
     workload = Workload(shape, 700, dtype, device="cuda")
-    drawn = make(workload, 700)
+    drawn = workload.draw(700)
     x = torch.from_numpy(drawn.x).to("cuda", DTYPE[dtype])
     weights = Weights(*(torch.from_numpy(w).to("cuda", DTYPE[dtype]) for w in (drawn.w1, drawn.w2)))
     y = torch.empty_like(x)
@@ -206,7 +206,7 @@ def test_a_bound_call_replays_in_a_graph(named: str) -> None:
 def test_unaligned_tensors_take_the_element_wise_kernels() -> None:
     shape = Shape.tree(32, 1, 7)
     workload = Workload(shape, 33, "bf16", device="cuda")
-    drawn = make(workload, 33)
+    drawn = workload.draw(33)
     flat = torch.from_numpy(np.concatenate([[0.0], drawn.x.ravel()])).to("cuda", torch.bfloat16)
     x = flat[1:].view(33, 32)
     weights = Weights(*(torch.from_numpy(w).to("cuda", torch.bfloat16) for w in (drawn.w1, drawn.w2)))

@@ -13,13 +13,12 @@ SCRIPT = """
 import torch
 from fffbench.implementations import cmm_triton_levels, fff_triton, reference
 from fffbench.implementations.registry import Weights
-from fffbench.plan.routing import make
 from fffbench.plan.workload import Shape, Workload
 
 for shape in (Shape.tree(24, 1, 4), Shape.tree(7, 3, 2), Shape.tree(16, 1, 1)):
     for batch in (0, 5):
         workload = Workload(shape, batch, device="cuda")
-        drawn = make(workload, max(batch, 1))
+        drawn = workload.draw(max(batch, 1))
         x = torch.from_numpy(drawn.x[:batch])
         weights = Weights(torch.from_numpy(drawn.w1), torch.from_numpy(drawn.w2))
         exact = torch.from_numpy(reference.tree(*(t.double().numpy() for t in (x, weights.w1, weights.w2)), shape).y)

@@ -138,7 +138,7 @@ def test_a_check_asks_a_plugin_for_the_reasons_of_all_its_shapes_at_once(tmp_pat
     try:
         chosen, asked, ask = registry.implementation("their_kernel"), [], registry._plugin.ask
         monkeypatch.setattr(registry._plugin, "ask", lambda *given: asked.append(given) or ask(*given))
-        edges = list(conformance.workloads("fp32", "cpu", "fff"))
+        edges = list(conformance.workloads(registry.implementation("fff_cpu"), "fp32", "cpu"))
         assert {conformance._reason(chosen, edge) for edge in edges} == {None}
         assert len(asked) == 1
     finally:

@@ -8,7 +8,6 @@ from fffbench.implementations import dense_compiled
 from fffbench.implementations.registry import implementation
 from fffbench.measure import inputs
 from fffbench.measure.conformance import conform
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 torch = pytest.importorskip("torch")
@@ -19,7 +18,7 @@ def prepared(name, work):
     chosen = implementation(name)
     if chosen.unsupported(work):
         pytest.skip(chosen.unsupported(work))
-    pool = inputs.make_pool(Cell(name, work, Protocol("hot")), routing.make(work, work.batch))
+    pool = inputs.make_pool(Cell(name, work, Protocol("hot")), work.draw(work.batch))
     return chosen.prepare(pool.weights, work), pool
 
 

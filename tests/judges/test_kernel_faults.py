@@ -8,7 +8,6 @@ import pytest
 from fffbench.implementations import dense_gemm
 from fffbench.implementations.registry import Layer
 from fffbench.measure import cellrun, conformance, inputs
-from fffbench.plan import routing
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 torch = pytest.importorskip("torch")
@@ -38,9 +37,9 @@ def masked(x, y, weights, shape, dtype, fault):
 def verdict(fault, dtype, strategy, shape, batch):
     workload = Workload(shape, batch, dtype, threads=2)
     cell = Cell("fff_cpu", workload, Protocol("hot"))
-    data = routing.make(workload, batch)
+    data = workload.draw(batch)
     pool = inputs.make_pool(cell, data)
-    reference = cellrun.build_reference(workload, data, batch, conditional=True)
+    reference = cellrun.build_reference(workload, "fff", data, batch)
 
     def bind(x, y):
         places = [tensor.data_ptr() for tensor in (x, pool.weights.w1, pool.weights.w2, y)]

@@ -10,7 +10,6 @@ from fffbench.implementations.registry import implementation
 from fffbench.measure import session as session_room
 from fffbench.measure.outcome import Outcome
 from fffbench.measure.session import Session
-from fffbench.plan.counts import compulsory_bytes, useful_operations
 from fffbench.runs import planning as bench
 
 CEILINGS = {
@@ -26,9 +25,8 @@ SLOW = ("dense_linear", "dense_padded", "dense_tiled", "dense_compiled")  # twic
 def call_seconds(cell):
     family, workload = implementation(cell.implementation).family, cell.workload
     bound = max(
-        useful_operations(workload, conditional=family != "dense")
-        / CEILINGS[f"fma_{workload.dtype}"][str(workload.threads)],
-        compulsory_bytes(workload, conditional=family != "dense") / CEILINGS["dram_read"][str(workload.threads)],
+        workload.operations(family) / CEILINGS[f"fma_{workload.dtype}"][str(workload.threads)],
+        workload.bytes(family) / CEILINGS["dram_read"][str(workload.threads)],
     )
     return bound / SHARE[family] * (2 if cell.implementation in SLOW else 1)
 
@@ -54,7 +52,7 @@ def played(monkeypatch):
             pass
 
         def build_reference(self, cell, path, limit, until=None):
-            clock.now += useful_operations(cell.workload, conditional=cell.implementation == "fff_cpu") / 6e10
+            clock.now += cell.workload.operations("fff" if cell.implementation == "fff_cpu" else "dense") / 6e10
             path.write_text("")
 
         def measure(self, cells, process, references, seconds, limit, until=None):

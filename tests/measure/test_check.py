@@ -3,9 +3,25 @@
 import numpy as np
 import pytest
 
+from fffbench.devices.cpu import Cpu
 from fffbench.implementations import reference as exact
-from fffbench.measure import check, tolerance
+from fffbench.measure import check
 from fffbench.plan.workload import Shape, Workload
+from fffbench.problems.judging import NORM_SIGMAS
+
+torch = pytest.importorskip("torch")
+
+
+def reference_of(work, x, w1, w2, *, conditional):
+    """The judge's reference of float64 arrays."""
+    weights = {"w1": torch.from_numpy(w1), "w2": torch.from_numpy(w2)}
+    return check.make_reference(work, "fff" if conditional else "dense", torch.from_numpy(x), weights)
+
+
+def compare(reference, y):
+    """The judge's verdict on an array or a tensor."""
+    return check.compare(reference, torch.as_tensor(y))
+
 
 RNG = np.random.default_rng(7)
 
@@ -36,15 +52,15 @@ def other_way(shape, x, w1, w2):
 
 def test_the_reference_itself_passes():
     work, x, w1, w2 = layer(Shape.tree(64, 2, 5), 50)
-    reference = check.make_reference(work, x, w1, w2, conditional=True)
-    assert check.compare(reference, reference.y).failure is None
+    reference = reference_of(work, x, w1, w2, conditional=True)
+    assert compare(reference, reference.y).failure is None
 
 
 def test_a_token_may_turn_either_way_at_a_near_tie_and_is_counted():
     shape = Shape.tree(64, 1, 4)
     work, x, w1, w2 = near_tie(shape, 1e-8)
-    reference = check.make_reference(work, x, w1, w2, conditional=True)
-    verdict = check.compare(reference, other_way(shape, x, w1, w2))
+    reference = reference_of(work, x, w1, w2, conditional=True)
+    verdict = compare(reference, other_way(shape, x, w1, w2))
     assert verdict.failure is None
     assert (verdict.diverged, verdict.diverged_cap) == (1, 1)
 
@@ -52,15 +68,15 @@ def test_a_token_may_turn_either_way_at_a_near_tie_and_is_counted():
 def test_a_token_that_turns_the_wrong_way_off_a_tie_fails():
     shape = Shape.tree(64, 1, 4)
     work, x, w1, w2 = near_tie(shape, 1e-3)
-    reference = check.make_reference(work, x, w1, w2, conditional=True)
-    assert "differ from the float64 reference" in (check.compare(reference, other_way(shape, x, w1, w2)).failure or "")
+    reference = reference_of(work, x, w1, w2, conditional=True)
+    assert "differ from the float64 reference" in (compare(reference, other_way(shape, x, w1, w2)).failure or "")
 
 
 def test_a_second_tree_has_near_ties_of_its_own():
     shape = Shape.tree(64, 2, 3)
     work, x, w1, w2 = layer(shape, 1)
     w1[7] -= x[0] * (x[0] @ w1[7] - 1e-8) / (x[0] @ x[0])
-    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    reference = reference_of(work, x, w1, w2, conditional=True)
     assert len(reference.alternatives[0]) == 1
 
 
@@ -69,7 +85,7 @@ def test_near_ties_in_several_trees_and_levels_may_turn_in_every_combination():
     work, x, w1, w2 = layer(shape, 1)
     for row in (0, 1, 2, 14):  # the first tree's root and both its children, the third's root
         w1[row] -= x[0] * (x[0] @ w1[row] - 1e-8) / (x[0] @ x[0])
-    others = check.make_reference(work, x, w1, w2, conditional=True).alternatives[0]
+    others = reference_of(work, x, w1, w2, conditional=True).alternatives[0].numpy()
 
     def along(turns):
         flipped = w1.copy()
@@ -88,9 +104,9 @@ def test_near_ties_in_several_trees_and_levels_may_turn_in_every_combination():
 def test_other_paths_are_computed_for_tokens_that_differ_alone():
     shape = Shape.tree(64, 1, 4)
     work, x, w1, w2 = near_tie(shape, 1e-8)
-    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    reference = reference_of(work, x, w1, w2, conditional=True)
     w1[:] = np.nan  # nothing may be computed from them any more
-    assert check.compare(reference, reference.y).failure is None
+    assert compare(reference, reference.y).failure is None
     assert list(reference.alternatives) == [0]
 
 
@@ -98,25 +114,25 @@ def test_other_paths_are_computed_for_tokens_that_differ_alone():
 @pytest.mark.parametrize("conditional", [True, False])
 def test_one_wrong_element_in_a_million_is_seen(dtype, conditional):
     work, x, w1, w2 = layer(Shape.tree(256, 1, 6), 400, dtype)
-    reference = check.make_reference(work, x, w1, w2, conditional=conditional)
-    y = reference.y.copy()
+    reference = reference_of(work, x, w1, w2, conditional=conditional)
+    y = reference.y.numpy().copy()
     y[123, 45] += 0.25 * np.std(y)
-    assert "token 123" in (check.compare(reference, y).failure or "")
+    assert "token 123" in (compare(reference, y).failure or "")
 
 
 def test_an_element_that_was_never_written_is_seen_even_outside_the_sample():
     work, x, w1, w2 = layer(Shape.dense(64, 128), 300)
-    reference = check.make_reference(work, x, w1, w2, conditional=False)
-    y = reference.y.copy()
+    reference = reference_of(work, x, w1, w2, conditional=False)
+    y = reference.y.numpy().copy()
     y[299, 63] = np.nan
-    assert "never written" in (check.compare(reference, y).failure or "")
+    assert "never written" in (compare(reference, y).failure or "")
 
 
 def test_one_missing_neuron_of_4095_is_seen_in_fp32():
     work, x, w1, w2 = layer(Shape.dense(64, 4095), 20)
-    reference = check.make_reference(work, x, w1, w2, conditional=False)
+    reference = reference_of(work, x, w1, w2, conditional=False)
     without = exact.dense(x, w1[:-1], w2[:-1])
-    assert check.compare(reference, without).failure is not None
+    assert compare(reference, without).failure is not None
 
 
 def test_the_tanh_form_of_gelu_is_refused_in_fp32_and_allowed_in_bf16():
@@ -125,13 +141,12 @@ def test_the_tanh_form_of_gelu_is_refused_in_fp32_and_allowed_in_bf16():
 
     for dtype, allowed in (("fp32", False), ("bf16", True)):
         work, x, w1, w2 = layer(Shape.dense(64, 512), 50, dtype)
-        reference = check.make_reference(work, x, w1, w2, conditional=False)
-        assert (check.compare(reference, tanh_form(x @ w1.T) @ w2).failure is None) is allowed
+        reference = reference_of(work, x, w1, w2, conditional=False)
+        assert (compare(reference, tanh_form(x @ w1.T) @ w2).failure is None) is allowed
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
 def test_the_error_model_predicts_sequential_summation_within_a_factor_of_three(dtype):
-    torch = pytest.importorskip("torch")
     store = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
     work, x, w1, w2 = layer(Shape.dense(512, 256), 200, dtype)
     x, w1, w2 = (torch.from_numpy(a).to(store) for a in (x, w1, w2))
@@ -143,33 +158,32 @@ def test_the_error_model_predicts_sequential_summation_within_a_factor_of_three(
     for k in range(256):
         y += a[:, k, None].float() * w2[k].float()
     wide = [t.double().numpy() for t in (x, w1, w2)]
-    reference = check.make_reference(work, *wide, conditional=False)
-    error = np.linalg.norm(y.to(store).double().numpy() - reference.y, axis=1)
-    typical = float(np.median(error / reference.std))
-    assert 1 / 3 < typical < tolerance.NORM_SIGMAS
+    reference = reference_of(work, *wide, conditional=False)
+    error = np.linalg.norm(y.to(store).double().numpy() - reference.y.numpy(), axis=1)
+    typical = float(np.median(error / reference.std.numpy()))
+    assert 1 / 3 < typical < NORM_SIGMAS
 
 
 def test_a_reference_survives_being_saved(tmp_path):
     shape = Shape.tree(64, 1, 4)
     work, x, w1, w2 = near_tie(shape, 1e-8)
-    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    reference = reference_of(work, x, w1, w2, conditional=True)
     check.save(reference, tmp_path / "r.npz")
-    loaded = check.load(tmp_path / "r.npz")
-    assert np.array_equal(loaded.y, reference.y)
-    assert np.array_equal(loaded.alternatives[0], reference.alternatives[0])
+    weights = {"w1": torch.from_numpy(w1), "w2": torch.from_numpy(w2)}
+    loaded = check.load(tmp_path / "r.npz", work, "fff", torch.from_numpy(x), weights)
+    assert torch.equal(loaded.y, reference.y)
+    assert list(loaded.alternatives) == list(reference.alternatives) == [0]
+    assert torch.equal(loaded.alternatives[0], reference.alternatives[0])
     assert loaded.distinct_rows == reference.distinct_rows == 4
 
 
-def test_a_dense_reference_over_too_many_tokens_checks_a_random_sample():
+def test_a_dense_reference_over_too_many_tokens_checks_a_random_sample(monkeypatch):
     work, x, w1, w2 = layer(Shape.dense(4, 4), 100)
-    original = check.DENSE_REFERENCE_OPERATIONS
-    try:
-        check.DENSE_REFERENCE_OPERATIONS = 4 * 16 * 10
-        reference = check.make_reference(work, x, w1, w2, conditional=False)
-    finally:
-        check.DENSE_REFERENCE_OPERATIONS = original
+    monkeypatch.setattr(Cpu, "reference_operations", 4 * 16 * 10)
+    reference = reference_of(work, x, w1, w2, conditional=False)
     assert len(reference.index) == 10
     assert np.allclose(reference.y, exact.dense(x, w1, w2)[reference.index])
+    assert compare(reference, exact.dense(x, w1, w2)).tokens == 10
 
 
 def leaf_layer(shape, logit=None):
@@ -194,8 +208,8 @@ def leaf_other_way(shape, x, w1, w2):
 def test_a_router_may_turn_either_way_at_a_near_tie_and_nowhere_else(logit, accepted):
     shape = Shape.leaf(64, 2, 3, 5)
     work, x, w1, w2 = leaf_layer(shape, logit)
-    reference = check.make_reference(work, x, w1, w2, conditional=True)
-    verdict = check.compare(reference, leaf_other_way(shape, x, w1, w2))
+    reference = reference_of(work, x, w1, w2, conditional=True)
+    verdict = compare(reference, leaf_other_way(shape, x, w1, w2))
     assert (verdict.failure is None) is accepted
     assert verdict.diverged == verdict.diverged_cap == int(accepted)
 
@@ -205,7 +219,7 @@ def test_a_leaf_neuron_near_zero_is_no_near_tie():
     work, x, w1, w2 = leaf_layer(shape)
     neuron = int(exact.leaf(x, w1, w2, shape).neurons[0, 2])
     w1[shape.routers + neuron] -= x[0] * (x[0] @ w1[shape.routers + neuron]) / (x[0] @ x[0])
-    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    reference = reference_of(work, x, w1, w2, conditional=True)
     assert not reference.alternatives
 
 
@@ -227,7 +241,7 @@ def test_a_wrong_leaf_is_seen(fault):
     x = RNG.standard_normal((40, 64))
     w1 = RNG.standard_normal((shape.routers + shape.n, 64)) / 8
     w2 = RNG.standard_normal((shape.n, 64)) / 32**0.5
-    reference = check.make_reference(work, x, w1, w2, conditional=True)
+    reference = reference_of(work, x, w1, w2, conditional=True)
     if fault == "block of the neighbour":
         y = exact.leaf(x, w1, np.roll(w2, 32, axis=0), shape).y
     elif fault == "one neuron missing":
@@ -238,10 +252,10 @@ def test_a_wrong_leaf_is_seen(fault):
         mirrored = w1.copy()
         mirrored[: shape.routers] *= -1
         y = exact.leaf(x, mirrored, w2, shape).y
-    assert check.compare(reference, y).failure is not None
+    assert compare(reference, y).failure is not None
 
 
 def test_distinct_rows_count_a_router_as_half():
     shape = Shape.leaf(64, 2, 3, 5)
     work, x, w1, w2 = leaf_layer(shape)
-    assert check.make_reference(work, x, w1, w2, conditional=True).distinct_rows == 2 * (3 / 2 + 5)
+    assert reference_of(work, x, w1, w2, conditional=True).distinct_rows == 2 * (3 / 2 + 5)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from fffbench.implementations import reference as exact
-from fffbench.measure import check, diagnosis
-from fffbench.plan import routing
+from fffbench.measure import check, diagnosis, inputs
 from fffbench.plan.workload import Shape, Workload
 
 TREE = Workload(Shape.tree(24, 2, 4), 9, threads=2)
@@ -14,15 +13,15 @@ DENSE = Workload(Shape.dense(24, 31), 9, threads=2)
 
 
 def case(workload):
-    data = routing.make(workload, workload.batch)
-    x, w1, w2 = (np.asarray(side, dtype=np.float64) for side in (data.x, data.w1, data.w2))
-    return x, w1, w2, check.make_reference(workload, x, w1, w2, conditional=workload.shape.is_tree)
+    x, weights = inputs.rounded(workload, workload.draw(workload.batch), workload.batch)
+    wide = (tensor.double().numpy() for tensor in (x, weights["w1"], weights["w2"]))
+    return *wide, check.make_reference(workload, "fff", x, weights)
 
 
 def said_of(workload, spoil):
     """What is said of the output that ``spoil`` makes of the right one, the inputs and the weights."""
     x, w1, w2, reference = case(workload)
-    return diagnosis.diagnose(workload.shape, x, w1, w2, reference, spoil(reference.y.copy(), x, w1, w2))
+    return diagnosis.diagnose(workload.shape, x, w1, w2, reference, spoil(reference.y.numpy().copy(), x, w1, w2))
 
 
 def test_nothing_is_said_of_what_is_right():

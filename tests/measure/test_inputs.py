@@ -5,7 +5,6 @@ import torch
 
 from fffbench.devices.cpu import HUGE_PAGE
 from fffbench.measure import inputs
-from fffbench.plan import routing
 from fffbench.plan.workload import Shape, Workload
 
 LARGE = Workload(Shape.tree(64, 1, 13), 16384)  # 2 MiB of each matrix, 4 of x
@@ -14,7 +13,7 @@ LARGE = Workload(Shape.tree(64, 1, 13), 16384)  # 2 MiB of each matrix, 4 of x
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_large_tensors_on_a_cpu_begin_on_a_huge_page_and_hold_what_was_drawn(dtype):
     workload = Workload(LARGE.shape, LARGE.batch, dtype)
-    data = routing.make(workload, workload.batch)
+    data = workload.draw(workload.batch)
     weights = inputs.make_weights(workload, data)
     for tensor, drawn in ((weights.w1, data.w1), (weights.w2, data.w2)):
         assert tensor.numel() * tensor.element_size() < HUGE_PAGE or tensor.data_ptr() % HUGE_PAGE == 0

@@ -54,11 +54,11 @@ def test_samples_that_are_no_numbers_are_refused(numbers):
 
 
 def test_a_time_below_the_ceilings_is_refused_with_both_figures():
-    arithmetic = bounds.least_seconds(CELL, CEILINGS, 4095.0, conditional=True)
+    arithmetic = bounds.least_seconds(CELL, CEILINGS, 4095.0, family="fff")
     assert arithmetic == pytest.approx(768 * 4 * (2 * 16384 + 2 * 4095) / 2e10)
     for share, possible in ((1.01, True), (0.99, False)):
         outcome = Outcome(CELL.id, 0, samples=(share * arithmetic,) * 3, distinct_rows=4095.0)
-        found = bounds.possible(outcome, CELL, CEILINGS, conditional=True)
+        found = bounds.possible(outcome, CELL, CEILINGS, family="fff")
         assert (found.failure is None) == possible
     assert f"it reports {seconds(0.99 * arithmetic)} per call" in found.failure  # and not 0 s
     assert f"ceilings measured on this machine allow no less than {seconds(arithmetic)}" in found.failure
@@ -67,7 +67,7 @@ def test_a_time_below_the_ceilings_is_refused_with_both_figures():
 
 def test_without_ceilings_a_time_below_the_clocks_grain_is_refused():
     outcome = Outcome(CELL.id, 0, samples=(4e-8,) * 3)
-    assert bounds.possible(outcome, CELL, {}, conditional=True).failure is not None
+    assert bounds.possible(outcome, CELL, {}, family="fff").failure is not None
 
 
 @pytest.mark.parametrize(

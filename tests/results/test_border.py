@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from error_model import logit_std, output_std
 from synthetic import MACHINE, OPTIMISED, STABLE, asv_json, cell_id, run_json, write_history, write_run
 
 from benchmarks.studies import readme
 from fffbench.analysis.speedup import speedups
 from fffbench.files import NotPlainError, read_plain, write_plain
-from fffbench.measure import fingerprint, tolerance
+from fffbench.measure import fingerprint
 from fffbench.plan.workload import DTYPES, Shape, parse_cell
+from fffbench.problems.judging import NORM_SIGMAS
 from fffbench.report import render
 from fffbench.results import asv, identity, plausible, store
 from fffbench.results.reader import read_file
@@ -84,9 +86,9 @@ def test_the_bound_on_tolerances_lies_above_the_error_model_and_not_far(dtype, s
     z = rng.normal(0, 0.5, (50, neurons))
     norm = np.full(neurons, d**0.5)
     gelu = z * 0.5 * (1 + np.tanh(0.8 * z))
-    z_std = tolerance.logit_std(z, np.asarray(d**0.5), np.asarray(0.5), d, dtype)
-    std, scale = tolerance.output_std(z, gelu, z_std, norm, np.linalg.norm(gelu * norm, axis=1), dtype)
-    allowed = tolerance.NORM_SIGMAS * std / scale
+    z_std = logit_std(z, np.asarray(d**0.5), np.asarray(0.5), d, dtype)
+    std, scale = output_std(z, gelu, z_std, norm, np.linalg.norm(gelu * norm, axis=1), dtype)
+    allowed = NORM_SIGMAS * std / scale
     family = "fff" if shape.is_tree else "dense"
     cell = parse_cell(cell_id(f"{family}_x", shape=shape, dtype=dtype))
     assert allowed.max() < plausible.most_tolerance(cell, family) < 40 * np.median(allowed)

@@ -79,7 +79,7 @@ def conformance(wanted: Wanted) -> Iterator[Check]:
     pairs.sort(key=lambda pair: found[pair[1]].slow_to_prepare or found[pair[1]].roofline_share is not None)
     for dtype, name in pairs:
         item = found[name]
-        for workload in workloads(dtype, "cuda", item.family) if dtype in item.dtypes else ():
+        for workload in workloads(item, dtype, "cuda") if dtype in item.dtypes else ():
             if time.perf_counter() - start > wanted.limit:
                 late[f"{name} in {dtype}"] += 1
                 continue

@@ -29,7 +29,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError, one_of
 from fffbench.plan.candidates import NEVER_BEST
-from fffbench.plan.workload import CACHES, CALLS, DTYPES, ROUTINGS, Shape, parse_cell
+from fffbench.plan.workload import CACHES, CALLS, DTYPES, ROUTINGS, Shape
+from fffbench.problems import parse_problem
 
 FOLDER = Path(__file__).parent
 PUBLISHED = Shape.tree(768, trees=1, levels=12)  # UltraFastBERT-1x11: 12 of 4095 neurons, of every published figure
@@ -146,7 +147,7 @@ def _block(written: _Block, lists: Mapping[str, list[Any]]) -> Block:
 def shape_of(text: str) -> Shape:
     """The shape written as in the id of a cell; ``UserError`` if it is none."""
     try:
-        return parse_cell(f"any@{text}-b1-fp32-uniform-cpu-1th-s0@cold-kernel").workload.shape
+        return parse_problem(text)
     except UserError as error:
         raise UserError(f"not a shape: {text!r}; one looks like {PUBLISHED.id}") from error
 

@@ -6,14 +6,12 @@ import honest_twin
 import torch
 from honest_twin import DEVICES, DTYPES, FAMILY, unsupported  # noqa: F401
 
-from fffbench.plan import routing
-
 
 def prepare(weights, workload):
     layer, kept = honest_twin.prepare(weights, workload), {}
-    tokens = routing.tokens_needed(workload)
+    tokens = workload.tokens
     for count in (tokens, workload.batch):
-        x = torch.from_numpy(routing.make(workload, count).x)
+        x = torch.from_numpy(workload.draw(count).x)
         for part in x.split(max(1, workload.batch)):
             if len(part) == workload.batch:
                 kept[float(part[0, 0])] = layer.forward(part.contiguous())

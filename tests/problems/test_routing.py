@@ -5,12 +5,12 @@ import pytest
 
 from fffbench.errors import UserError
 from fffbench.implementations import reference
-from fffbench.plan import routing
 from fffbench.plan.workload import Shape, Workload
+from fffbench.problems.tree import zipf_probabilities
 
 
 def rows_of(workload, tokens):
-    data = routing.make(workload, tokens)
+    data = workload.draw(tokens)
     return reference.walk(*(array.astype(np.float64) for array in (data.x, data.w1, data.w2)), workload.shape)
 
 
@@ -36,17 +36,17 @@ def test_uniform_reaches_most_leaves_and_logits_have_unit_scale():
 
 def test_the_weights_depend_on_shape_routing_and_seed_only():
     shape = Shape.tree(16, 1, 5)
-    one = routing.make(Workload(shape, 4, "fp32", threads=1), 64)
-    two = routing.make(Workload(shape, 64, "bf16", threads=2), 128)
+    one = Workload(shape, 4, "fp32", threads=1).draw(64)
+    two = Workload(shape, 64, "bf16", threads=2).draw(128)
     assert np.array_equal(one.w1, two.w1)
-    assert not np.array_equal(one.w1, routing.make(Workload(shape, 4, seed=1), 64).w1)
+    assert not np.array_equal(one.w1, Workload(shape, 4, seed=1).draw(64).w1)
 
 
 def test_a_pool_holds_at_least_as_many_tokens_as_leaves_in_whole_batches():
     shape = Shape.tree(16, 1, 12)
-    assert routing.tokens_needed(Workload(shape, 1)) == 2048
-    assert routing.tokens_needed(Workload(shape, 1000)) == 3000
-    assert routing.tokens_needed(Workload(shape, 16384)) == 16384
+    assert Workload(shape, 1).tokens == 2048
+    assert Workload(shape, 1000).tokens == 3000
+    assert Workload(shape, 16384).tokens == 16384
 
 
 ZIPF_SHAPES = [
@@ -69,7 +69,7 @@ def leaves_of(walk, shape):
 def test_zipf_sends_tokens_to_leaves_as_often_as_the_law_says_in_every_tree(shape):
     tokens = 20000
     leaves = leaves_of(rows_of(Workload(shape, tokens, routing="zipf"), tokens), shape)
-    expected = routing.zipf_probabilities(shape.leaves) * tokens
+    expected = zipf_probabilities(shape.leaves) * tokens
     for tree in range(shape.trees):
         counts = np.sort(np.bincount(leaves[:, tree], minlength=shape.leaves))[::-1]
         popular = expected > 200
@@ -116,7 +116,7 @@ def test_zipf_with_more_turns_than_inputs_is_refused_in_one_line():
 
 def test_in_the_leaf_form_routers_have_a_row_in_w1_and_none_in_w2():
     shape = Shape.leaf(16, 3, 2, 5)
-    data = routing.make(Workload(shape, 7), 7)
+    data = Workload(shape, 7).draw(7)
     assert shape.routers == 3 * 3
     assert data.w1.shape == (9 + 60, 16)
     assert data.w2.shape == (60, 16)
