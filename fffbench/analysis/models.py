@@ -60,6 +60,7 @@ class ModelRow:
     notes: tuple[str, ...] = ()
     records: tuple[str, ...] = ()
     equal_time_neurons: float | None = None  # of a dense layer that takes as long, by interpolation
+    lost_modes: tuple[str, ...] = ()  # planned and without a time, so compared with on neither side
 
     @property
     def gain(self) -> float | None:
@@ -233,6 +234,7 @@ def _row(
             *dict.fromkeys(note for info in infos for note in info.notes),
         ),
         records=tuple(record.id for record in measured.records),
+        lost_modes=tuple(sorted(missing)),
     )
 
 

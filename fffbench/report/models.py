@@ -49,20 +49,26 @@ def sentence(found: Models) -> str:
     One layer of a larger model is no model; it stands in the table.
     """
     gains, limits, titles, places = [], [], [], []
+    ends: list[float] = []
+    lost: set[str] = set()
     for machine, work, rows in by_work(found.rows):
         best, none = _best(rows, "fff"), _best(rows, "none")
         if work.architecture.of_layers or best is None or best.gain is None:
             continue
         gains.append(best.gain)
+        ends += best.gain_interval or (best.gain, best.gain)
+        lost.update(best.lost_modes)
         limits += [none.gain] if none is not None and none.gain is not None else []
         titles.append(work.architecture.title)
         places.append(found.names.get(machine, machine))
     if not gains:
         return ""
     named, where = (" and ".join(dict.fromkeys(names)) for names in (titles, places))
-    slower = " (slower)" if max(gains) < 1 else ""
+    how = " (slower)" if max(ends) < 1 else "" if min(ends) > 1 else f" (undecided: intervals from {_range(ends)})"
+    if lost:
+        how += f", {' and '.join(sorted(lost))} left out, which had no time with them"
     bound = f", and at {_range(limits)} with no feedforward layer at all" if limits else ""
-    return f"a whole model ({named} on {where}) runs at {_range(gains)} of its speed with such layers{slower}{bound}"
+    return f"a whole model ({named} on {where}) runs at {_range(gains)} of its speed with such layers{how}{bound}"
 
 
 def _range(values: Sequence[float]) -> str:
