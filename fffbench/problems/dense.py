@@ -58,6 +58,11 @@ class Dense(Problem):
         """W1 scaled by 1/sqrt(d), W2 by 1/sqrt(n)."""
         return {"w1": Normal((self.n, self.d), self.d**-0.5), "w2": Normal((self.n, self.d), self.n**-0.5)}
 
+    def elements(self, batch: int, distinct_rows: float) -> float:
+        """Every neuron's rows are read, whatever a record says."""
+        del distinct_rows
+        return super().elements(batch, float(self.n))
+
     def reference(self, x: torch.Tensor, weights: Mapping[str, torch.Tensor], asked: Asked) -> Reference:
         """Some tokens and some neurons at a time."""
         import torch
