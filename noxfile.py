@@ -116,7 +116,7 @@ def page(session: nox.Session) -> None:
     if shutil.which("npm"):
         session.run("npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, AXE, external=True)
     axe = {"FFFBENCH_AXE": str(Path(folder).resolve() / "node_modules")}
-    session.run("pytest", "-q", "tests/report/test_browser.py", *session.posargs, env=axe)
+    session.run("pytest", "-q", "-m", "slow", "tests/report/test_browser.py", *session.posargs, env=axe)
 
 
 @nox.session

@@ -60,6 +60,7 @@ CUDA = Deciding(
         "fffbench/contain.py",
         "fffbench/parent.py",
         "fffbench/devices",
+        "fffbench/problems",
         "fffbench/extensions.py",
         "fffbench/blaslib.py",
     ),

@@ -45,7 +45,7 @@ def test_being_wrong_on_purpose_excuses_no_write_outside_the_output():
 
 @pytest.mark.parametrize(("name", "family"), [("faulty_new", "fff"), ("fff_new", "faulty")])
 def test_no_name_hides_the_family_faulty(name, family):
-    declared = {"family": family, "devices": ["cpu"], "dtypes": ["fp32"], "summary": "A layer."}
+    declared = {"family": family, "devices": ["cpu"], "dtypes": ["fp32"], "kinds": [], "summary": "A layer."}
     with pytest.raises(UserError, match="begin with 'faulty_'"):
         _from_declaration(name, declared, None, "theirs")
 

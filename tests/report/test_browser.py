@@ -17,7 +17,8 @@ from fffbench.report import render
 from fffbench.results.store import load
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(chromium.PATH is None, reason="no Chromium here")
+# minutes on two cores: `nox -s page` runs it
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(chromium.PATH is None, reason="no Chromium here")]
 AXE = next(
     (
         path
