@@ -61,7 +61,7 @@ class Dense(Problem):
     def elements(self, batch: int, distinct_rows: float) -> float:
         """Every neuron's rows are read, whatever a record says."""
         del distinct_rows
-        return super().elements(batch, float(self.n))
+        return super().elements(batch, float(self.n if batch else 0))
 
     def reference(self, x: torch.Tensor, weights: Mapping[str, torch.Tensor], asked: Asked) -> Reference:
         """Some tokens and some neurons at a time."""
