@@ -20,7 +20,8 @@ import numpy as np
 
 from fffbench.analysis.stats import Estimate, estimate_time, process_medians, ratio_of_medians
 from fffbench.devices import device, threads_text
-from fffbench.plan.models import ARCHITECTURES, Variant, Work
+from fffbench.plan.architectures import ARCHITECTURES
+from fffbench.plan.models import Variant, Work
 from fffbench.results.models import ModelRecord, ModelResults, Routing
 
 DENSE, NONE = "dense", "none"

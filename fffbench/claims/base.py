@@ -6,6 +6,7 @@ it with what was measured.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -175,9 +176,9 @@ class Claim(Strict):
             return None
         return want.shape.id, want.dtype
 
+    @abstractmethod
     def judge(self, evidence: Evidence) -> Sequence[ClaimRow]:
         """Its rows: at least one, each with a verdict and a reason."""
-        raise NotImplementedError
 
     def written(self, value: float) -> str:
         """A value in the unit of the claim, as in ``1.45 ms`` or ``78.0x``."""

@@ -15,6 +15,7 @@ from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
 from fffbench.plan import options
 from fffbench.plan.presets_of_models import ModelAxes
+from fffbench.text import plain
 from fffbench.units import duration
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def run(
 ) -> None:
     """Measure a preset of whole models, export it, print the file's name."""
     from fffbench.models import run as models_run
+    from fffbench.models.exporting import export
     from fffbench.runs import endings
     from fffbench.runs.display import Display
 
@@ -119,7 +121,7 @@ def run(
             )
             with Display(words=str) as display:
                 models_run.measure(planned, display.progress, display.outcome)
-            print(models_run.export(journal))
+            print(plain(str(export(journal))))
     except (KeyboardInterrupt, endings.Ended) as error:
         raise Stopped(_sentence(error, journal), endings.exit_code(error)) from None
 
@@ -133,7 +135,7 @@ def describe(wanted: ModelOptions) -> None:
 
 
 def _sentence(error: BaseException, journal: Path | None) -> str:
-    from fffbench.models.run import read_journal
+    from fffbench.models.journal import read_journal
 
     del error
     count = 0

@@ -6,6 +6,7 @@ device. A subclass sets what differs; the defaults are those of a device whose c
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,7 +31,7 @@ class Timing(Protocol):
         """``kernel``, ``torch`` or ``graph``."""
 
 
-class Device:
+class Device(ABC):
     """One kind of device."""
 
     name: str  # in ids and on the command line: letters, digits, _
@@ -108,10 +109,10 @@ class Device:
 
         return torch.empty(tuple(shape), dtype=dtype, device=self.torch_type)
 
-    def synchronize(self) -> None:
+    def synchronize(self) -> None:  # noqa: B027 - nothing to wait for where calls are done when they return
         """Wait until everything launched is done."""
 
-    def release_memory(self) -> None:
+    def release_memory(self) -> None:  # noqa: B027 - nothing to give back where torch keeps none
         """Give memory that torch keeps for later back to the device."""
 
     def evictor(
@@ -151,6 +152,7 @@ class Device:
         """Seconds until a call returns, which need not be when its work is done: a published clock."""
         return clock.time_calls(calls, effort, None), []
 
+    @abstractmethod
     def ceilings(self, threads: Sequence[int]) -> Ceilings:
         """What it can do at best, measured now: rates per second by name and ``ceilings_key``.
 
@@ -159,4 +161,3 @@ class Device:
         ``peak_`` the fastest that any unit has shown in that dtype. Each is the best of several short runs: noise can
         only lower it.
         """
-        raise NotImplementedError

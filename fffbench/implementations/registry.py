@@ -19,7 +19,8 @@ group ``fffbench.implementations``) with
 
 and a first docstring line that says what it is. Its ``unsupported`` must not
 raise; importing the module must not import torch, triton or CUDA (imports
-belong inside the functions), so that ``list`` and ``--help`` stay fast.
+belong inside the functions), so that ``list`` and ``--help`` stay fast. The
+contract stands here whole, hence more than 300 lines.
 
 An entry point's module is somebody else's code. It is found by its metadata, asked for its declarations and its
 reasons in a process of its own (``_plugin``), and imported only by the process that measures or checks it: never by

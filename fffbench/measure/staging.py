@@ -137,6 +137,9 @@ class Staged:
     def keep(self, batch: int, result: object) -> None:
         """Copy one row of the output, at once."""
         number = len(self.batches)
+        if self._layout.batch == 0:  # no row, and perhaps no memory
+            self.batches.append(batch)
+            return
         row = self._rows[number] * self._row_bytes
         if self._y is not None:
             self._tools.copy(self._kept + number * self._row_bytes, self._y[batch] + row, self._row_bytes)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from fffbench.devices import device
 from fffbench.errors import UserError
-from fffbench.plan.models import Architecture, Work
+from fffbench.plan.architectures import Architecture
+from fffbench.plan.models import Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,48 +1,40 @@
 """How does a run over whole models begin, continue and end? As one over layers: lock, journal, result file.
 
 ``prepare`` plans and begins a journal, or finds that of an interrupted run of the same plan, sources and surroundings;
-``measure`` fills it, and ``export`` makes a result file of it in ``results/models/<machine>/``.
+``measure`` fills it, and ``exporting`` makes a result file of it in ``results/models/<machine>/``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from fffbench import sources
 from fffbench.anonymity import neutral
 from fffbench.devices import device
 from fffbench.errors import UserError
 from fffbench.measure import environment, fingerprint, host, lock, memory, provenance
-from fffbench.measure.outcome import NEVER, plain
+from fffbench.measure.outcome import plain
 from fffbench.measure.session import Progress
-from fffbench.models.outcome import ModelOutcome, outcome_from_json
+from fffbench.models.journal import SUFFIX, Header, read_journal
+from fffbench.models.outcome import ModelOutcome
 from fffbench.models.session import FIRST_COST, ModelPlan, ModelSession
 from fffbench.models.worker import ENVIRONMENT
 from fffbench.plan.models import ModelCell
 from fffbench.plan.presets_of_models import ModelAxes, model_cells, model_preset
-from fffbench.results import chronology
-from fffbench.results import names as run_names
 from fffbench.results.journal import Journal
-from fffbench.results.models import FORMAT, ROOM, ModelInfo
-from fffbench.results.record import FORMAT as RUN_FORMAT
-from fffbench.results.record import OUT_OF_BUDGET, Machine, RunInfo
+from fffbench.results.models import ROOM
+from fffbench.results.record import Machine
+from fffbench.runs.naming import new_run
 from fffbench.units import duration, size
 
 Say = Callable[[str], None]
 
-SUFFIX = ".journal"
-DIGITS = 6
 # Copies of a model's weights that exist at once: as built, what replaces a part of them, quantised or packed ones, and
 # a layer widened to float64 for its check.
 WEIGHT_COPIES = 2.5
@@ -60,18 +52,6 @@ class ModelOptions:
     sample_seconds: float | None = None
     budget_seconds: float | None = None
     command: str = ""
-
-
-class Header(BaseModel):
-    """A journal's first line."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    plan: str
-    run: RunInfo
-    processes: int = Field(ge=1, le=1000)
-    cells: list[str]
-    skipped: list[tuple[str, str]] = []
 
 
 @dataclass(frozen=True)
@@ -189,24 +169,10 @@ def _begun(
     key: str,
     say: Say,
 ) -> tuple[Header, Path]:
-    now, measured = time.gmtime(), provenance.current()
-    if measured.dirty is not False:
-        how = "changed since" if measured.dirty else "not shown to be"
-        say(f"the sources are {how} {measured.commit[:10]}; the result says so")
-    started = time.strftime(chronology.FORMAT, now)
     observed = fingerprint.observed() | {"transformers": _transformers()}
     observed |= {f"worker {name}": value for name, value in sorted(ENVIRONMENT.items())}
-    run = RunInfo(
-        format=RUN_FORMAT,
-        run=run_names.fresh(options.preset, folder, now),
-        preset=options.preset,
-        started=started,
-        commit=measured.shown,
-        dirty=measured.dirty,
-        sources=f"{measured.shipped}-{measured.compiled}",
-        after=chronology.dated_no_earlier(started, run_names.dates(folder)),
-        machine=Machine(id=folder.name, stable=facts, observed=observed, host=host.anonymous()),
-    )
+    machine = Machine(id=folder.name, stable=facts, observed=observed, host=host.anonymous())
+    run = new_run(options.preset, folder, machine, say)
     header = Header(
         plan=key,
         run=run,
@@ -231,27 +197,6 @@ def _resumable(folder: Path, key: str, say: Say) -> tuple[Path, Header, tuple[Mo
     return None
 
 
-def read_journal(path: Path) -> tuple[Header, tuple[ModelOutcome, ...]]:
-    """What a journal holds; lines that cannot be used are left out, and nothing replaces a success."""
-    first, entries, _ = Journal.numbered(path)
-    try:
-        header = Header.model_validate_json(json.dumps(first))
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(f"journal {str(path)!r}: not a journal of this version ({where}); move it away") from error
-    planned = set(header.cells)
-    outcomes: dict[tuple[str, int], ModelOutcome] = {}
-    for _, entry in entries:
-        try:
-            one = outcome_from_json(entry.get("outcome"))
-        except ValueError:
-            continue
-        key = one.cell, one.process
-        if one.cell in planned and one.process < header.processes and (key not in outcomes or outcomes[key].failure):
-            outcomes[key] = one
-    return header, tuple(outcomes.values())
-
-
 def measure(planned: ModelPlanned, show: Callable[[Progress], None], told: Callable[[Any], None]) -> None:
     """Measure what the journal does not hold; every process's result is on the disk before the next begins."""
     from fffbench.runs.lifecycle import remove_stale_scratch
@@ -269,89 +214,3 @@ def measure(planned: ModelPlanned, show: Callable[[Progress], None], told: Calla
             journal.append({"outcome": outcome.to_json()})
             told(outcome)
         journal.append({"load after": fingerprint.load()})
-
-
-def export(journal: Path) -> Path:
-    """Turn a finished journal into ``<run>.json``; the journal is then removed."""
-    header, outcomes = read_journal(journal)
-    grouped: dict[str, list[ModelOutcome]] = {name: [] for name in header.cells}
-    for one in outcomes:
-        grouped[one.cell].append(one)
-    cells, skipped = [], list(header.skipped)
-    for name, group in grouped.items():
-        reason = _reason(group)
-        if reason is None:
-            cells.append(_info(name, group, header.processes).model_dump())
-        else:
-            skipped.append((name, reason))
-    if not cells:
-        reasons = [reason for name, reason in skipped if name in grouped]
-        if not outcomes:
-            journal.unlink()
-        raise UserError(
-            f"no cell was measured, so there is no result file: {next(iter(reasons), 'nothing was planned')}"
-        )
-    stored = {
-        "fffbench": header.run.model_dump(),
-        "models_format": FORMAT,
-        "cells": cells,
-        "skipped": [{"cell": name, "reason": reason} for name, reason in skipped],
-    }
-    draft = journal.with_suffix(".draft")
-    with draft.open("w", encoding="utf-8") as file:
-        json.dump(_rounded(stored), file, separators=(",", ":"))
-        file.flush()
-        os.fsync(file.fileno())
-    target = run_names.publish(draft, journal.with_suffix(".json"))
-    journal.unlink()
-    return target
-
-
-def _reason(group: list[ModelOutcome]) -> str | None:
-    """Why a cell has no time, or None where it has one."""
-    own = [one for one in group if one.failure is not None and one.retry == NEVER]
-    if own:
-        return own[0].failure
-    good = [one for one in group if one.failure is None]
-    if good:
-        return None
-    return group[-1].failure if group else OUT_OF_BUDGET
-
-
-def _info(name: str, group: list[ModelOutcome], planned: int) -> ModelInfo:
-    good = sorted((one for one in group if one.failure is None), key=lambda one: one.process)
-    checks = [one.check for one in good if one.check is not None]
-    worst = max(checks, key=lambda check: check.error)
-    check = worst.model_copy(
-        update={
-            "tokens": sum(check.tokens for check in checks),
-            "near": sum(check.near for check in checks),
-            "turned": sum(check.turned for check in checks),
-            "mode_median": max(check.mode_median for check in checks),
-            "mode_beyond": max(check.mode_beyond for check in checks),
-        }
-    )
-    notes = list(dict.fromkeys(note for one in good for note in one.notes))
-    if len(good) < planned:
-        notes.append(f"{len(good)} of {planned} processes: the rest was out of the time budget, or lost")
-    return ModelInfo(
-        cell=name,
-        processes=[list(one.samples) for one in good],
-        check=check,
-        routing=list(good[0].routing),
-        weights_bytes=good[0].weights_bytes,
-        peak_bytes=max(one.peak_bytes for one in good),
-        build_seconds=min(one.build_seconds for one in good),
-        prepare_seconds=min(one.prepare_seconds for one in good),
-        joules=[one.joules for one in good if one.joules is not None],
-        planned_processes=planned,
-        notes=notes,
-    )
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value

@@ -69,7 +69,7 @@ def axes(
         implementations=words("--implementations", implementations),
         shapes=_list("--shape", shapes, parse_problem),
         d=numbers("--d", d, 1, 2**20),
-        batches=numbers("--batches", batches, 0, MAX_BATCH),
+        batches=numbers("--batches", batches, 1, MAX_BATCH),
         levels=numbers("--levels", levels, 1, 24),
         trees=numbers("--trees", trees, 1, 2**20),
         dtypes=_closed("--dtypes", dtypes, DTYPES),

@@ -8,6 +8,7 @@ Everything else (the clock, the judge, the journal, the analysis, the page) know
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
@@ -82,7 +83,7 @@ class Weights:
 
 @functools.total_ordering
 @dataclass(frozen=True)
-class Problem:
+class Problem(ABC):
     """A layer of ``d`` inputs and outputs and ``n`` neurons; the tree over them if there is one, else zeros.
 
     The five numbers are the columns of every table. A kind that needs more adds fields.
@@ -120,9 +121,9 @@ class Problem:
         return f"{self.kind}-d{self.d}-n{self.n}"
 
     @classmethod
+    @abstractmethod
     def parse(cls, text: str) -> Self | None:
         """The problem whose id is ``text``; None where it is none of this kind, ``UserError`` where impossible."""
-        raise NotImplementedError
 
     @property
     def label(self) -> str:
@@ -135,9 +136,9 @@ class Problem:
         return f"{self.d}x{self.n} {self.kind}"
 
     @classmethod
+    @abstractmethod
     def edges(cls) -> Iterator[Problem]:
         """Small ones at every edge, on which implementations are checked."""
-        raise NotImplementedError
 
     def resized(self, d: int | None = None, trees: int | None = None, levels: int | None = None) -> Problem:
         """The same with what is given replaced, as far as it has it: the axes of the command line."""
@@ -183,9 +184,9 @@ class Problem:
 
     # Its data.
 
+    @abstractmethod
     def tensors(self) -> dict[str, Normal]:
         """Its weights, in the order in which they are drawn; scaled so that logits and outputs have unit size."""
-        raise NotImplementedError
 
     def refuses(self, routing: str) -> str | None:
         """Why tokens cannot be routed so, or None."""
@@ -218,12 +219,12 @@ class Problem:
 
     # What is right.
 
+    @abstractmethod
     def reference(self, x: torch.Tensor, weights: Mapping[str, torch.Tensor], asked: Asked) -> Reference:
         """What the outputs of ``x (tokens, d)`` must be, in float64, and how far off a correct kernel may be.
 
         All tensors are in the dtype, where they lie; what is returned lies there too. ``judging`` has the error model.
         """
-        raise NotImplementedError
 
     def alternatives(
         self, tokens: Sequence[int], x: torch.Tensor, weights: Mapping[str, torch.Tensor], dtype: str

@@ -2,7 +2,8 @@
 
 Run as a script, isolated (``python -I -S worker.py``), because a start must be
 cheap: numpy and the builds' own extensions are all it imports, nothing of
-fffbench and no torch. It lays out the data, forks one child for each build
+fffbench and no torch (so all that it needs stands here, in more than 300
+lines). It lays out the data, forks one child for each build
 (each loads its own extension), and lets them take turns of a few milliseconds,
 one at a time on one core, in the order A B B A. On a shared machine the speed
 of a core changes by 10 to 20 % within seconds, as its neighbours come and go;

@@ -161,14 +161,17 @@ def facts(first: First) -> tuple[Fact, ...]:
     found = [_published(first)]
     rows = [row for answer in first.answers.values() for row in answer.rows]
     if rows:
-        best = max(row.speedup or 0 for row in [*rows, *(row for by in first.served.values() for row in by.values())])
+        most = max(
+            [*rows, *(row for by in first.served.values() for row in by.values())], key=lambda row: row.speedup or 0
+        )
+        best, unsure = most.speedup or 0, f" (provisional: {doubt(most)})" if doubt(most) else ""
         ceiling = max(row.n / (row.trees * (row.levels + row.leaf_width)) for row in rows)
         reached = "was reached as a speed" if best >= ceiling else "was not reached as a speed"
         found.append(
             Fact(
                 f"{number(ceiling)}x?",
                 f"A count of operations ({rows[0].n} neurons over {rows[0].levels} used), not a measurement. It "
-                f"{reached}: the most that this layer gave here is {number(best)}x.",
+                f"{reached}: the most that this layer gave here is {number(best)}x{unsure}.",
             )
         )
     found.append(
@@ -194,9 +197,11 @@ def _published(first: First) -> Fact | None:
     answer = "Yes" if reached and all(reached) else "Partly" if any(reached) else "No"
     if answer == "Yes" and min(gains) < PUBLISHED_GAIN:  # its interval reaches the figure, its middle does not
         answer = "About"
+    best = max(strict, key=lambda row: row.speedup or 0)
+    unsure = f"; the largest is provisional: {doubt(best)}" if doubt(best) else ""
     said = (
         f"{answer}, for this one layer on a CPU with the best kernel: {_range(gains)} "
-        f"over the best dense layer (strict fp32, batch {strict[0].batch})"
+        f"over the best dense layer (strict fp32, batch {strict[0].batch}{unsure})"
     )
     steps = []
     for device in first.devices:

@@ -12,11 +12,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import FailFast, Field, ValidationError
+from pydantic import FailFast, Field
 
-from fffbench.results.listing import Refusal, json_files, shown_path
-from fffbench.results.parsing import FieldError, parse_json, why
-from fffbench.results.record import Text, _Plain
+from fffbench.results.documents import Document, read_documents
+from fffbench.results.listing import Refusal
+from fffbench.results.record import Text
 
 ROOM = "fleet"
 FORMAT = 1
@@ -24,7 +24,7 @@ MOST_CELLS = 100_000  # of one job
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")]
 
 
-class OpenJob(_Plain):
+class OpenJob(Document):
     """One job that is not done: how far it is, in one line why, and the cells that it owes.
 
     A cell is named as planned; where nobody knows yet how many threads ``all`` are, it says ``all``.
@@ -51,24 +51,11 @@ class OpenJob(_Plain):
 
 def read_open_jobs(root: Path) -> tuple[list[OpenJob], list[Refusal]]:
     """Every open job under ``root`` by name, and what could not be read."""
-    jobs: list[OpenJob] = []
-    files, refused = json_files(root, ROOM)
-    for path in files:
-        shown = shown_path(path, root)
-        try:
-            job = OpenJob.model_validate(parse_json(path))
-        except ValidationError as error:  # a ValueError too, with the field
-            refused.append(Refusal(shown, *why(error)))
-        except FieldError as error:
-            refused.append(Refusal(shown, error.field, str(error)))
-        except (ValueError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            refused.append(Refusal(shown, "", f"cannot be read: {reason}"))
-        else:
-            if job.format > FORMAT:
-                refused.append(Refusal(shown, "format", f"{job.format} is newer than this fffbench reads ({FORMAT})"))
-            elif job.name != f"{path.parent.name}/{path.stem}":
-                refused.append(Refusal(shown, "class_name", f"{job.name!r} lies in the place of another job"))
-            else:
-                jobs.append(job)
+    jobs, refused = read_documents(root, ROOM, OpenJob, FORMAT, _misplaced)
     return sorted(jobs, key=lambda job: job.name), refused
+
+
+def _misplaced(job: OpenJob, path: Path) -> tuple[str, str] | None:
+    if job.name == f"{path.parent.name}/{path.stem}":
+        return None
+    return "class_name", f"{job.name!r} lies in the place of another job"

@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import FailFast, Field, ValidationError
+from pydantic import FailFast, Field
 
-from fffbench.results.listing import Refusal, json_files, shown_path
-from fffbench.results.parsing import FieldError, parse_json, why
+from fffbench.results.documents import Document, read_documents
+from fffbench.results.listing import Refusal
 from fffbench.results.record import Count, Duration, Facts, Seconds, Text, _Plain
 
 REGRESS = "regress"
@@ -47,10 +47,9 @@ class ControlRow(_Plain):
     blocks: Blocks
 
 
-class Check(_Plain):
+class Check(Document):
     """One regression check, whole."""
 
-    format: Annotated[int, Field(ge=1)]
     machine: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,79}$")]
     started: Text
     base: Text
@@ -66,24 +65,11 @@ class Check(_Plain):
 
 def read_checks(root: Path) -> tuple[list[Check], list[Refusal]]:
     """Every check under ``root``, by machine and time, and what could not be read."""
-    checks: list[Check] = []
-    files, refused = json_files(root, REGRESS)
-    for path in files:
-        shown = shown_path(path, root)
-        try:
-            check = Check.model_validate(parse_json(path))
-        except ValidationError as error:  # a ValueError too, with the field
-            refused.append(Refusal(shown, *why(error)))
-        except FieldError as error:
-            refused.append(Refusal(shown, error.field, str(error)))
-        except (ValueError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            refused.append(Refusal(shown, "", f"cannot be read: {reason}"))
-        else:
-            if check.format > FORMAT:
-                refused.append(Refusal(shown, "format", f"{check.format} is newer than this fffbench reads ({FORMAT})"))
-            elif path.parent.name != check.machine:
-                refused.append(Refusal(shown, "machine", f"{check.machine!r} lies in another machine's folder"))
-            else:
-                checks.append(check)
+    checks, refused = read_documents(root, REGRESS, Check, FORMAT, _misplaced)
     return sorted(checks, key=lambda check: (check.machine, check.started, check.head)), refused
+
+
+def _misplaced(check: Check, path: Path) -> tuple[str, str] | None:
+    if path.parent.name == check.machine:
+        return None
+    return "machine", f"{check.machine!r} lies in another machine's folder"

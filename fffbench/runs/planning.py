@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,12 +27,11 @@ from fffbench.plan.blocks import in_block
 from fffbench.plan.matrix import Axes, Names, cells, preset
 from fffbench.plan.presets import Preset
 from fffbench.plan.workload import Cell, parse_cell
-from fffbench.results import chronology
-from fffbench.results import names as run_names
 from fffbench.results.journal import Journal
-from fffbench.results.record import FORMAT, Machine, RunInfo, Skipped
+from fffbench.results.record import Machine, RunInfo, Skipped
 from fffbench.runs import forecasts, journals
 from fffbench.runs.journals import Described, Header
+from fffbench.runs.naming import new_run
 from fffbench.runs.sources import Sources, digest_of, measured_sources
 
 
@@ -244,25 +242,8 @@ def _begun(
         threads[cell.workload.device].add(cell.workload.threads)
     with Round() as worker:
         ceilings = worker.ceilings({name: sorted(counts) for name, counts in threads.items()})
-    now, measured = time.gmtime(), provenance.current()
-    started = time.strftime(chronology.FORMAT, now)
-    if measured.dirty is not False:  # None: nobody can tell
-        how = "changed since" if measured.dirty else "not shown to be"
-        say(f"the sources are {how} {measured.commit[:10]}; the result says so")
-    run = RunInfo(
-        format=FORMAT,
-        run=run_names.fresh(options.preset, folder, now),
-        preset=options.preset,
-        started=started,
-        commit=measured.shown,
-        dirty=measured.dirty,
-        sources=f"{measured.shipped}-{measured.compiled}",
-        after=chronology.dated_no_earlier(started, run_names.dates(folder)),
-        machine=Machine(
-            id=machine, stable=facts, observed=fingerprint.observed(), ceilings=ceilings, host=host.anonymous()
-        ),
-        skipped=[_skipped(cell, reason) for cell, reason in skipped],
-    )
+    known = Machine(id=machine, stable=facts, observed=fingerprint.observed(), ceilings=ceilings, host=host.anonymous())
+    run = new_run(options.preset, folder, known, say, [_skipped(cell, reason) for cell, reason in skipped])
     journal = folder / f"{run.run}{journals.SUFFIX}"
     described = {name: implementation(name) for name in sorted({cell.implementation for cell in plan.cells})}
     header = Header(

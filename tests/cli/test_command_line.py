@@ -37,7 +37,7 @@ def test_help_appears_within_a_second_and_without_torch(command):
         (["run", "--preset", "fastest"], ["fastest", "quick", "paper"]),
         (["run", "--implementations", "fff_gpu"], ["fff_gpu", "did you mean", "fff_cpu", "nearest of the"]),
         (["run", "--dtypes", "fp64"], ["fp64", "fp32", "bf16"]),
-        (["run", "--batches", "1,many"], ["--batches", "many", "0 to"]),
+        (["run", "--batches", "1,many"], ["--batches", "many", "1 to"]),
         (["run", "--batches", "1,,2"], ["--batches", "commas"]),
         (["run", "--levels", "25"], ["--levels", "25", "1 to 24"]),
         (["run", "--threads", "9999"], ["9999", "allows 1 to"]),

@@ -67,6 +67,10 @@ def test_a_command_that_fails_says_nothing_else_of_what_it_read(capsys, tmp_path
     assert capsys.readouterr().err.count("left out") == 1
 
 
+def test_an_empty_batch_has_no_time(capsys):
+    assert "--batches '0': allowed are whole numbers from 1" in said_by(capsys, "run", "--plan", "--batches", "0")
+
+
 def test_a_product_of_axes_is_counted_before_it_is_made(capsys):
     said = said_by(capsys, "run", "--plan", "--batches", MANY, "--d", MANY, "--trees", MANY)
     assert "cells; give fewer values" in said

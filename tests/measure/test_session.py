@@ -363,3 +363,10 @@ def test_the_limit_of_a_cell_follows_its_cost_and_a_short_budget_is_less_patient
     assert limits(None) == (30.0, CELL_LIMIT_SECONDS)
     assert limits(60.0) == (8.0, 240.0)
     assert limits(900.0) == (30.0, 240.0)
+
+
+def test_a_batch_of_no_tokens_crashes_nothing():
+    work = Workload(Shape.tree(64, 1, 5), 0)
+    cells = [Cell("fff_cpu", work, Protocol(cache, call)) for cache, call in (("cold", "kernel"), ("hot", "torch"))]
+    session = Session(Plan(tuple(cells), 1, 0.001), [], dict.fromkeys(cells, 1.0), lambda _: None, seed=1)
+    assert [outcome.failure for outcome in session.outcomes()] == [None, None]

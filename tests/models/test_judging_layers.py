@@ -9,7 +9,8 @@ pytest.importorskip("transformers")
 pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
 
 from fffbench.models import build, judging, makers, measuring, modes  # noqa: E402
-from fffbench.plan.models import ARCHITECTURES, ModelCell, Variant, Work  # noqa: E402
+from fffbench.plan.architectures import ARCHITECTURES  # noqa: E402
+from fffbench.plan.models import ModelCell, Variant, Work  # noqa: E402
 
 WORKS = [
     Work("bert-tiny", "encode", 2, 16),

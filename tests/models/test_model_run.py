@@ -15,7 +15,8 @@ pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
 
 from fffbench.cli import measuring
 from fffbench.errors import UserError
-from fffbench.models import run as models_run
+from fffbench.models.exporting import export
+from fffbench.models.journal import Header, read_journal
 from fffbench.models.outcome import ModelOutcome, failed, outcome_from_json
 from fffbench.plan import options
 from fffbench.plan.models import parse_model_cell
@@ -101,7 +102,7 @@ def journal_of(tmp_path, outcomes):
         started="2026-11-27T00:00:00Z",
         machine=Machine(id="m", stable={}),
     )
-    header = models_run.Header(plan="key", run=run, processes=2, cells=CELLS, skipped=[("a", "b")])
+    header = Header(plan="key", run=run, processes=2, cells=CELLS, skipped=[("a", "b")])
     path = tmp_path / "models-x.journal"
     with Journal.create(path, header.model_dump()) as journal:
         for outcome in outcomes:
@@ -122,7 +123,7 @@ def test_an_outcome_survives_the_journal():
 def test_a_journal_becomes_a_file_in_which_every_planned_cell_has_its_times_or_a_reason(tmp_path):
     lost = failed(parse_model_cell(CELLS[1]), 0, "wrong result: layer 0")
     path = journal_of(tmp_path, [good(CELLS[0], 1), good(CELLS[0], 0, 0.2), lost])
-    stored = json.loads(models_run.export(path).read_text())
+    stored = json.loads(export(path).read_text())
     assert [cell["cell"] for cell in stored["cells"]] == CELLS[:1]
     assert stored["cells"][0]["processes"] == [[0.2, 0.2], [0.1, 0.1]]
     assert stored["cells"][0]["check"]["tokens"] == 8
@@ -136,5 +137,5 @@ def test_lines_that_cannot_be_used_cost_nothing_else(tmp_path):
     path = journal_of(tmp_path, [good(CELLS[0], 0), good(CELLS[0], 0, 9.0), good(CELLS[0], 7)])
     with path.open("a") as file:
         file.write('{"outcome": {"cell": "x"}}\nnot json\n{"outcome": {"cell": "cut')
-    _, outcomes = models_run.read_journal(path)
+    _, outcomes = read_journal(path)
     assert [(one.cell, one.process, one.samples[0]) for one in outcomes] == [(CELLS[0], 0, 0.1)]

@@ -9,7 +9,8 @@ import pytest
 
 from fffbench.analysis.models import model_rows
 from fffbench.claims.model_claims import judge_models
-from fffbench.plan.models import ARCHITECTURES, parse_model_cell
+from fffbench.plan.architectures import ARCHITECTURES
+from fffbench.plan.models import parse_model_cell
 from fffbench.report import models
 from fffbench.report.html import write_models
 from fffbench.report.models import Models

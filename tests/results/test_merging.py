@@ -92,19 +92,23 @@ def _cut(order, cuts):
     return [order[start:end] for start, end in zip([0, *cuts], [*cuts, len(order)], strict=True)]
 
 
+def merged(plan, root):
+    """The folder into which the plan's sources were merged as it says."""
+    sources, merges = plan
+    packs = [
+        pack({below + place: files()[place] for place in held}, root / f"source-{index}", how)
+        for index, (held, how, below) in enumerate(sources)
+    ]
+    for group in merges:
+        merge([packs[index] for index in group], root / "results")
+    return root / "results"
+
+
 @settings(max_examples=25, deadline=None)
 @given(plans())
 def test_any_order_any_number_of_times_and_any_split_give_the_same_folder(plan):
-    sources, merges = plan
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        packs = [
-            pack({below + place: files()[place] for place in held}, root / f"source-{index}", how)
-            for index, (held, how, below) in enumerate(sources)
-        ]
-        for group in merges:
-            merge([packs[index] for index in group], root / "results")
-        assert tree(root / "results") == files()
+        assert tree(merged(plan, Path(folder))) == files()
 
 
 def pages(folder, out):
@@ -123,16 +127,8 @@ def whole_pages():
 @settings(max_examples=3, deadline=None)
 @given(plans())
 def test_any_order_any_number_of_times_and_any_split_give_the_same_bytes_on_the_page(plan):
-    sources, merges = plan
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        packs = [
-            pack({below + place: files()[place] for place in held}, root / f"source-{index}", how)
-            for index, (held, how, below) in enumerate(sources)
-        ]
-        for group in merges:
-            merge([packs[index] for index in group], root / "results")
-        assert pages(root / "results", root / "reports") == whole_pages()
+        assert pages(merged(plan, Path(folder)), Path(folder) / "reports") == whole_pages()
     assert all(machine.encode() in whole_pages()["cells.csv"] for machine in MACHINES)
 
 

@@ -196,10 +196,7 @@ def order(layout: Layout, gpu: Gpu, batch: int) -> tuple[str, ...]:
 def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
     """The strategy expected to be fastest for this batch among those that can run it."""
     names = order(layout, gpu, batch)
-    plan = next((plan for plan in (STRATEGIES[name](layout, gpu, batch) for name in names) if plan is not None), None)
-    if plan is None:  # pragma: no cover - token takes every shape
-        raise AssertionError(layout)
-    return plan
+    return next(plan for name in names if (plan := STRATEGIES[name](layout, gpu, batch)))  # token takes every shape
 
 
 def forced(name: str, layout: Layout, gpu: Gpu, batch: int, **tuning: int) -> Plan:

@@ -188,10 +188,7 @@ STRATEGIES: dict[str, Callable[..., Plan | None]] = {
 def choose(layout: Layout, gpu: Gpu, batch: int) -> Plan:
     """The strategy expected to be fastest for this batch among those that can run it."""
     order = multi_plan.order(layout, gpu, batch) if layout.trees > 1 else one_tree(layout, gpu, batch)
-    plan = next((plan for plan in (STRATEGIES[name](layout, gpu, batch) for name in order) if plan is not None), None)
-    if plan is None:  # pragma: no cover - path takes every shape
-        raise AssertionError(layout)
-    return plan
+    return next(plan for name in order if (plan := STRATEGIES[name](layout, gpu, batch)))  # path takes every shape
 
 
 def one_tree(layout: Layout, gpu: Gpu, batch: int) -> tuple[str, ...]:
