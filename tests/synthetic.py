@@ -103,7 +103,7 @@ def benchmark_of(cell: str, times: Times, **changes: Any) -> dict[str, Any]:
         "group": None,
         "params": {"cell": cell},
         "extra_info": {"fffbench": info},
-        "stats": {"data": flat, "min": min(flat), "max": max(flat), "rounds": len(flat)},
+        "stats": {"min": min(flat), "max": max(flat), "rounds": len(flat)},
     }
 
 

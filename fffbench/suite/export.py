@@ -49,6 +49,8 @@ def export(journal: Path, say: Callable[[str], None] | None = None) -> Path:
             raise UserError(
                 _failure(journal, f"{len(stored['benchmarks'])} of {len(finished.measured)} cells exported")
             )
+        for benchmark in stored["benchmarks"]:
+            del benchmark["stats"]["data"]  # the samples again, without their processes; ``compare`` does not need them
         target = _publish(_rounded(stored), draft, target)
     finally:
         draft.unlink(missing_ok=True)

@@ -81,6 +81,7 @@ def test_nothing_of_the_users_pytest_disturbs_the_export(tmp_path, hostile_pytes
     assert [item.name for item in target.parent.iterdir()] == ["quick-1.json"]
     found = store.load(tmp_path / "results")
     assert not found.refused
+    assert all("data" not in benchmark["stats"] for benchmark in json.loads(target.read_text())["benchmarks"])
     assert {record.cell.id: [list(one) for one in record.info.processes] for record in found.records} == {
         cell: [[1e-3, 2e-3], [1.001, 2e-3]] for cell in (FFF, DENSE)
     }

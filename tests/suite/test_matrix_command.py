@@ -46,7 +46,8 @@ def test_collecting_plans_and_measures_nothing_even_while_somebody_measures(tmp_
 
 def samples(path):
     benches = json.loads(path.read_text())["benchmarks"]
-    return {bench["extra_info"]["fffbench"]["cell"]: bench["stats"]["data"] for bench in benches}
+    infos = [bench["extra_info"]["fffbench"] for bench in benches]
+    return {info["cell"]: [sample for process in info["processes"] for sample in process] for info in infos}
 
 
 def test_what_is_selected_is_measured_and_a_second_run_measures_anew(tmp_path):

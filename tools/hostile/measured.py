@@ -132,15 +132,8 @@ def _stored(path: Path) -> list[list[float]]:
 
 def processes(benchmark: dict[str, Any]) -> list[list[float]]:
     """The samples of a benchmark of a result file by process."""
-    info = benchmark["extra_info"]["fffbench"]
-    if "processes" in info:
-        found: list[list[float]] = info["processes"]
-        return found
-    data, taken, by_process = benchmark["stats"]["data"], 0, []
-    for length in info["process_lengths"]:
-        by_process.append(data[taken : taken + length])
-        taken += length
-    return by_process
+    found: list[list[float]] = benchmark["extra_info"]["fffbench"]["processes"]
+    return found
 
 
 def _same(one: Any, other: Any) -> bool:
