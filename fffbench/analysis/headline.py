@@ -34,6 +34,7 @@ DEPLOYED = ("bf16", "fp16", "tf32")  # types in which people deploy; TF32 is fp3
 STRICT = "fp32"
 TYPES = (*DEPLOYED, STRICT)  # in the order in which they are shown
 TYPE_NAMES = {"tf32": "fp32 with TF32", "fp32": "strict fp32"}
+GENERIC = ("x86-64", "aarch64")  # architectures that are no generation
 # what makers put around a name and readers leave out; of a GPU also its maker and memory
 _NO_NAME = re.compile(r"\((R|TM)\)|\bProcessor$")
 _NO_GPU_NAME = re.compile(r"^NVIDIA |\b(\d+ ?GB|HBM\w*)\b")
@@ -47,6 +48,9 @@ def machine_name(machine: Machine, device: str) -> str:
     if device != HOST:
         return name
     name = _NO_NAME.sub("", name).strip()
+    generation = machine.stable.get("architecture", "")
+    if not any(map(str.isdigit, name)) and generation not in ("", *GENERIC):  # ``AMD EPYC`` is several processors
+        name += f" {generation.capitalize()}"
     cores, main = machine.stable.get("cores"), main_device(machine.stable)
     name += f", {cores} cores" if cores else ""
     beside = DEVICES[main].model(machine.stable) if main != HOST else None

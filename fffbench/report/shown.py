@@ -23,6 +23,7 @@ RULE = (
 _MAKER = re.compile(r"^(NVIDIA|AMD|Intel|Apple) ")
 _MEMORY = re.compile(r"\s*\b(\d+ ?GB|HBM\w*)\b")
 _CORES = re.compile(r", (\d+) cores")
+_GENERATION = re.compile(r"^(\w+) [A-Z][a-z]+\d*\b(?= \d+c)")  # a word between maker's name and cores
 _HOST = re.compile(r" \((.+)\)$")
 
 Place = tuple[str, str]  # machine and device
@@ -47,6 +48,8 @@ def short_name(name: str) -> str:
     """``EPYC 2c`` of ``AMD EPYC, 2 cores``; ``H100`` of ``NVIDIA H100 80GB HBM3``; the CPU beside a GPU is its host."""
     text = _MEMORY.sub("", _MAKER.sub("", name)).strip()
     text = _HOST.sub(r", host of \1", _CORES.sub(r" \1c", text))
+    if len(text) > LONGEST:
+        text = _GENERATION.sub(r"\1", text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 

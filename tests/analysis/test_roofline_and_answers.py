@@ -232,6 +232,9 @@ def test_a_width_curve_that_never_meets_a_target_says_how_far_it_was_measured(tm
     ("stable", "cpu", "cuda"),
     [
         ({"cpu": "AMD EPYC", "cores": "2"}, "AMD EPYC, 2 cores", "id"),
+        ({"cpu": "AMD EPYC", "cores": "2", "architecture": "zen5"}, "AMD EPYC Zen5, 2 cores", "id"),
+        ({"cpu": "Intel Xeon", "cores": "2", "architecture": "x86-64"}, "Intel Xeon, 2 cores", "id"),
+        ({"cpu": "AMD EPYC 9354", "cores": "2", "architecture": "zen4"}, "AMD EPYC 9354, 2 cores", "id"),
         (
             {"cpu": "Intel(R) Xeon(R) Processor", "cores": "16", "gpu 0": "NVIDIA H100 80GB HBM3"},
             "Intel Xeon, 16 cores (H100)",

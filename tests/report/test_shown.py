@@ -61,6 +61,8 @@ def test_the_archive_lists_what_machines_with_a_column_lack_and_says_how_much_mo
 def test_names_are_short_and_a_host_is_no_gpu():
     assert short_name("NVIDIA H100 80GB HBM3") == "H100"
     assert short_name("AMD EPYC, 2 cores") == "EPYC 2c"
+    assert short_name("AMD EPYC Zen5, 2 cores") == "EPYC Zen5 2c"
+    assert short_name("Intel Xeon Emeraldrapids, 16 cores (H100)") == "Xeon 16c, host of H100"
     assert short_name("Intel Xeon, 16 cores (H200)") == "Xeon 16c, host of H200"
     assert len(short_name("x" * 300)) < 30
 
