@@ -50,7 +50,11 @@ def tests(session: nox.Session) -> None:
     CUDA kernels are compiled for every architecture (NVRTC needs no GPU), Triton's run in its interpreter.
     """
     install_measuring(session, "dev", "cuda", "triton", "models", "fleet")
-    session.run("pytest", "-q", *session.posargs)
+    if session.posargs:
+        session.run("pytest", "-q", *session.posargs)
+        return
+    session.run("pytest", "-q", "-n", "logical", "--dist", "loadfile", "-m", "not slow and not alone")
+    session.run("pytest", "-q", "-m", "alone and not slow")
 
 
 @nox.session

@@ -8,6 +8,8 @@ loads neither torch nor numpy.
 from __future__ import annotations
 
 import importlib
+import os
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,10 +22,18 @@ __all__ = ["__version__", "fff", "nn", "path", "swap"]
 
 _HOMES = {"fff": "ops", "path": "ops", "swap": "swapping"}
 
+# A fork waits until an import begun by another thread is over: in the child nobody would end it, and the first call
+# would wait for its lock for ever.
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_importing.release
+    )
+
 
 def __getattr__(name: str) -> Any:
-    if name == "nn":
-        return importlib.import_module("fffbench.nn")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"fffbench.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name != "nn" and name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with _importing:
+        module = importlib.import_module(f"fffbench.{_HOMES.get(name, name)}")
+    return module if name == "nn" else getattr(module, name)

@@ -47,6 +47,22 @@ os._exit(0)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_child_forked_while_another_thread_imports_for_its_first_call_computes_too():
+    done = run("""
+threading.Thread(target=compute, daemon=True).start()
+while "fffbench.ops" not in sys.modules:
+    time.sleep(0)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    fffbench.fff(x, w1, w2, threads=2)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+os._exit(status != 0)
+""")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_forked_child_with_threads_of_its_own_computes():
     done = run("""
 threading.Thread(target=compute, daemon=True).start()
