@@ -29,7 +29,7 @@ def unsupported(workload: Workload) -> str | None:
 
 
 def pack(w1: torch.Tensor, w2: torch.Tensor, panel: int, levels: int = 0) -> torch.Tensor:
-    """Both matrices ``(n, d)`` in the order in which the kernel reads them: ``GemmJob`` in ``types.hpp`` says how.
+    """Both matrices ``(n, d)`` in the order in which the kernel reads them: ``GemmJob`` in ``cpu/ops/gemm/job.hpp`` says how.
 
     ``levels`` above 0: the rows are those of trees, breadth first, and every block of neurons holds whole trees.
     """
