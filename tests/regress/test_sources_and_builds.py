@@ -12,7 +12,7 @@ from fffbench.regress.sources import Revision
 
 ROOT = Path(__file__).parents[2]
 BINDINGS = b"""#include "call.hpp"
-template <class Call> void run_on(Call& call, Address x, Address w1, Address w2, Address y) { call.run_on(x, w1, w2, y); }
+template <class Call, class A> void run_on(Call& call, A x, A w1, A w2, A y) { call.run_on(x, w1, w2, y); }
 void bind() { def("run", &FffCall::run); def("run_on", run_on<FffCall>); def("run_on", &GemvCall::run_on); }
 """
 
