@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fffbench.implementations import dense_gemm
 from fffbench.implementations.cpu.call import Call, missing
@@ -55,7 +55,7 @@ def call(workload: Workload) -> Call:
         if workload.dtype != "fp32":
             raise ValueError("the dense form in bf16 is torch's product")
         return dense_gemm.call(workload, shape.levels)
-    sizes = {"batch": batch, "d": shape.d, "trees": shape.trees, "levels": shape.levels}
+    sizes: dict[str, Any] = {"batch": batch, "d": shape.d, "trees": shape.trees, "levels": shape.levels}
     sizes |= {"threads": workload.threads, "dtype": workload.dtype}
     if shape.leaf_width:
         w2 = shape.n * shape.d

@@ -18,8 +18,8 @@ from fffbench.regress.sources import Revision
 
 # where calls from Python go through: of every op in op.hpp, in older revisions in bindings.cpp
 PLACES = ("fffbench/implementations/cpu/runtime/op.hpp", "fffbench/implementations/cpu/bindings.cpp")
-_CALLED = re.compile(r"\bcall\.run_on\(([^;]*)\);")
-_BOUND = re.compile(r"&(FffCall|GemvCall)::run_on\b")  # without a function between
+_CALLED = re.compile(r"\bcall\.(run|run_on)\(([^;]*)\);")
+_BOUND = re.compile(r"&(FffCall|GemvCall)::(run|run_on)\b")  # without a function between
 
 _TEMPLATE = """
 #include <chrono>
@@ -51,6 +51,11 @@ void slower(Call call) {{
     (void)result;
 }}
 
+template <class Call>
+void run(Call& call) {{
+    slower([&] {{ call.run(); }});
+}}
+
 template <class Call, class... Tensors>
 void run_on(Call& call, Tensors... tensors) {{
     slower([&] {{ call.run_on(tensors...); }});
@@ -65,13 +70,19 @@ def plant(revision: Revision, percent: float) -> Revision:
     planted = False
     for place in PLACES:
         text = content.get(place, b"").decode(errors="replace")
-        changed, calls = _CALLED.subn(r"planted::slower([&] { call.run_on(\1); });", text)
-        changed, bound = _BOUND.subn(rf"&planted::run_on<\1{', fffbench::Address' * 4}>", changed)
+        changed, calls = _CALLED.subn(r"planted::slower([&] { call.\1(\2); });", text)
+        changed, bound = _BOUND.subn(_slower, changed)
         includes = [match.end() for match in re.finditer(r"^#include[^\n]*\n", changed, re.MULTILINE)]
         if calls + bound and includes:
             at = includes[-1]
             content[place] = (changed[:at] + _TEMPLATE.format(share=percent / 100) + changed[at:]).encode()
             planted = True
     if not planted:
-        raise UserError(f"no slow-down can be planted into {revision.shown}: {' and '.join(PLACES)} call no run_on")
+        raise UserError(f"no slow-down can be planted into {revision.shown}: {' and '.join(PLACES)} call no kernel")
     return replace(revision, files=tuple(sorted(content.items())))
+
+
+def _slower(match: re.Match[str]) -> str:
+    kind, name = match.groups()
+    tensors = ", fffbench::Address" * 4 if name == "run_on" else ""
+    return f"&planted::{name}<{kind}{tensors}>"
