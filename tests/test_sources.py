@@ -113,7 +113,7 @@ def test_an_sdist_keeps_the_commit_and_its_wheels_do_even_inside_another_reposit
     found = sources.current(installed(built(unpacked, tmp_path / "dist2"), foreign / "site"))
     assert (found.commit, found.dirty) == (git(checkout, "rev-parse", "HEAD"), False)
     assert found.commit != theirs
-    append(unpacked / "fffbench" / "implementations" / "cpu" / "pool.cpp", "// changed\n")
+    append(unpacked / "fffbench" / "implementations" / "cpu" / "runtime" / "pool.cpp", "// changed\n")
     assert sources.current(installed(built(unpacked, tmp_path / "dist3"), foreign / "site3")).dirty is True
 
 
@@ -126,7 +126,7 @@ def test_an_editable_install_follows_its_checkout_and_knows_stale_kernels(checko
     assert sources.current(package).dirty is True
     head = commit(checkout, "two")
     assert (sources.current(package).commit, sources.current(package).dirty) == (head, False)
-    append(package / "implementations" / "cpu" / "pool.cpp", "// changed, committed, not built\n")
+    append(package / "implementations" / "cpu" / "runtime" / "pool.cpp", "// changed, committed, not built\n")
     commit(checkout, "three")
     assert sources.current(package).dirty is True
 

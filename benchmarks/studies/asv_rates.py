@@ -142,11 +142,12 @@ def _clone(folder: Path, revision: str, kinds: Sequence[int], say: Say) -> tuple
     base = _run(clone, "git", "rev-parse", "HEAD").strip()
     dated = int(_run(clone, "git", "log", "-1", "--format=%ct"))
     commits = {"base": base}
-    bindings = clone / planted.BINDINGS
+    place = next(name for name in planted.PLACES if (clone / name).is_file())
+    bindings = clone / place
     for number, percent in enumerate(kinds, start=1):
         _run(clone, "git", "checkout", "--quiet", "--detach", base)
         slowed = planted.plant(sources.read_revision(clone, base), percent) if percent else None
-        text = dict(slowed.files)[planted.BINDINGS] if slowed else bindings.read_bytes() + b"// a comment\n"
+        text = dict(slowed.files)[place] if slowed else bindings.read_bytes() + b"// a comment\n"
         bindings.write_bytes(text)
         when = f"{dated + SECONDS_APART * number} +0000"
         author = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-KERNEL = Path("fffbench/implementations/cpu/call.cpp")
+KERNEL = Path("fffbench/implementations/cpu/ops/tree/call.cpp")
 BEGIN = "    if (plan_.strategy == Strategy::walk)\n        run_walk(job);"  # where a planned call chooses its strategy
 TWICE = f"    for (int again = 0; again < 2; ++again)\n{BEGIN}"
 BRANCH = ("good", "slow", "neutral", "neutral")  # on top of the clone's newest commit, which is good as well

@@ -146,6 +146,9 @@ def declared(module: ModuleType) -> dict[str, Any]:
     kinds = getattr(module, "KINDS", ())
     if not isinstance(kinds, tuple | list) or not all(isinstance(item, str) for item in kinds):
         raise PluginError(f"its KINDS must be a tuple of names, not {contain.one_line(repr(kinds), 60)}")
+    guarded = getattr(module, "GUARDED", ())
+    if not isinstance(guarded, tuple | list) or not all(isinstance(item, str) for item in guarded):
+        raise PluginError(f"its GUARDED must be a tuple of workload ids, not {contain.one_line(repr(guarded), 60)}")
     variants = getattr(module, "VARIANTS", {})
     if not isinstance(variants, dict):
         raise PluginError("its VARIANTS must be a dictionary")
@@ -157,6 +160,7 @@ def declared(module: ModuleType) -> dict[str, Any]:
         "slow_to_prepare": bool(getattr(module, "SLOW_TO_PREPARE", False)),
         "roofline_share": share,
         "kinds": list(kinds),
+        "guarded": list(guarded),
         "variants": {
             str(suffix): {
                 "summary": contain.one_line(one.summary),

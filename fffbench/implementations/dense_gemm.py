@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fffbench.implementations.cpu.call import Call, missing
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.implementations.torchlib import pad_rows, round_up
 from fffbench.plan.workload import Workload
@@ -15,21 +15,22 @@ if TYPE_CHECKING:
 FAMILY = "dense"
 DEVICES = ("cpu",)
 DTYPES = ("fp32",)  # in bf16 oneDNN's product has AMX, or is at 81 % of the peak (Zen 4, 547 ms at 16384)
+GUARDED = ("d768-n4095-b128-fp32-uniform-cpu-1th-s0",)
 
 
 def unsupported(workload: Workload) -> str | None:
     """The kernels must be built, and the batch large: below it the weights are read at the same cost for less."""
-    try:
-        from fffbench import _cpu
-    except ImportError:
-        return "the C++ kernels are not built in this installation (FFFBENCH_KERNELS=OFF)"
+    if reason := missing():
+        return reason
+    from fffbench import _cpu
+
     if workload.batch <= _cpu.GEMV_MAX_BATCH:
         return f"dense_gemm is for batches above {_cpu.GEMV_MAX_BATCH}; dense_gemv takes the others"
     return None
 
 
 def pack(w1: torch.Tensor, w2: torch.Tensor, panel: int, levels: int = 0) -> torch.Tensor:
-    """Both matrices ``(n, d)`` in the order in which the kernel reads them: ``GemmJob`` in ``types.hpp`` says how.
+    """Both matrices ``(n, d)`` in the order in which the kernel reads them: see ``cpu/ops/gemm/job.hpp``.
 
     ``levels`` above 0: the rows are those of trees, breadth first, and every block of neurons holds whole trees.
     """
@@ -66,35 +67,21 @@ def _whole_trees(w: torch.Tensor, levels: int, panel: int) -> torch.Tensor:
     return torch.cat(blocks)
 
 
-def prepare(weights: Weights, workload: Workload) -> Layer:
+def call(workload: Workload, levels: int = 0) -> Call:
+    """The call with packed weights; ``levels`` above 0: of trees in the dense form."""
+    d, n = workload.shape.d, workload.shape.n
+    sizes = {"batch": workload.batch, "d": d, "n": n, "threads": workload.threads, "levels": levels}
+    planned = Call("GemmCall", sizes, (0,)).planned()
+    return Call("GemmCall", sizes, (2 * planned.rows * round_up(d, planned.panel),))
+
+
+def prepare(weights: Weights, workload: Workload, levels: int = 0, note: str = "") -> Layer:
     """Plan the call and pack the weights for it."""
-    import torch
-
-    from fffbench import _cpu
-
-    d, n, batch = workload.shape.d, weights.w1.shape[0], workload.batch
-    wanted = (batch, d)
-
-    def call(x: int, packed: int, y: int) -> _cpu.GemmCall:
-        return _cpu.GemmCall(x, packed, y, batch, d, n, workload.threads)
-
-    planned = call(0, 0, 0)
-    packed = pack(weights.w1, weights.w2, planned.panel)
-    packed_at = packed.data_ptr()
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        if x.shape != wanted or x.dtype is not packed.dtype or not x.is_contiguous():
-            raise ValueError(f"x must be a contiguous {packed.dtype} tensor of shape {wanted}")
-        y = torch.empty_like(x)
-        planned.run_on(x.data_ptr(), packed_at, y.data_ptr())
-        return y
-
-    def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        for name, tensor in (("x", x), ("y", y)):
-            if tensor.shape != wanted or tensor.dtype is not packed.dtype or not tensor.is_contiguous():
-                raise ValueError(f"{name} must be a contiguous {packed.dtype} tensor of shape {wanted}")
-        bound = call(x.data_ptr(), packed_at, y.data_ptr())
-        bound.tensors = (x, y, packed)
-        return bound.run
-
-    return Layer(forward, bind, resident=(packed,), notes=(f"{planned.isa}, {workload.threads} threads",))
+    wanted = call(workload, levels)
+    packed = pack(weights.w1, weights.w2, wanted.planned().panel, levels)
+    return wanted.layer(
+        (packed,),
+        (workload.batch, workload.shape.d),
+        resident=(packed,),
+        notes=lambda planned: f"{note}{planned.isa}, {workload.threads} threads",
+    )

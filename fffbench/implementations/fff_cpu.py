@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fffbench.implementations.dense_gemm import pack
+from fffbench.implementations import dense_gemm
+from fffbench.implementations.cpu.call import Call, missing
 from fffbench.implementations.registry import Layer, Weights
 from fffbench.plan.workload import Workload
 
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
 FAMILY = "fff"
 DEVICES = ("cpu",)
 DTYPES = ("fp32", "bf16")
+GUARDED = (
+    "d768-n4095-t1x12-b1-fp32-uniform-cpu-1th-s0",
+    "d768-n4095-t1x12-b128-fp32-uniform-cpu-1th-s0",
+    "d768-n4095-t1x12-b4096-fp32-uniform-cpu-1th-s0",
+    "d768-n4095-t1x12-b1-bf16-uniform-cpu-1th-s0",
+    "d768-n4095-t1x12-b1024-bf16-uniform-cpu-1th-s0",
+    "d768-n4080-t16x8-b128-fp32-uniform-cpu-1th-s0",
+    "d768-n4096-t1x7l32-b1-fp32-uniform-cpu-1th-s0",
+    "d768-n4096-t1x7l32-b1024-fp32-uniform-cpu-1th-s0",
+)
 
 # Most levels of a tree up to which every logit is computed by a matrix product and those off a token's path are
 # dropped: sharing rows among the tokens at a node gains less than it loses in the shape of the product. One thread of
@@ -26,12 +37,8 @@ TILE_TOKENS = 512  # of the dense form in bf16: 4 MiB of logits at 4096 neurons 
 
 def unsupported(workload: Workload) -> str | None:
     """The kernels must be built; they compute every form of every shape."""
-    try:
-        import fffbench._cpu  # noqa: F401 - a report-only install has none
-    except ImportError:
-        return "the C++ kernels are not built in this installation (FFFBENCH_KERNELS=OFF)"
     del workload
-    return None
+    return missing()
 
 
 def takes_dense_form(levels: int, batch: int, dtype: str) -> bool:
@@ -41,80 +48,61 @@ def takes_dense_form(levels: int, batch: int, dtype: str) -> bool:
     return levels <= DENSE_FORM_LEVELS[dtype] and batch > _cpu.GEMV_MAX_BATCH
 
 
+def call(workload: Workload) -> Call:
+    """Walk or bucket, the leaf form, or the dense form in fp32; ``ValueError`` for the dense form in bf16."""
+    shape, batch = workload.shape, workload.batch
+    if not shape.leaf_width and takes_dense_form(shape.levels, batch, workload.dtype):
+        if workload.dtype != "fp32":
+            raise ValueError("the dense form in bf16 is torch's product")
+        return dense_gemm.call(workload, shape.levels)
+    sizes: dict[str, Any] = {"batch": batch, "d": shape.d, "trees": shape.trees, "levels": shape.levels}
+    sizes |= {"threads": workload.threads, "dtype": workload.dtype}
+    if shape.leaf_width:
+        w2 = shape.n * shape.d
+        return Call("LeafCall", sizes | {"leaf_width": shape.leaf_width}, (shape.routers * shape.d + w2, w2))
+    return Call("FffCall", sizes, (shape.n * shape.d,) * 2)
+
+
 def prepare(weights: Weights, workload: Workload) -> Layer:
     """Plan the call; the weights are used as they are, but for the dense form in fp32, which packs them."""
     shape = workload.shape
     if not shape.leaf_width and takes_dense_form(shape.levels, workload.batch, workload.dtype):
-        return (_packed if workload.dtype == "fp32" else _by_product)(weights, workload)
-    return _planned(weights, workload)
-
-
-def _planned(weights: Weights, workload: Workload) -> Layer:
-    """Walk or bucket, or the leaf form."""
-    from fffbench import _cpu
-
-    shape, batch = workload.shape, workload.batch
-    w1, w2 = weights.w1, weights.w2
-    w1_at, w2_at = w1.data_ptr(), w2.data_ptr()
-
-    def call(x: int, y: int) -> _cpu.FffCall | _cpu.LeafCall:
-        places, counts = (x, w1_at, w2_at, y), (batch, shape.d, shape.trees, shape.levels)
-        if shape.leaf_width:
-            return _cpu.LeafCall(*places, *counts, shape.leaf_width, workload.threads, dtype=workload.dtype)
-        return _cpu.FffCall(*places, *counts, workload.threads, dtype=workload.dtype)
-
-    planned = call(0, 0)
-    planned.tensors = (w1, w2)
-
-    def run_on(x: torch.Tensor, y: torch.Tensor) -> None:
-        planned.run_on(x.data_ptr(), w1_at, w2_at, y.data_ptr())
-
-    def bound(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        ready = call(x.data_ptr(), y.data_ptr())
-        ready.tensors = (x, y, w1, w2)
-        return ready.run
-
-    notes = (f"strategy {planned.strategy}, {planned.isa}, {planned.workers} of {workload.threads} threads",)
-    return _layer(workload, w1.dtype, run_on, bound, notes=notes)
-
-
-def _packed(weights: Weights, workload: Workload) -> Layer:
-    """The dense form by our own product."""
-    from fffbench import _cpu
-
-    shape, w1 = workload.shape, weights.w1
-
-    def call(x: int, packed: int, y: int) -> _cpu.GemmCall:
-        return _cpu.GemmCall(x, packed, y, workload.batch, shape.d, shape.n, workload.threads, levels=shape.levels)
-
-    planned = call(0, 0, 0)
-    packed = pack(w1, weights.w2, planned.panel, shape.levels)
-    packed_at = packed.data_ptr()
-
-    def run_on(x: torch.Tensor, y: torch.Tensor) -> None:
-        planned.run_on(x.data_ptr(), packed_at, y.data_ptr())
-
-    def bound(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        ready = call(x.data_ptr(), packed_at, y.data_ptr())
-        ready.tensors = (x, y, packed)
-        return ready.run
-
-    notes = (f"strategy dense form, {planned.isa}, {workload.threads} threads",)
-    return _layer(workload, w1.dtype, run_on, bound, (packed,), notes)
+        if workload.dtype == "fp32":
+            return dense_gemm.prepare(weights, workload, shape.levels, "strategy dense form, ")
+        return _by_product(weights, workload)
+    return call(workload).layer(
+        (weights.w1, weights.w2),
+        (workload.batch, shape.d),
+        notes=lambda planned: (
+            f"strategy {planned.strategy}, {planned.isa}, {planned.workers} of {workload.threads} threads"
+        ),
+    )
 
 
 def _by_product(weights: Weights, workload: Workload) -> Layer:
     """The dense form by torch's product, which has the processor's units for bf16."""
     import torch
 
-    shape, threads = workload.shape, workload.threads
-    logits = torch.empty((min(workload.batch, TILE_TOKENS), shape.n), dtype=weights.w2.dtype)
+    shape, threads, dtype = workload.shape, workload.threads, weights.w2.dtype
+    wanted = (workload.batch, shape.d)
+    logits = torch.empty((min(workload.batch, TILE_TOKENS), shape.n), dtype=dtype)
 
-    def run_on(x: torch.Tensor, y: torch.Tensor) -> None:
+    def check(name: str, tensor: torch.Tensor) -> None:
+        if tensor.shape != wanted or tensor.dtype is not dtype or not tensor.is_contiguous():
+            raise ValueError(f"{name} must be a contiguous {dtype} tensor of shape {wanted}")
+
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        check("x", x)
+        y = torch.empty_like(x)
         by_product(x, weights.w1, weights.w2, y, logits, shape.trees, threads, workload.dtype)
+        return y
 
-    notes = (f"strategy dense form by torch, {threads} threads",)
-    return _layer(workload, logits.dtype, run_on, lambda x, y: lambda: run_on(x, y), notes=notes)
+    def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
+        check("x", x)
+        check("y", y)
+        return lambda: by_product(x, weights.w1, weights.w2, y, logits, shape.trees, threads, workload.dtype)
+
+    return Layer(forward, bind, notes=(f"strategy dense form by torch, {threads} threads",))
 
 
 def by_product(
@@ -139,34 +127,3 @@ def by_product(
         torch.mm(x[begin : begin + rows], w1.t(), out=tile)
         _cpu.mask_trees(tile.data_ptr(), len(tile), n, trees, levels, threads, dtype=dtype)
         torch.mm(tile, w2, out=y[begin : begin + rows])
-
-
-def _layer(
-    workload: Workload,
-    dtype: torch.dtype,
-    run_on: Callable[[torch.Tensor, torch.Tensor], None],
-    bound: Callable[[torch.Tensor, torch.Tensor], Callable[[], object]],
-    resident: tuple[torch.Tensor, ...] = (),
-    notes: tuple[str, ...] = (),
-) -> Layer:
-    """A layer that refuses tensors of another shape, type or layout than the planned call has."""
-    import torch
-
-    wanted = (workload.batch, workload.shape.d)
-
-    def check(name: str, tensor: torch.Tensor) -> None:
-        if tensor.shape != wanted or tensor.dtype is not dtype or not tensor.is_contiguous():
-            raise ValueError(f"{name} must be a contiguous {dtype} tensor of shape {wanted}")
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        check("x", x)
-        y = torch.empty_like(x)
-        run_on(x, y)
-        return y
-
-    def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        check("x", x)
-        check("y", y)
-        return bound(x, y)
-
-    return Layer(forward, bind, resident, notes)

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 FAMILY = "fff"
 DEVICES = ("cuda",)
 DTYPES = ("fp32", "bf16", "fp16")
+GUARDED = (
+    "d768-n4095-t1x12-b16384-bf16-uniform-cuda-1th-s0",
+    "d768-n4095-t1x12-b16384-fp32-uniform-cuda-1th-s0",
+    "d768-n4095-t1x12-b1-bf16-uniform-cuda-1th-s0",
+    "d768-n4095-t1x12-b1-fp32-uniform-cuda-1th-s0",
+    "d768-n4096-t1x7l32-b16384-bf16-uniform-cuda-1th-s0",
+)
 
 
 @cache

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FAMILY = "fff"
 DEVICES = ("cuda",)
 DTYPES = ("fp32", "bf16", "fp16")
+GUARDED = ("d768-n4095-t1x12-b16384-bf16-uniform-cuda-1th-s0",)
 
 
 def unsupported(workload: Workload) -> str | None:

@@ -14,6 +14,8 @@ group ``fffbench.implementations``) with
         conditional one ``tree`` and ``leaf``
     ROOFLINE_SHARE (optional)  the share of the roofline it is known to reach, where its family's is far off, for the
         forecast of a run's time
+    GUARDED (optional)  ids of workloads on which ``fffbench regress`` and the asv suite guard it: every kernel of ours
+    call(workload) -> cpu.call.Call (optional)  how its C++ op is called without torch, for ``regress``
     VARIANTS (optional)  suffix to ``Variant``: an implementation for each, called ``<module>_<suffix>``, whose
         ``unsupported`` and ``prepare`` get the suffix as a last argument
 
@@ -48,12 +50,14 @@ from fffbench.devices import DEVICES
 from fffbench.errors import UserError, one_of
 from fffbench.extensions import IMPLEMENTATIONS, registered
 from fffbench.implementations import _plugin
-from fffbench.plan.workload import DTYPES, FAULTY, Cell, Workload, faulty_name
+from fffbench.plan.workload import DTYPES, FAULTY, Cell, Workload, faulty_name, parse_cell
 from fffbench.problems import PROBLEMS, Weights
 from fffbench.problems.base import DENSE
 
 if TYPE_CHECKING:
     import torch
+
+    from fffbench.implementations.cpu.call import Call
 
 # The kinds of layer that a family computes where an implementation does not say.
 KINDS = {
@@ -118,6 +122,7 @@ class Implementation:
     slow_to_prepare: bool = False  # ``prepare`` takes seconds
     kinds: tuple[str, ...] = ("tree", "leaf")
     roofline_share: float | None = None  # of the roofline, that the module says it reaches
+    guarded: tuple[str, ...] = ()  # ids of the workloads on which its speed is watched
     entry_point: str = ""
 
     @property
@@ -146,6 +151,19 @@ class Implementation:
         module = _plugin.load(self.entry_point) if self.module is None else self.module
         layer: Layer = module.prepare(weights, workload, *self.suffix)
         return layer
+
+    def call(self, workload: Workload) -> Call:
+        """How its C++ op is called on ``workload`` without torch; ``ValueError`` where it has none."""
+        made = getattr(self.module, "call", None)
+        if made is None:
+            raise ValueError(f"{self.name} is called through torch; fffbench duel compares such kernels")
+        found: Call = made(workload, *self.suffix)
+        return found
+
+    @property
+    def guards(self) -> tuple[Workload, ...]:
+        """The workloads on which its speed is watched."""
+        return tuple(parse_cell(f"{self.name}@{text}@warm-kernel").workload for text in self.guarded)
 
     @property
     def suffix(self) -> tuple[str, ...]:
@@ -199,6 +217,8 @@ def _from_declaration(
         raise UserError(
             f"{where} is of family {family!r}: names of family {FAULTY!r} begin with '{FAULTY}_', and no others do"
         )
+    for text in declared["guarded"]:
+        _check_guarded(where, name, text, declared)
     common = {
         "family": family,
         "devices": tuple(declared["devices"]),
@@ -207,6 +227,7 @@ def _from_declaration(
         "slow_to_prepare": declared["slow_to_prepare"],
         "roofline_share": declared["roofline_share"],
         "kinds": tuple(declared["kinds"] or KINDS[family]),
+        "guarded": tuple(declared["guarded"]),
         "entry_point": entry_point,
     }
     variants = {suffix: Variant(**one) for suffix, one in declared["variants"].items()}
@@ -221,6 +242,15 @@ def _from_declaration(
         f"{name}_{suffix}": Implementation(name=f"{name}_{suffix}", variant=suffix, **asdict(one), **common)
         for suffix, one in variants.items()
     }
+
+
+def _check_guarded(where: str, name: str, text: str, declared: dict[str, Any]) -> None:
+    try:
+        workload = parse_cell(f"{name}@{text}@warm-kernel").workload
+    except UserError as error:
+        raise UserError(f"{where} has in GUARDED {contain.one_line(text, 60)!r}: {error}") from error
+    if workload.device not in declared["devices"] or workload.dtype not in declared["dtypes"]:
+        raise UserError(f"{where} has in GUARDED {text!r}, of a device or dtype that it does not declare")
 
 
 def from_module(name: str, module: ModuleType) -> dict[str, Implementation]:
@@ -291,7 +321,7 @@ _adopted: dict[str, Implementation] = {}
 def adopt(declared: Iterable[dict[str, Any]]) -> None:
     """Take over what another process found out about plugins (``declared``), so that this one asks nobody."""
     for one in declared:
-        lists = {key: tuple(one[key]) for key in ("devices", "dtypes", "kinds")}
+        lists = {key: tuple(one[key]) for key in ("devices", "dtypes", "kinds", "guarded")}
         _adopted[one["name"]] = Implementation(**{**one, **lists})
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")  # the place is the number in implementations/cpu/types.hpp
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")  # the place is the number in implementations/cpu/runtime/types.hpp
 
 
 def number_of(activation: str) -> int:

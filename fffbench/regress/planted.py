@@ -16,8 +16,10 @@ from dataclasses import replace
 from fffbench.errors import UserError
 from fffbench.regress.sources import Revision
 
-BINDINGS = "fffbench/implementations/cpu/bindings.cpp"
-_BOUND = re.compile(r"&(FffCall|GemvCall)::(run|run_on)\b")
+# where calls from Python go through: of every op in op.hpp, in older revisions in bindings.cpp
+PLACES = ("fffbench/implementations/cpu/runtime/op.hpp", "fffbench/implementations/cpu/bindings.cpp")
+_CALLED = re.compile(r"\bcall\.(run|run_on)\(([^;]*)\);")
+_BOUND = re.compile(r"&(FffCall|GemvCall)::(run|run_on)\b")  # without a function between
 
 _TEMPLATE = """
 #include <chrono>
@@ -33,12 +35,12 @@ inline double seconds_of_a_reading() {{
 }}
 
 // The call, then arithmetic for SHARE of the time it took.
-template <auto run, class Call, class... Tensors>
-void slower(Call& call, Tensors... tensors) {{
+template <class Call>
+void slower(Call call) {{
     static const double reading = seconds_of_a_reading();
     constexpr double SHARE = {share!r};
     const auto start = Clock::now();
-    (call.*run)(tensors...);
+    call();
     const auto end = Clock::now();
     const double taken = std::chrono::duration<double>(end - start).count() - reading;
     const double extra = SHARE * taken - 2 * reading;
@@ -48,6 +50,16 @@ void slower(Call& call, Tensors... tensors) {{
     result = value;
     (void)result;
 }}
+
+template <class Call>
+void run(Call& call) {{
+    slower([&] {{ call.run(); }});
+}}
+
+template <class Call, class... Tensors>
+void run_on(Call& call, Tensors... tensors) {{
+    slower([&] {{ call.run_on(tensors...); }});
+}}
 }}  // namespace planted
 """
 
@@ -55,17 +67,22 @@ void slower(Call& call, Tensors... tensors) {{
 def plant(revision: Revision, percent: float) -> Revision:
     """``revision`` with kernels that are slower by ``percent``."""
     content = dict(revision.files)
-    text = content.get(BINDINGS, b"").decode(errors="replace")
-    changed, count = _BOUND.subn(_slower, text)
-    includes = [match.end() for match in re.finditer(r"^#include[^\n]*\n", changed, re.MULTILINE)]
-    if not count or not includes:
-        raise UserError(f"no slow-down can be planted into {revision.shown}: {BINDINGS} binds no run_on")
-    text = changed[: includes[-1]] + _TEMPLATE.format(share=percent / 100) + changed[includes[-1] :]
-    content[BINDINGS] = text.encode()
+    planted = False
+    for place in PLACES:
+        text = content.get(place, b"").decode(errors="replace")
+        changed, calls = _CALLED.subn(r"planted::slower([&] { call.\1(\2); });", text)
+        changed, bound = _BOUND.subn(_slower, changed)
+        includes = [match.end() for match in re.finditer(r"^#include[^\n]*\n", changed, re.MULTILINE)]
+        if calls + bound and includes:
+            at = includes[-1]
+            content[place] = (changed[:at] + _TEMPLATE.format(share=percent / 100) + changed[at:]).encode()
+            planted = True
+    if not planted:
+        raise UserError(f"no slow-down can be planted into {revision.shown}: {' and '.join(PLACES)} call no kernel")
     return replace(revision, files=tuple(sorted(content.items())))
 
 
 def _slower(match: re.Match[str]) -> str:
     kind, name = match.groups()
     tensors = ", fffbench::Address" * 4 if name == "run_on" else ""
-    return f"&planted::slower<&{kind}::{name}, {kind}{tensors}>"
+    return f"&planted::{name}<{kind}{tensors}>"

@@ -1,7 +1,7 @@
 // Do workers share the items of a phase, and is what they are told of the next one true?
 //
 // g++ -O2 -std=c++20 -pthread -I fffbench/implementations/cpu tests/cpu/pool_items.cpp \
-//     fffbench/implementations/cpu/pool.cpp -o pool_items && ./pool_items 4 [seconds of patience]
+//     fffbench/implementations/cpu/runtime/pool.cpp -o pool_items && ./pool_items 4 [seconds of patience]
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "pool.hpp"
+#include "runtime/pool.hpp"
 
 namespace {
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
 def _build(folder: Path, pool: Path) -> Path:
     built = folder / "pool_items"
-    command = ["g++", "-O1", "-std=c++20", "-pthread", f"-I{pool}", str(SOURCE), str(POOL / "pool.cpp")]
+    command = ["g++", "-O1", "-std=c++20", "-pthread", f"-I{pool}", str(SOURCE), str(POOL / "runtime" / "pool.cpp")]
     subprocess.run([*command, "-o", str(built)], check=True, timeout=120)
     return built
 
@@ -46,8 +46,9 @@ def test_every_item_is_computed_once_and_the_next_one_is_foretold_truly(program:
 
 
 def test_a_worker_that_claims_ahead_without_looking_is_found(tmp_path: Path) -> None:
-    header = (POOL / "pool.hpp").read_text()
+    header = (POOL / "runtime" / "pool.hpp").read_text()
     greedy = header.replace("const bool ahead = i + threads < count;", "const bool ahead = true;")
     assert greedy != header
-    (tmp_path / "pool.hpp").write_text(greedy)
+    (tmp_path / "runtime").mkdir()
+    (tmp_path / "runtime" / "pool.hpp").write_text(greedy)
     assert "shared 0\n" in _run(_build(tmp_path, tmp_path), threads=2, patience=1)

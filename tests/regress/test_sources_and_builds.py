@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,10 @@ from fffbench.errors import UserError
 from fffbench.regress import build, planted, sources
 from fffbench.regress.sources import Revision
 
+ROOT = Path(__file__).parents[2]
 BINDINGS = b"""#include "call.hpp"
-void bind() { def("run", &FffCall::run); def("run_on", &FffCall::run_on); def("run_on", &GemvCall::run_on); }
+template <class Call, class A> void run_on(Call& call, A x, A w1, A w2, A y) { call.run_on(x, w1, w2, y); }
+void bind() { def("run", &FffCall::run); def("run_on", run_on<FffCall>); def("run_on", &GemvCall::run_on); }
 """
 
 
@@ -94,17 +97,31 @@ def test_the_cuda_side_has_its_own_deciding_sources(checkout):
     assert not sources.CUDA.holds("fffbench/report/html.py")
 
 
-def test_both_layers_are_planted_and_the_rest_is_left_alone(checkout):
+def test_calls_are_planted_and_the_rest_is_left_alone(checkout):
     revision = sources.read_working_tree(checkout)
-    text = dict(planted.plant(revision, 10).files)[planted.BINDINGS].decode()
-    assert text.count("&planted::slower<&") == 3
+    text = dict(planted.plant(revision, 10).files)[planted.PLACES[1]].decode()
+    assert text.count("planted::slower([&] { call.run_on(x, w1, w2, y); })") == 1
+    assert text.count("&planted::run_on<GemvCall") == 1
+    assert text.count("&planted::run<FffCall>") == 1
     assert "SHARE = 0.1;" in text
     assert dict(planted.plant(revision, 10).files)["CMakeLists.txt"] == dict(revision.files)["CMakeLists.txt"]
 
 
+def test_every_op_of_this_tree_is_planted_in_one_place():
+    own = Revision("x", "", tuple((p, (ROOT / p).read_bytes()) for p in planted.PLACES if (ROOT / p).is_file()))
+    before, after = dict(own.files), dict(planted.plant(own, 10).files)
+    assert list(before) == [planted.PLACES[0]]
+    for called in (b"call.run()", b"call.run_on(tensors...)"):
+        assert b"planted::slower([&] { " + called + b"; });" in after[planted.PLACES[0]]
+    ops = (ROOT / "fffbench/implementations/cpu/ops").rglob("*.cpp")
+    bound = [text for text in (path.read_text() for path in ops) if 'def("run_on"' in text]
+    assert len(bound) >= 4
+    assert all('def("run_on", run_on<' in text for text in bound)
+
+
 def test_nothing_to_plant_into_is_said():
     with pytest.raises(UserError, match="planted"):
-        planted.plant(Revision("x", "", ((planted.BINDINGS, b"#include <a>\n"),)), 10)
+        planted.plant(Revision("x", "", ((planted.PLACES[0], b"#include <a>\n"),)), 10)
 
 
 def test_builds_lie_at_paths_of_equal_length_and_copies_apart(checkout):
