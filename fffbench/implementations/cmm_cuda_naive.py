@@ -43,7 +43,7 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
 
         if x.shape[0] == 0:
             return lambda: None
-        return Program(plan(layout, x.shape[0]), x, y, Buffers(weights.w1, weights.w2)).run
+        return Program(plan(layout, x.shape[0]), x, y, Buffers(weights.tensors)).run
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         import torch

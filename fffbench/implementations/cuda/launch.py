@@ -9,7 +9,7 @@ torch's, into matrices that exist.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +158,7 @@ def _rows(rows: tuple[int, ...], device: torch.device) -> tuple[torch.Tensor, to
     import torch
 
     index = torch.tensor(rows, device=device)
-    return index.clamp_min(0), (index < 0)[:, None]
+    return index.clamp_min(0), index < 0
 
 
 class Copy:
@@ -168,7 +168,7 @@ class Copy:
         """Make it, filled."""
         self._source = source
         self._rows, self._missing = _rows(recipe.rows, source.device)
-        self.tensor = source.new_empty((len(recipe.rows), source.shape[1]))
+        self.tensor = source.new_empty((len(recipe.rows), *source.shape[1:]))
         self.fill()
 
     def fill(self) -> None:
@@ -176,15 +176,15 @@ class Copy:
         import torch
 
         torch.index_select(self._source, 0, self._rows, out=self.tensor)
-        self.tensor.masked_fill_(self._missing, 0)
+        self.tensor.masked_fill_(self._missing.view(-1, *[1] * (self.tensor.ndim - 1)), 0)
 
 
 class Buffers:
     """What the programs of one layer share: packed copies of its weights, and matrices between a call's products."""
 
-    def __init__(self, w1: torch.Tensor, w2: torch.Tensor) -> None:
-        """Nothing is made before it is asked for."""
-        self.weights = {"w1": w1.detach(), "w2": w2.detach()}
+    def __init__(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Nothing is made before it is asked for; ``weights`` are by name: w1, w2 and the biases that there are."""
+        self.weights = {name: tensor.detach() for name, tensor in weights.items()}
         self.copies: dict[Packed, Copy] = {}
         self._scratch: dict[tuple[int, int, int], torch.Tensor] = {}
 
@@ -245,27 +245,27 @@ class Program:
 
         tensors = self._tensors
         b = tensors[step.b].t() if step.transposed else tensors[step.b]
-        if step.gelu and b.dtype == torch.float32:  # cuBLASLt's GELU is the tanh form, outside fp32's tolerance
-
-            def start(stream: int) -> None:
-                del stream
-                torch.mm(tensors[step.a], b, out=tensors[step.out])
-                torch.ops.aten.gelu_(tensors[step.out])
-
-        elif step.gelu:
-            bias = b.new_zeros(b.shape[1])
+        bias = tensors[step.bias] if step.bias else None
+        if step.gelu and b.dtype != torch.float32:
+            added = b.new_zeros(b.shape[1]) if bias is None else bias
             fused: Any = torch._addmm_activation  # noqa: SLF001 - the only way to cuBLASLt's epilogue
 
             def start(stream: int) -> None:
                 del stream
-                fused(bias, tensors[step.a], b, use_gelu=True, out=tensors[step.out])
-        else:
+                fused(added, tensors[step.a], b, use_gelu=True, out=tensors[step.out])
 
-            def start(stream: int) -> None:
-                del stream
+            return start
+
+        def start_plain(stream: int) -> None:
+            del stream
+            if bias is None:
                 torch.mm(tensors[step.a], b, out=tensors[step.out])
+            else:
+                torch.addmm(bias, tensors[step.a], b, out=tensors[step.out])
+            if step.gelu:  # cuBLASLt's GELU is the tanh form, outside fp32's tolerance
+                torch.ops.aten.gelu_(tensors[step.out])
 
-        return start
+        return start_plain
 
     def run_on(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Compute other tensors of the same shape and alignment; afterwards it is bound to none.

@@ -91,6 +91,21 @@ __device__ __forceinline__ void transpose_quad(u32 (&v)[4]) {
     }
 }
 
+// The sums of 64 columns of the output from `first` on, of which a warp has half, begin with row `row` of a bias.
+template <typename Bias>
+__device__ __forceinline__ void start_output(float (&sums)[2][4][4], int first, Bias bias, i64 row) {
+    const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+#pragma unroll
+    for (int m = 0; m < 2; ++m)
+#pragma unroll
+        for (int b = 0; b < 4; ++b)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const int column = first + warp % 2 * 32 + b * 8 + lane % 4 * 2 + i % 2;
+                sums[m][b][i] = kD % kSlice == 0 || column < kD ? 0.0f + bias_of(bias, row * kD + column) : 0.0f;
+            }
+}
+
 // Byte offset of 16-byte chunk `chunk` of row `row` in a slice whose rows are 128 bytes.
 __device__ __forceinline__ u32 swizzled(int row, int chunk) { return u32(row * kSliceBytes + ((chunk ^ (row & 7)) << 4)); }
 
@@ -109,19 +124,27 @@ struct Logits {
 
     // rows: index of the row of x (tokens) or W1 (nodes). A place without a token or node names any row: what it
     // computes is never read, and asking each time whether it is real costs more than the copy.
-    __device__ __forceinline__ void begin(const scalar* x, const scalar* w1, const int* rows) {
+    __device__ __forceinline__ void begin(const scalar* x, const scalar* w1, const int* rows, Bias1 b1) {
 #pragma unroll
         for (int i = 0; i < kCopies; ++i) {
             const int row = (int(threadIdx.x) + i * kThreads) / 8;
             const int index = row < kRows ? rows[row] : 0;
             source[i] = (row < kTile ? x : w1) + i64(index) * kD + (threadIdx.x % 8) * 8;
         }
+        start([&](int column) { return bias_of(b1, rows[kTile + column]); });
+    }
+
+    // The sums begin with the bias of their column.
+    template <typename OfColumn>
+    __device__ __forceinline__ void start(OfColumn bias) {
+        const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
 #pragma unroll
         for (int m = 0; m < 2; ++m)
 #pragma unroll
             for (int b = 0; b < kBlocks; ++b)
 #pragma unroll
-                for (int i = 0; i < 4; ++i) sums[m][b][i] = 0.0f;
+                for (int i = 0; i < 4; ++i)
+                    sums[m][b][i] = 0.0f + bias(warp % 2 * (Columns / 2) + b * 8 + lane % 4 * 2 + i % 2);
     }
 
     __device__ __forceinline__ void copy(u32 stage, int slice) const {
