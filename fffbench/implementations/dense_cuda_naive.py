@@ -43,7 +43,8 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     layout = Layout(d, 1, 1, workload.dtype, aligned=False)
 
     def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        from fffbench.implementations.cuda.launch import Buffers, Program
+        from fffbench.implementations.cuda.buffers import Buffers
+        from fffbench.implementations.cuda.launch import Program
 
         if x.shape[0] == 0:
             return lambda: None

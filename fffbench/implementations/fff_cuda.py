@@ -15,12 +15,13 @@ from fffbench.plan.workload import Workload
 if TYPE_CHECKING:
     import torch
 
-    from fffbench.implementations.cuda.launch import Buffers, Program
+    from fffbench.implementations.cuda.buffers import Buffers
+    from fffbench.implementations.cuda.launch import Program
 
+BIASES = ("b1", "b2")
 FAMILY = "fff"
 DEVICES = ("cuda",)
 DTYPES = ("fp32", "bf16", "fp16")
-BIASES = ("b1", "b2")
 
 
 @cache
@@ -90,7 +91,7 @@ class Calls:
     @cached_property
     def buffers(self) -> Buffers:
         """Made when the GPU is first needed."""
-        from fffbench.implementations.cuda.launch import Buffers
+        from fffbench.implementations.cuda.buffers import Buffers
 
         return Buffers(self._weights.tensors)
 

@@ -146,7 +146,7 @@ def test_a_source_has_no_logit_that_passes_b1_by() -> None:
     for path in build.SOURCES.glob("*.cu"):
         text = path.read_text(encoding="utf-8")
         if re.search(r"> 0\.0f", text) and path.name not in ("masked.cu", "naive.cu", "naive_dense.cu"):
-            assert "FFF_B1_PARAMETER" in text, path.name
+            assert "FFF_IF_B1" in text, path.name
 
 
 def test_who_knows_no_biases_refuses_them_in_one_line() -> None:

@@ -186,32 +186,20 @@ __device__ __forceinline__ float activation(float z) {
 
 // Biases are compiled in: FFF_B1, a number for each row of W1, added to its logit before the turn, and FFF_B2, added to the
 // output: a row of d, in the leaf form a row for each leaf. A kernel takes a pointer only to those that it is compiled with.
-// Without one, bias_of is -0: what that is added to stays as it is, so the compiler leaves out the addition.
-#ifndef FFF_B1
-#define FFF_B1 0
-#endif
-#ifndef FFF_B2
-#define FFF_B2 0
-#endif
-
-enum class NoBias { value };
-__device__ __forceinline__ constexpr float bias_of(NoBias, i64) { return -0.0f; }
-__device__ __forceinline__ float bias_of(const scalar* bias, i64 place) { return to_float(__ldg(bias + place)); }
-
+// What FFF_IF_B1 and FFF_IF_B2 hold is not there without them, so that a layer without biases has the code that it would have
+// if there were none.
 #if FFF_B1
-#define FFF_B1_PARAMETER , const scalar* __restrict__ b1
-typedef const scalar* Bias1;
+#define FFF_IF_B1(...) __VA_ARGS__
 #else
-#define FFF_B1_PARAMETER
-typedef NoBias Bias1;
-constexpr NoBias b1 = NoBias::value;
+#define FFF_IF_B1(...)
 #endif
 #if FFF_B2
-#define FFF_B2_PARAMETER , const scalar* __restrict__ b2
+#define FFF_IF_B2(...) __VA_ARGS__
 #else
-#define FFF_B2_PARAMETER
-constexpr NoBias b2 = NoBias::value;
+#define FFF_IF_B2(...)
 #endif
+
+__device__ __forceinline__ float bias_of(const scalar* bias, i64 place) { return to_float(__ldg(bias + place)); }
 
 __device__ __forceinline__ float warp_sum(float value) {
 #pragma unroll

@@ -37,7 +37,8 @@ __device__ __forceinline__ float row_dot(const scalar* a, const scalar* b, int l
 extern "C" __global__ void __launch_bounds__(kThreads)
 fff_leaf_token(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
                scalar* __restrict__ y, int batch, int trees, int levels, int width
-               FFF_B1_PARAMETER FFF_B2_PARAMETER) {
+               FFF_IF_B1(, const scalar* __restrict__ b1)
+               FFF_IF_B2(, const scalar* __restrict__ b2)) {
     __shared__ float activation[kChunk];
     const i64 token = blockIdx.x;
     if (token >= batch) return;
@@ -53,8 +54,8 @@ fff_leaf_token(const scalar* __restrict__ x, const scalar* __restrict__ w1, cons
     for (int tree = 0; tree < trees; ++tree) {
         i64 node = 0;
         for (int level = 0; level < levels; ++level) {
-            const float bias = bias_of(b1, tree * nodes + node);
-            const float z = row_dot(in, w1 + (tree * nodes + node) * kD, lane) + bias;
+            FFF_IF_B1(const float bias = bias_of(b1, tree * nodes + node);)
+            const float z = row_dot(in, w1 + (tree * nodes + node) * kD, lane) FFF_IF_B1(+ bias);
             node = 2 * node + 1 + (z > 0.0f);
         }
         const i64 first = (tree * (nodes + 1) + node - nodes) * width;
@@ -72,8 +73,8 @@ fff_leaf_token(const scalar* __restrict__ x, const scalar* __restrict__ w1, cons
         for (int from = 0; from < width; from += kChunk) {
             const int count = min(kChunk, width - from);
             for (int k = warp; k < count; k += FFF_WARPS) {
-                const float bias = bias_of(b1, trees * nodes + first + from + k);
-                const float z = row_dot(in, block1 + i64(from + k) * kD, lane) + bias;
+                FFF_IF_B1(const float bias = bias_of(b1, trees * nodes + first + from + k);)
+                const float z = row_dot(in, block1 + i64(from + k) * kD, lane) FFF_IF_B1(+ bias);
                 if (lane == 0) activation[k] = activate(z);
             }
             __syncthreads();

@@ -22,7 +22,7 @@ fff_split_sum(const scalar* __restrict__ w2, const int2* __restrict__ visits, sc
 #if FFF_B2 == 2
               , const int* __restrict__ leaf, int trees, int leaves
 #endif
-              FFF_B2_PARAMETER) {
+              FFF_IF_B2(, const scalar* __restrict__ b2)) {
     __shared__ float partial[FFF_WARPS][kColumns + 1];
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
     const i64 token = blockIdx.x / kChunks;

@@ -61,12 +61,12 @@ __device__ __forceinline__ void find_tile(const int* counts, int tile, int* foun
 extern "C" __global__ void __launch_bounds__(kThreads, kTile == 64 ? 3 : 1)
 fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
                   scalar* __restrict__ y, const uint4* __restrict__ activations, const int* __restrict__ lists,
-                  int* __restrict__ counts, int batch, int tree FFF_B1_PARAMETER FFF_B2_PARAMETER) {
+                  int* __restrict__ counts, int batch, int tree
+                  FFF_IF_B1(, const scalar* __restrict__ b1)
+                  FFF_IF_B2(, const scalar* __restrict__ b2)) {
     constexpr i64 kTreeWeights = i64((1 << (FFF_TOP + FFF_BOTTOM)) - 1) * kD;
     w1 += tree * kTreeWeights, w2 += tree * kTreeWeights;
-#if FFF_B1
-    b1 += tree * (kTreeWeights / kD);
-#endif
+    FFF_IF_B1(b1 += tree * (kTreeWeights / kD);)
     activations += i64(tree) * batch, lists += i64(tree) * kSubtrees * batch, counts += tree * (kSubtrees + 1);
     extern __shared__ __align__(128) unsigned char shared[];
     __shared__ int rows[Bottom::kRows], rows2[kDepth], found[3];
@@ -111,7 +111,7 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
 
     const u32 stages = shared_address(shared);
     Bottom bottom;
-    bottom.begin(x, w1, rows, b1);
+    bottom.begin(x, w1, rows FFF_IF_B1(, b1));
     // The stages first bring slices of x and W1, then slices of 64 columns of W2.
     auto copy = [&](int slice) {
         const u32 stage = stages + slice % kStages * Bottom::kStageBytes;
@@ -201,11 +201,13 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
         copy(s + kStages - 1);
         const u32 stage = stages + s % kStages * Bottom::kStageBytes;
         float sums[2][4][4];
-#if FFF_ADD
-        start_output(sums, (s - kSlices) * kSlice, NoBias::value, 0);  // it is in y
-#else
-        start_output(sums, (s - kSlices) * kSlice, b2, 0);
-#endif
+#pragma unroll
+        for (int m = 0; m < 2; ++m)
+#pragma unroll
+            for (int b = 0; b < 4; ++b)
+#pragma unroll
+                for (int i = 0; i < 4; ++i) sums[m][b][i] = 0.0f;
+        FFF_IF_B2(if (!FFF_ADD) start_output(sums, (s - kSlices) * kSlice, b2);)
 #pragma unroll
         for (int k = 0; k < kDepth / 16; ++k)
 #pragma unroll
