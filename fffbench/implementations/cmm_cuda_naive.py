@@ -39,11 +39,12 @@ def prepare(weights: Weights, workload: Workload) -> Layer:
     layout = Layout(shape.d, shape.trees, shape.levels, workload.dtype, aligned=False)
 
     def bind(x: torch.Tensor, y: torch.Tensor) -> Callable[[], object]:
-        from fffbench.implementations.cuda.launch import Buffers, Program
+        from fffbench.implementations.cuda.buffers import Buffers
+        from fffbench.implementations.cuda.launch import Program
 
         if x.shape[0] == 0:
             return lambda: None
-        return Program(plan(layout, x.shape[0]), x, y, Buffers(weights.w1, weights.w2)).run
+        return Program(plan(layout, x.shape[0]), x, y, Buffers(weights.tensors)).run
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         import torch

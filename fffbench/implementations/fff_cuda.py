@@ -15,8 +15,10 @@ from fffbench.plan.workload import Workload
 if TYPE_CHECKING:
     import torch
 
-    from fffbench.implementations.cuda.launch import Buffers, Program
+    from fffbench.implementations.cuda.buffers import Buffers
+    from fffbench.implementations.cuda.launch import Program
 
+BIASES = ("b1", "b2")
 FAMILY = "fff"
 DEVICES = ("cuda",)
 DTYPES = ("fp32", "bf16", "fp16")
@@ -69,7 +71,8 @@ def prepare(
     """Most kernels read the weights as they are; those of several trees read copies in another order, made here.
 
     ``strategy`` forces one of ``plan.STRATEGIES``, in the leaf form of ``leaf_plan.STRATEGIES``. ``activation``, one of
-    ``base.ACTIVATIONS``, is compiled in.
+    ``base.ACTIVATIONS``, is compiled in, and so are the biases ``b1`` and ``b2`` among the weights, whose shapes
+    ``operators.library`` has.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}; allowed: {', '.join(ACTIVATIONS)}")
@@ -87,6 +90,7 @@ class Calls:
     def __init__(
         self, weights: Weights, workload: Workload, strategy: str, activation: str, tuning: dict[str, int]
     ) -> None:
+        _check(weights, workload)
         self._weights, self._workload, self._strategy, self._tuning = weights, workload, strategy, tuning
         self._activation = activation
         self._kept: dict[tuple[int, int, bool, bool], Program] = {}
@@ -94,9 +98,9 @@ class Calls:
     @cached_property
     def buffers(self) -> Buffers:
         """Made when the GPU is first needed."""
-        from fffbench.implementations.cuda.launch import Buffers
+        from fffbench.implementations.cuda.buffers import Buffers
 
-        return Buffers(self._weights.w1, self._weights.w2)
+        return Buffers(self._weights.tensors)
 
     def aligned(self, *tensors: torch.Tensor) -> bool:
         """Whether every row of these and of the weights starts on a 16-byte boundary."""
@@ -116,6 +120,8 @@ class Calls:
             shape.leaf_width,
             self._activation,
             exact_products(self._workload.dtype),
+            b1="b1" in self._weights.tensors,
+            b2="b2" in self._weights.tensors,
         )
         here = gpu(self._weights.w1.device.index or 0)
         return _planned(layout, here, batch, self._strategy, self._tuning)
@@ -147,6 +153,20 @@ class Calls:
         if x.shape[0] == 0:
             return lambda: None
         return self.program(x, y, aligned=self.aligned(x, y)).run
+
+
+def _check(weights: Weights, workload: Workload) -> None:
+    """Biases are vectors that the kernels read without asking; ``ValueError`` for what they would read wrongly."""
+    shape, w1 = workload.shape, weights.w1
+    leaves = shape.trees << shape.levels if shape.leaf_width else 0
+    wanted = {"b1": (w1.shape[0],), "b2": (leaves, shape.d) if leaves else (shape.d,)}
+    for name, tensor in weights.tensors.items():
+        if name not in wanted:
+            continue
+        if tuple(tensor.shape) != wanted[name]:
+            raise ValueError(f"{name} must have shape {wanted[name]}; it has {tuple(tensor.shape)}")
+        if tensor.dtype is not w1.dtype or tensor.device != w1.device or not tensor.is_contiguous():
+            raise ValueError(f"{name} must be contiguous, of type {w1.dtype} on {w1.device}, as w1 is")
 
 
 def exact_products(dtype: str) -> bool:

@@ -9,6 +9,8 @@ group ``fffbench.implementations``) with
     unsupported(workload) -> str | None    a sentence if it cannot run that workload here, else None; that the device
         is here is asked of the device
     prepare(weights, workload) -> Layer    untimed; sees weights and shapes, never inputs
+    BIASES (optional)  the biases that ``prepare`` takes among the weights, which a layer of ``nn`` may have: "b1", a
+        number for each row of W1, added to its logit before the turn, "b2", added to the output
     SLOW_TO_PREPARE (optional)  True where prepare takes a second or more: conformance then tries two batches only
     KINDS (optional)  the kinds of layer it computes, where not those of its family: a dense layer ``dense``, a
         conditional one ``tree`` and ``leaf``
@@ -149,6 +151,9 @@ class Implementation:
         """The untimed preparation; call only when ``unsupported`` returned None. Imports somebody else's module."""
         weights = Weights(**workload.shape.weights_seen_by(self.family, weights.tensors))
         module = _plugin.load(self.entry_point) if self.module is None else self.module
+        unknown = set(weights.tensors) - set(workload.shape.tensors()) - set(getattr(module, "BIASES", ()))
+        if unknown:
+            raise UserError(f"{self.name} computes without {', '.join(sorted(unknown))}")
         layer: Layer = module.prepare(weights, workload, *self.suffix)
         return layer
 

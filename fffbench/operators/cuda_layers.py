@@ -1,4 +1,4 @@
-"""Which prepared CUDA kernels serve this call? Those of its weights, kept as long as the weights live.
+"""Which prepared CUDA kernels serve this call? Those of its weights and biases, kept as long as these live.
 
 ``fff_cuda`` packs weights for some batches: all batch sizes of a layer on a stream share one set of copies, which is
 filled anew, in place, after the weights were written to. What torch does not count as a write (through ``.data``, or by
@@ -42,9 +42,9 @@ _stream: Callable[[int], int] = getattr(torch._C, "_cuda_getCurrentRawStream", l
 class _Kept:
     """The layer of one set of weights on one stream."""
 
-    weights: tuple[weakref.ref[Tensor], weakref.ref[Tensor]]
-    places: tuple[int, int]
-    versions: tuple[int, int]  # of the weights when they were packed
+    weights: tuple[weakref.ref[Tensor], ...]
+    places: tuple[int, ...]
+    versions: tuple[int, ...]  # of the weights when they were packed
     calls: Calls
     programs: dict[tuple[int, bool, bool], Program] = field(default_factory=dict)
     lock: Lock = field(default_factory=Lock)
@@ -64,14 +64,21 @@ def _workload(d: int, trees: int, levels: int, width: int, batch: int, dtype: to
     return None if registered("fff_cuda").unsupported(workload) else workload
 
 
-def _versions(w1: Tensor, w2: Tensor) -> tuple[int, int]:
+def _versions(weights: tuple[Tensor, ...]) -> tuple[int, ...]:
     """How often each was written to."""
-    first, second = (_UNCOUNTED if w.is_inference() else w._version for w in (w1, w2))  # noqa: SLF001 - there is no other
-    return first, second
+    return tuple(_UNCOUNTED if w.is_inference() else w._version for w in weights)  # noqa: SLF001 - there is no other
 
 
 def compute(
-    x: Tensor, w1: Tensor, w2: Tensor, trees: int, levels: int, width: int, activation: str = "gelu"
+    x: Tensor,
+    w1: Tensor,
+    w2: Tensor,
+    b1: Tensor | None,
+    b2: Tensor | None,
+    trees: int,
+    levels: int,
+    width: int,
+    activation: str = "gelu",
 ) -> Tensor | None:
     """The output for ``x (batch, d)``, contiguous, or None where no CUDA kernel computes it here."""
     workload = _workload(x.shape[1], trees, levels, width, x.shape[0], x.dtype)
@@ -81,31 +88,40 @@ def compute(
         _enter(x.device)
     stream = _stream(x.device.index or 0)
     if torch.cuda.is_current_stream_capturing():
-        return _captured(x, w1, w2, workload, activation, stream)
-    key = (id(w1), id(w2), trees, levels, width, activation, stream)
+        return _captured(x, w1, w2, b1, b2, workload, activation, stream)
+    weights = tuple(w for w in (w1, w2, b1, b2) if w is not None)
+    key = (id(w1), id(w2), id(b1), id(b2), trees, levels, width, activation, stream)
     kept = _kept.get(key)
     if not (
         kept is not None
-        and kept.weights[0]() is w1
-        and kept.weights[1]() is w2
-        and kept.places == (w1.data_ptr(), w2.data_ptr())
+        and all(ref() is w for ref, w in zip(kept.weights, weights, strict=True))
+        and kept.places == tuple(w.data_ptr() for w in weights)
     ):
-        kept = _layer(key, w1, w2, workload, activation)
+        kept = _layer(key, weights, _calls(w1, w2, b1, b2, workload, activation))
     y = torch.empty_like(x)
     with kept.lock:  # addresses are set, then launched with: not to be done by two threads at once
-        _refresh(kept, w1, w2)
+        _refresh(kept, weights)
         _program(kept, x, stream).run_on(x, y)
     return y
 
 
-def _captured(x: Tensor, w1: Tensor, w2: Tensor, workload: Workload, activation: str, stream: int) -> Tensor:
+def _captured(
+    x: Tensor,
+    w1: Tensor,
+    w2: Tensor,
+    b1: Tensor | None,
+    b2: Tensor | None,
+    workload: Workload,
+    activation: str,
+    stream: int,
+) -> Tensor:
     """The call as part of the CUDA graph that is being captured, which shares nothing with other graphs and calls.
 
     All that it needs comes from the graph's pool; weights are packed by the graph, so that a replay sees what they are
     by then.
     """
     y = torch.empty_like(x)
-    calls = _calls(w1, w2, workload, activation)
+    calls = _calls(w1, w2, b1, b2, workload, activation)
     try:
         with torch.no_grad():
             calls.program(x, y, aligned=calls.aligned(x, y), stream=stream).run_on(x, y)
@@ -117,9 +133,10 @@ def _captured(x: Tensor, w1: Tensor, w2: Tensor, workload: Workload, activation:
     return y
 
 
-def _calls(w1: Tensor, w2: Tensor, workload: Workload, activation: str) -> Calls:
+def _calls(w1: Tensor, w2: Tensor, b1: Tensor | None, b2: Tensor | None, workload: Workload, activation: str) -> Calls:
     with torch.no_grad():  # tensors of the layer's own over the same storage: it does not keep the caller's alive
-        return Calls(Weights(w1.detach(), w2.detach()), workload, "auto", activation, {})
+        biases = {name: b.detach() for name, b in (("b1", b1), ("b2", b2)) if b is not None}
+        return Calls(Weights(w1.detach(), w2.detach(), **biases), workload, "auto", activation, {})
 
 
 def _enter(device: torch.device) -> None:
@@ -128,7 +145,7 @@ def _enter(device: torch.device) -> None:
     _context.devices.add(device)
 
 
-def _layer(key: tuple[Any, ...], w1: Tensor, w2: Tensor, workload: Workload, activation: str) -> _Kept:
+def _layer(key: tuple[Any, ...], weights: tuple[Tensor, ...], calls: Calls) -> _Kept:
     """A layer of these weights, of any batch."""
 
     def forget(_: object) -> None:
@@ -137,17 +154,17 @@ def _layer(key: tuple[Any, ...], w1: Tensor, w2: Tensor, workload: Workload, act
     while len(_kept) >= _LAYERS_KEPT:
         _kept.pop(next(iter(_kept)), None)
     kept = _kept[key] = _Kept(
-        (weakref.ref(w1, forget), weakref.ref(w2, forget)),
-        (w1.data_ptr(), w2.data_ptr()),
-        _versions(w1, w2),
-        _calls(w1, w2, workload, activation),
+        tuple(weakref.ref(w, forget) for w in weights),
+        tuple(w.data_ptr() for w in weights),
+        _versions(weights),
+        calls,
     )
     return kept
 
 
-def _refresh(kept: _Kept, w1: Tensor, w2: Tensor) -> None:
+def _refresh(kept: _Kept, weights: tuple[Tensor, ...]) -> None:
     """Pack again where the weights were, or may have been, written to since."""
-    versions = _versions(w1, w2)
+    versions = _versions(weights)
     if versions == kept.versions and _UNCOUNTED not in versions:
         return
     with torch.no_grad():

@@ -241,14 +241,12 @@ def _cuda(
 ) -> Tensor:
     levels, width, _ = _fitting(form, *_shapes(x, w1, w2, b1, b2), trees, activation)
     check(x, w1, w2, b1, b2)
-    if b1 is not None or (b2 is not None and width):
-        return _formula(x, w1, w2, b1, b2, trees, levels, width, activation)
     flat = x if x.ndim == 2 and x.is_contiguous() else x.reshape(-1, x.shape[-1]).contiguous()
-    y = cuda_layers.compute(flat, w1, w2, trees, levels, width, activation) if flat.shape[0] else torch.empty_like(flat)
+    if not flat.shape[0]:
+        return torch.empty_like(x)
+    y = cuda_layers.compute(flat, w1, w2, b1, b2, trees, levels, width, activation)
     if y is None:
         return _formula(x, w1, w2, b1, b2, trees, levels, width, activation)
-    if b2 is not None:
-        y.add_(b2)
     return y if flat is x else y.view(x.shape)
 
 

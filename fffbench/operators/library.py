@@ -7,7 +7,7 @@
 the neurons); ``b1``, one number a row of ``w1``, is added to the logit, so it moves the turn; ``b2`` is ``(d,)``, in
 the leaf form ``(trees * 2**levels, d)``, one row a leaf. ``threads`` 0: as many as torch uses.
 
-The C++ kernels compute float32 and bfloat16 on the CPU, ``fff_cuda`` what has no b1 on a GPU (leaf form: no b2),
+The C++ kernels compute float32 and bfloat16 on the CPU, ``fff_cuda`` float16 too on a GPU,
 ``formula.visited`` the rest. What was prepared for a layer at its first call is kept (``cpu_layers``, ``cuda_layers``);
 nothing is synchronised at a call, so it can be captured in a CUDA graph.
 ``formula`` has the gradients: those through the visited rows,

@@ -41,6 +41,8 @@ class Layout:
     exact_products: bool = (
         True  # a library's products of fp32 are in fp32, not in TF32, which would turn tokens elsewhere
     )
+    b1: bool = False  # a number for each row of W1 is added to its logit, before the turn
+    b2: bool = False  # a row is added to the output; in the leaf form each leaf has its own
 
     @property
     def item(self) -> int:
@@ -52,11 +54,16 @@ class Layout:
         """Elements of one access."""
         return VECTOR_BYTES // self.item if self.aligned else 1
 
+    def biases(self, *names: str) -> tuple[str, ...]:
+        """Those of ``names`` ("b1", "b2") that the layer has: the last arguments of a kernel that takes them."""
+        return tuple(name for name in names if getattr(self, name))
+
     def macros(self, **more: int) -> dict[str, int]:
         """The macros every kernel is compiled with, and ``more``."""
         common = {"FFF_DTYPE": DTYPE_MACRO[self.dtype], "FFF_D": self.d, "FFF_ALIGNED": int(self.aligned)}
         if self.activation != ACTIVATIONS[0]:
             common["FFF_ACTIVATION"] = ACTIVATIONS.index(self.activation)
+        common |= {f"FFF_{name.upper()}": 1 for name in self.biases("b1", "b2")}
         return {**common, **more}
 
 
@@ -72,18 +79,22 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Product:
-    """A matrix product by torch: ``out = a . b``, ``b`` transposed or not, with or without GELU on the result."""
+    """A matrix product by torch: ``out = a . b``, ``b`` transposed or not, plus a ``bias (columns,)`` if one is named.
+
+    With or without GELU on the result.
+    """
 
     a: str
     b: str
     out: str
     transposed: bool = False
     gelu: bool = False
+    bias: str = ""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A copy of ``source`` ("w1" or "w2") made once: its row ``rows[i]`` in place i, zeros where that is -1."""
+    """A copy of ``source`` ("w1", "w2" or "b1") made once: its row ``rows[i]`` in place i, zeros where that is -1."""
 
     source: str
     rows: tuple[int, ...]

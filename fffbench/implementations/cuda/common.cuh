@@ -184,6 +184,23 @@ __device__ __forceinline__ float activation(float z) {
 #endif
 }
 
+// Biases are compiled in: FFF_B1, a number for each row of W1, added to its logit before the turn, and FFF_B2, added to the
+// output: a row of d, in the leaf form a row for each leaf. A kernel takes a pointer only to those that it is compiled with.
+// What FFF_IF_B1 and FFF_IF_B2 hold is not there without them, so that a layer without biases has the code that it would have
+// if there were none.
+#if FFF_B1
+#define FFF_IF_B1(...) __VA_ARGS__
+#else
+#define FFF_IF_B1(...)
+#endif
+#if FFF_B2
+#define FFF_IF_B2(...) __VA_ARGS__
+#else
+#define FFF_IF_B2(...)
+#endif
+
+__device__ __forceinline__ float bias_of(const scalar* bias, i64 place) { return to_float(__ldg(bias + place)); }
+
 __device__ __forceinline__ float warp_sum(float value) {
 #pragma unroll
     for (int offset = kWarp / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);

@@ -139,7 +139,8 @@ __device__ __forceinline__ void store_row(float (&sums)[2 * kSlots], scalar* row
 
 extern "C" __global__ void __launch_bounds__(128 * (kGroups + 1), 1)
 fff_dense_form(const __grid_constant__ TensorMap x, const __grid_constant__ TensorMap w1, scalar* __restrict__ hidden,
-               int* __restrict__ lists, int* counts, int batch, int token_tiles, int column_tiles) {
+               int* __restrict__ lists, int* counts, int batch, int token_tiles, int column_tiles
+               FFF_IF_B1(, const scalar* __restrict__ b1)) {
     extern __shared__ unsigned char shared[];
     __shared__ u64 full[kStages], empty[kStages];
     const u32 stages = (shared_at(shared) + 1023) & ~1023u;
@@ -174,6 +175,7 @@ fff_dense_form(const __grid_constant__ TensorMap x, const __grid_constant__ Tens
         u32 step = 0;
         for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
             float sums[2 * kSlots];
+            FFF_IF_B1(start_sums(sums, [&](int column) { return bias_of(b1, tile % column_tiles * kColumns + column); });)
 #pragma unroll 1
             for (int s = 0; s < kSlices; ++s, ++step) {
                 const u32 stage = step % kStages, from = stages + stage * kStageBytes;
@@ -182,7 +184,7 @@ fff_dense_form(const __grid_constant__ TensorMap x, const __grid_constant__ Tens
                 wgmma_fence();
                 const u64 a = slice_descriptor(from + mine * 64 * kSlice * 2), b = slice_descriptor(from + kTokenBytes);
 #pragma unroll
-                for (int k = 0; k < kSlice / 16; ++k) Wgmma<kColumns>::multiply(sums, a + 2 * k, b + 2 * k, s > 0 || k > 0);
+                for (int k = 0; k < kSlice / 16; ++k) Wgmma<kColumns>::multiply(sums, a + 2 * k, b + 2 * k, FFF_IF_B1(true ||) s > 0 || k > 0);
                 wgmma_commit();
                 pin(sums);
                 if (s > 0) {

@@ -42,7 +42,8 @@ __device__ __forceinline__ void send_for(const scalar* weights, i64 rows, int sh
 
 extern "C" __global__ void __launch_bounds__(FFF_BLOCK)
 fff_latency(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
-            scalar* __restrict__ y, int batch, int trees, int levels, int shares) {
+            scalar* __restrict__ y, int batch, int trees, int levels, int shares
+            FFF_IF_B1(, const scalar* __restrict__ b1) FFF_IF_B2(, const scalar* __restrict__ b2)) {
     __shared__ float partial[2][kRows][kPerRow];
     const i64 token = blockIdx.x;
     const int warp = threadIdx.x / kWarp;
@@ -62,6 +63,15 @@ fff_latency(const scalar* __restrict__ x, const scalar* __restrict__ w1, const s
     for (int p = 0; p < kOutPieces; ++p)
 #pragma unroll
         for (int i = 0; i < kOutVector; ++i) out[p][i] = 0.0f;
+#if FFF_B2
+#pragma unroll
+    for (int p = 0; p < kOutPieces; ++p) {
+        const int column = (p * FFF_BLOCK + int(threadIdx.x)) * kOutVector;
+#pragma unroll
+        for (int i = 0; i < kOutVector; ++i)
+            if (column < kD) out[p][i] = bias_of(b2, column + i);
+    }
+#endif
 
     const i64 nodes = (i64(1) << levels) - 1;
     Vector<kOutVector> pending[FFF_AHEAD][kOutPieces];
@@ -78,6 +88,10 @@ fff_latency(const scalar* __restrict__ x, const scalar* __restrict__ w1, const s
         for (int level = 0; level < levels; level += FFF_AHEAD) {
             const bool wanted = local < kRows - 1 && level + depth < levels;
             const scalar* row = w1 + (tree * nodes + ((node + 1) << depth) - 1 + (local + 1 - (1 << depth))) * kD;
+#if FFF_B1  // added to this row's sum, once
+            const i64 place = tree * nodes + ((node + 1) << depth) - 1 + (local + 1 - (1 << depth));
+            const float bias = wanted && lane == 0 ? bias_of(b1, place) : 0.0f;
+#endif
             Vector<kVector> w[kPieces];
 #pragma unroll
             for (int p = 0; p < kPieces; ++p) {
@@ -109,7 +123,7 @@ fff_latency(const scalar* __restrict__ x, const scalar* __restrict__ w1, const s
                 for (int i = 0; i < kVector; ++i) sums[i % 4] += xs[i] * ws[i];
             }
             const float sum = warp_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
-            if (threadIdx.x % kWarp == 0) partial[turn][local][warp % kPerRow] = sum;
+            if (threadIdx.x % kWarp == 0) partial[turn][local][warp % kPerRow] = sum FFF_IF_B1(+ bias);
             __syncthreads();
             int at = 0;
 #pragma unroll

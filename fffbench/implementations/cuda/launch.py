@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from fffbench.implementations.cuda.base import STATIC_SHARED, Boxes, Gpu, Packed, Plan, Product, Step
+from fffbench.implementations.cuda.base import STATIC_SHARED, Boxes, Gpu, Plan, Product, Step
 from fffbench.implementations.cuda.build import arch_name, core, cubin
 
 if TYPE_CHECKING:
     import torch
+
+    from fffbench.implementations.cuda.buffers import Buffers
 
 DEFAULT_SHARED = 48 * 1024  # bytes a block may have without asking
 _EARLY_START = (9, 0)  # compute capability with programmatic dependent launch
@@ -152,60 +154,6 @@ def _early_starter(driver: Any, function: Any, step: Step, parameters: int) -> C
     return start
 
 
-@lru_cache(maxsize=64)
-def _rows(rows: tuple[int, ...], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which rows to take, and where none is: kept, as a layer that is prepared anew at every call asks again."""
-    import torch
-
-    index = torch.tensor(rows, device=device)
-    return index.clamp_min(0), (index < 0)[:, None]
-
-
-class Copy:
-    """A packed copy of a matrix of weights."""
-
-    def __init__(self, recipe: Packed, source: torch.Tensor) -> None:
-        """Make it, filled."""
-        self._source = source
-        self._rows, self._missing = _rows(recipe.rows, source.device)
-        self.tensor = source.new_empty((len(recipe.rows), source.shape[1]))
-        self.fill()
-
-    def fill(self) -> None:
-        """Pack what the weights are now."""
-        import torch
-
-        torch.index_select(self._source, 0, self._rows, out=self.tensor)
-        self.tensor.masked_fill_(self._missing, 0)
-
-
-class Buffers:
-    """What the programs of one layer share: packed copies of its weights, and matrices between a call's products."""
-
-    def __init__(self, w1: torch.Tensor, w2: torch.Tensor) -> None:
-        """Nothing is made before it is asked for."""
-        self.weights = {"w1": w1.detach(), "w2": w2.detach()}
-        self.copies: dict[Packed, Copy] = {}
-        self._scratch: dict[tuple[int, int, int], torch.Tensor] = {}
-
-    def packed(self, recipe: Packed) -> torch.Tensor:
-        """The copy that ``recipe`` asks for."""
-        if recipe not in self.copies:
-            self.copies[recipe] = Copy(recipe, self.weights[recipe.source])
-        return self.copies[recipe].tensor
-
-    def matrix(self, shape: tuple[int, int], stream: int) -> torch.Tensor:
-        """A matrix of that shape; calls on one stream run one after another and share it.
-
-        Batches up to the next power of two share one, so that many batch sizes take at most twice the largest's memory.
-        """
-        rows, columns = shape
-        key = (1 << max(0, rows - 1).bit_length(), columns, stream)
-        if key not in self._scratch:
-            self._scratch[key] = self.weights["w1"].new_empty(key[:2])
-        return self._scratch[key][:rows]
-
-
 class Program:
     """The launches of a plan over one layer's weights, bound to an x and a y (``run``) or given others (``run_on``)."""
 
@@ -214,10 +162,7 @@ class Program:
         import torch
 
         self._device = x.device.index or 0
-        self.workspace = {
-            name: torch.zeros(-(-size // 4), dtype=torch.int32, device=x.device)
-            for name, size in plan.workspace.items()
-        }
+        self.workspace = {name: buffers.zeros(size) for name, size in plan.workspace.items()}
         self._tensors = {
             "x": x.detach(),
             "y": y.detach(),
@@ -245,27 +190,27 @@ class Program:
 
         tensors = self._tensors
         b = tensors[step.b].t() if step.transposed else tensors[step.b]
-        if step.gelu and b.dtype == torch.float32:  # cuBLASLt's GELU is the tanh form, outside fp32's tolerance
-
-            def start(stream: int) -> None:
-                del stream
-                torch.mm(tensors[step.a], b, out=tensors[step.out])
-                torch.ops.aten.gelu_(tensors[step.out])
-
-        elif step.gelu:
-            bias = b.new_zeros(b.shape[1])
+        bias = tensors[step.bias] if step.bias else None
+        if step.gelu and b.dtype != torch.float32:
+            added = b.new_zeros(b.shape[1]) if bias is None else bias
             fused: Any = torch._addmm_activation  # noqa: SLF001 - the only way to cuBLASLt's epilogue
 
             def start(stream: int) -> None:
                 del stream
-                fused(bias, tensors[step.a], b, use_gelu=True, out=tensors[step.out])
-        else:
+                fused(added, tensors[step.a], b, use_gelu=True, out=tensors[step.out])
 
-            def start(stream: int) -> None:
-                del stream
+            return start
+
+        def start_plain(stream: int) -> None:
+            del stream
+            if bias is None:
                 torch.mm(tensors[step.a], b, out=tensors[step.out])
+            else:
+                torch.addmm(bias, tensors[step.a], b, out=tensors[step.out])
+            if step.gelu:  # cuBLASLt's GELU is the tanh form, outside fp32's tolerance
+                torch.ops.aten.gelu_(tensors[step.out])
 
-        return start
+        return start_plain
 
     def run_on(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Compute other tensors of the same shape and alignment; afterwards it is bound to none.
@@ -295,5 +240,10 @@ class Program:
 
     def _run(self) -> None:
         stream = self._stream_of(self._device)
-        for start in self._starts:
-            start(stream)
+        try:
+            for start in self._starts:
+                start(stream)
+        except BaseException:  # the last kernel clears the counters of the first: a call cut short leaves them counted
+            for tensor in self.workspace.values():
+                tensor.zero_()
+            raise

@@ -20,7 +20,8 @@ static_assert(kStages >= 4, "a stage is free again two steps after its use");
 
 extern "C" __global__ void __launch_bounds__(kThreads)
 fff_leaf_hidden(const scalar* __restrict__ x, const scalar* __restrict__ w1, scalar* __restrict__ hidden,
-                const int* __restrict__ lists, const int* __restrict__ counts, int batch) {
+                const int* __restrict__ lists, const int* __restrict__ counts, int batch
+                FFF_IF_B1(, const scalar* __restrict__ b1)) {
     extern __shared__ unsigned char shared[];
     __shared__ int rows[kTile], found[3];
     const int lane = threadIdx.x % kWarp;
@@ -62,6 +63,11 @@ fff_leaf_hidden(const scalar* __restrict__ x, const scalar* __restrict__ w1, sca
 #pragma unroll
     for (int s = 0; s < kStages - 2; ++s) copy(s);
     float sums[2 * kSlots];
+#if FFF_B1
+    start_sums(sums, [&](int column) {
+        return bias_of(b1, i64(kLeaves) - 1 + i64(leaf) * kWidth + min(chunk * kColumns + column, kWidth - 1));
+    });
+#endif
 #pragma unroll 1
     for (int s = 0; s < kSlices; ++s) {
         await<kStages - 3>();
@@ -74,7 +80,7 @@ fff_leaf_hidden(const scalar* __restrict__ x, const scalar* __restrict__ w1, sca
         pin(sums);
         wgmma_fence();
 #pragma unroll
-        for (int k = 0; k < kSlice / 16; ++k) Wgmma<kColumns>::multiply(sums, a + 2 * k, b + 2 * k, s > 0 || k > 0);
+        for (int k = 0; k < kSlice / 16; ++k) Wgmma<kColumns>::multiply(sums, a + 2 * k, b + 2 * k, FFF_IF_B1(true ||) s > 0 || k > 0);
         wgmma_commit();
         pin(sums);
         wgmma_wait<1>();

@@ -23,7 +23,8 @@ static_assert(FFF_CHUNK % kSlice == 0, "a step lies in one chunk");
 
 extern "C" __global__ void __launch_bounds__(kThreads)
 fff_leaf_output(const scalar* __restrict__ hidden, const scalar* __restrict__ w2, scalar* __restrict__ y,
-                const int* __restrict__ lists, int* __restrict__ counts, int batch) {
+                const int* __restrict__ lists, int* __restrict__ counts, int batch
+                FFF_IF_B2(, const scalar* __restrict__ b2)) {
     extern __shared__ unsigned char shared[];
     __shared__ int rows[kTile], found[3];
     const int lane = threadIdx.x % kWarp;
@@ -71,6 +72,9 @@ fff_leaf_output(const scalar* __restrict__ hidden, const scalar* __restrict__ w2
 #pragma unroll
     for (int s = 0; s < kStages - 2; ++s) copy(s);
     float sums[kOut / 2];
+#if FFF_B2
+    start_sums(sums, [&](int column) { return first + column < kD ? bias_of(b2, i64(leaf) * kD + first + column) : 0.0f; });
+#endif
 #pragma unroll 1
     for (int s = 0; s < kSteps; ++s) {
         await<kStages - 3>();
@@ -83,7 +87,7 @@ fff_leaf_output(const scalar* __restrict__ hidden, const scalar* __restrict__ w2
         pin(sums);
         wgmma_fence();
 #pragma unroll
-        for (int k = 0; k < kSlice / 16; ++k) Wgmma<kOut>::template multiply<1>(sums, a + 2 * k, b + 128 * k, s > 0 || k > 0);
+        for (int k = 0; k < kSlice / 16; ++k) Wgmma<kOut>::template multiply<1>(sums, a + 2 * k, b + 128 * k, FFF_IF_B2(true ||) s > 0 || k > 0);
         wgmma_commit();
         pin(sums);
         wgmma_wait<1>();

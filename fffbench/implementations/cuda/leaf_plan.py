@@ -33,7 +33,9 @@ def token(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     """Any shape: a block to a token, enough warps that a thread keeps at most LANE_FLOATS of y, 16 at most."""
     del gpu
     warps = 16 if layout.d > 8 * WARP * LANE_FLOATS else 8
-    arguments = ("x", "w1", "w2", "y", batch, layout.trees, layout.levels, layout.leaf_width)
+    arguments: tuple[str | int, ...] = (
+        "x", "w1", "w2", "y", batch, layout.trees, layout.levels, layout.leaf_width, *layout.biases("b1", "b2")
+    )  # fmt: skip
     step = Step("leaf_token.cu", "fff_leaf_token", layout.macros(FFF_WARPS=warps), batch, warps * WARP, arguments)
     return Plan("token", (step,))
 
@@ -50,7 +52,7 @@ def tile(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     steps = (
         Step(
             "leaf_sort.cu", "fff_leaf_route", macros, -(-batch * WARP // ROUTE_BLOCK), ROUTE_BLOCK,
-            ("x", "w1", "leaf", "rank", "counts", batch, layout.levels),
+            ("x", "w1", "leaf", "rank", "counts", batch, layout.levels, *layout.biases("b1")),
         ),
         Step("leaf_sort.cu", "fff_leaf_scan", macros, 1, SCAN_BLOCK, ("counts", "first_token", "first_tile", leaves)),
         Step(
@@ -59,7 +61,7 @@ def tile(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
         ),
         Step(
             "leaf_tile.cu", "fff_leaf_tile", layout.macros(FFF_LEAF_WIDTH=layout.leaf_width), tiles, TILE_BLOCK,
-            ("x", "w1", "w2", "y", "order", "first_token", "first_tile", leaves), shared,
+            ("x", "w1", "w2", "y", "order", "first_token", "first_tile", leaves, *layout.biases("b1", "b2")), shared,
         ),
     )  # fmt: skip
     of_tokens = dict.fromkeys(("leaf", "rank", "order"), 4 * batch)
@@ -92,7 +94,8 @@ def tensor(layout: Layout, gpu: Gpu, batch: int, tokens: int | None = None, chun
         layout.macros(
             FFF_TOP=layout.levels, FFF_LEAF_WIDTH=width, FFF_CHUNK=chunk, FFF_TILE=tokens, FFF_STAGES=stages
         ),
-        -(-batch // tokens) + min(leaves, batch), tokens * 2, ("x", "w1", "w2", "y", "lists", "counts", batch),
+        -(-batch // tokens) + min(leaves, batch), tokens * 2,
+        ("x", "w1", "w2", "y", "lists", "counts", batch, *layout.biases("b1", "b2")),
         stages * stage + act, overlap=gpu.early_start,
     )  # fmt: skip
     workspace = {"activations": batch * 16, "lists": 4 * batch * leaves, "counts": 4 * (leaves + 1)}
@@ -104,10 +107,11 @@ def split(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     if -(-layout.d // (layout.vector * WARP)) > SPLIT_PIECES or layout.levels < 1:
         return None
     count = layout.trees * layout.leaf_width
-    arguments = ("x", "w1", "leaf", batch, layout.trees, layout.levels)
+    arguments: tuple[str | int, ...] = ("x", "w1", "leaf", batch, layout.trees, layout.levels, *layout.biases("b1"))
     neurons = Step(
         "split_leaf.cu", "fff_split_neurons", layout.macros(FFF_WARPS=8), -(-batch * count // 8), 8 * WARP,
-        ("x", "w1", "leaf", "visits", batch, layout.trees, layout.levels, layout.leaf_width), overlap=gpu.early_start,
+        ("x", "w1", "leaf", "visits", batch, layout.trees, layout.levels, layout.leaf_width, *layout.biases("b1")),
+        overlap=gpu.early_start,
     )  # fmt: skip
     steps = (team_walk(layout, gpu, batch, "fff_split_leaf", arguments), neurons, visits_sum(layout, gpu, batch, count))
     return Plan("split", steps, {"leaf": 4 * batch * layout.trees, "visits": 8 * batch * count})
@@ -140,9 +144,11 @@ def wide(
     tiles = -(-batch // tokens) + min(leaves, batch)
     macros = {"FFF_TOP": layout.levels, "FFF_LEAF_WIDTH": layout.leaf_width, "FFF_CHUNK": chunk, "FFF_TILE": tokens}
     steps = []
+    first_product: tuple[str | int, ...] = ("x", "w1", "hidden", "lists", "counts", batch, *layout.biases("b1"))
+    second_product: tuple[str | int, ...] = ("hidden", "w2", "y", "lists", "counts", batch, *layout.biases("b2"))
     for source, columns, blocks, arguments, more in (
-        ("leaf_hidden", chunk, width // chunk, ("x", "w1", "hidden", "lists", "counts", batch), {}),
-        ("leaf_output", out, -(-layout.d // out), ("hidden", "w2", "y", "lists", "counts", batch), {"FFF_OUT": out}),
+        ("leaf_hidden", chunk, width // chunk, first_product, {}),
+        ("leaf_output", out, -(-layout.d // out), second_product, {"FFF_OUT": out}),
     ):
         stage = (tokens + columns) * 128
         depth = stages or (4 if many else 8)
@@ -159,14 +165,15 @@ def wide(
 def _listed(layout: Layout, gpu: Gpu, batch: int) -> Step | None:
     """Tokens listed by leaf: the routers are the top of a tree that ends there; few tokens walk by themselves."""
     if batch <= LISTED_BY_TEAMS * gpu.multiprocessors and layout.d <= SPLIT_PIECES * layout.vector * WARP:
-        return team_walk(layout, gpu, batch, "fff_split_list", ("x", "w1", "lists", "counts", batch, layout.levels))
+        listing: tuple[str | int, ...] = ("x", "w1", "lists", "counts", batch, layout.levels, *layout.biases("b1"))
+        return team_walk(layout, gpu, batch, "fff_split_list", listing)
     stages, tile = 4, 64
     columns = max(32, 2**layout.levels)
     shared = max(stages * (tile + columns) * 128, tile * (columns + 4) * 4)
     if shared + STATIC_SHARED > gpu.shared_bytes:
         return None
     macros = layout.macros(FFF_TOP=layout.levels, FFF_BOTTOM=0, FFF_TREES=1, FFF_TILE=tile, FFF_STAGES=stages)
-    arguments = ("x", "w1", "activations", "lists", "counts", batch)
+    arguments: tuple[str | int, ...] = ("x", "w1", "activations", "lists", "counts", batch, *layout.biases("b1"))
     return Step("tensor_top.cu", "fff_tensor_top", macros, -(-batch // tile), tile * 2, arguments, shared)
 
 

@@ -13,13 +13,15 @@ constexpr int kPieces = ceil_div(kD, kVector * kWarp);
 // A warp to a token.
 extern "C" __global__ void __launch_bounds__(kRouteBlock)
 fff_leaf_route(const scalar* __restrict__ x, const scalar* __restrict__ w1, int* __restrict__ leaf,
-               int* __restrict__ rank, int* counts, int batch, int levels) {
+               int* __restrict__ rank, int* counts, int batch, int levels
+               FFF_IF_B1(, const scalar* __restrict__ b1)) {
     const int lane = threadIdx.x % kWarp;
     const i64 token = (i64(blockIdx.x) * kRouteBlock + threadIdx.x) / kWarp;
     if (token >= batch) return;
     int node = 0;
     for (int level = 0; level < levels; ++level) {
         const scalar* row = w1 + i64(node) * kD;
+        FFF_IF_B1(const float bias = bias_of(b1, node);)
         float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll 4
         for (int p = 0; p < kPieces; ++p) {
@@ -37,7 +39,7 @@ fff_leaf_route(const scalar* __restrict__ x, const scalar* __restrict__ w1, int*
 #pragma unroll
             for (int i = 0; i < kVector; ++i) sums[i % 4] += us[i] * vs[i];
         }
-        node = 2 * node + 1 + (warp_sum((sums[0] + sums[1]) + (sums[2] + sums[3])) > 0.0f);
+        node = 2 * node + 1 + (warp_sum((sums[0] + sums[1]) + (sums[2] + sums[3])) FFF_IF_B1(+ bias) > 0.0f);
     }
     if (lane == 0) {
         const int mine = node - ((1 << levels) - 1);

@@ -18,7 +18,9 @@ static_assert(kColumns * kSliceBytes <= Block::kStageBytes, "a slice of W2 must 
 
 extern "C" __global__ void __launch_bounds__(kThreads)
 fff_leaf_tensor(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
-                scalar* __restrict__ y, const int* __restrict__ lists, int* __restrict__ counts, int batch) {
+                scalar* __restrict__ y, const int* __restrict__ lists, int* __restrict__ counts, int batch
+                FFF_IF_B1(, const scalar* __restrict__ b1)
+                FFF_IF_B2(, const scalar* __restrict__ b2)) {
     extern __shared__ __align__(128) unsigned char shared[];
     __shared__ int rows[Block::kRows], found[3];
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
@@ -75,6 +77,11 @@ fff_leaf_tensor(const scalar* __restrict__ x, const scalar* __restrict__ w1, con
             for (int b = 0; b < Block::kBlocks; ++b)
 #pragma unroll
                 for (int i = 0; i < 4; ++i) block.sums[m][b][i] = 0.0f;
+#if FFF_B1
+        block.start([&](int column) {
+            return bias_of(b1, i64(kLeaves) - 1 + i64(leaf) * kWidth + min(chunk * kColumns + column, kWidth - 1));
+        });
+#endif
         for (int slice = 0; slice < kSlices; ++slice, ++load) {
             await<kStages - 2>();
             __syncthreads();
@@ -112,6 +119,7 @@ fff_leaf_tensor(const scalar* __restrict__ x, const scalar* __restrict__ w1, con
             for (int b = 0; b < 4; ++b)
 #pragma unroll
                 for (int i = 0; i < 4; ++i) sums[m][b][i] = 0.0f;
+        FFF_IF_B2(start_output(sums, slice * kSlice, b2 + i64(leaf) * kD);)
         for (int chunk = 0; chunk < kChunks; ++chunk, ++load) {
             await<kStages - 2>();
             __syncthreads();  // the activations are written, too

@@ -39,7 +39,9 @@ __device__ __forceinline__ void load4(const scalar* row, int column, bool wanted
 extern "C" __global__ void __launch_bounds__(kBlock)
 fff_leaf_tile(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
               scalar* __restrict__ y, const int* __restrict__ order, const int* __restrict__ first_token,
-              const int* __restrict__ first_tile, int leaves) {
+              const int* __restrict__ first_tile, int leaves
+              FFF_IF_B1(, const scalar* __restrict__ b1)
+              FFF_IF_B2(, const scalar* __restrict__ b2)) {
     extern __shared__ float memory[];
     float* xs = memory;                          // [kTile][kStride]
     float* ws = xs + kTile * kStride;            // [kNeurons][kStride]
@@ -68,6 +70,14 @@ fff_leaf_tile(const scalar* __restrict__ x, const scalar* __restrict__ w1, const
     }
     for (int chunk = 0; chunk < kChunks; ++chunk) {
         float sums[4][2] = {};
+#if FFF_B1
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+            const int neuron = chunk * kNeurons + tx + 16 * j;
+            const i64 place = i64(leaves) - 1 + i64(leaf) * kWidth + neuron;
+            sums[0][j] = sums[1][j] = sums[2][j] = sums[3][j] = neuron < kWidth ? bias_of(b1, place) : 0.0f;
+        }
+#endif
         float xq[kQuads][4], wq[kQuads][4];
         auto fetch = [&](int slice) {
 #pragma unroll
@@ -110,6 +120,13 @@ fff_leaf_tile(const scalar* __restrict__ x, const scalar* __restrict__ w1, const
     }
     for (int column = 0; column < kD; column += kColumns) {
         float sums[4][4] = {};
+#if FFF_B2
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+            const int at = column + tx * 4 + j;
+            sums[0][j] = sums[1][j] = sums[2][j] = sums[3][j] = at < kD ? bias_of(b2, i64(leaf) * kD + at) : 0.0f;
+        }
+#endif
         for (int chunk = 0; chunk < kChunks; ++chunk) {
             __syncthreads();  // activations are written; the columns before are used up
 #pragma unroll

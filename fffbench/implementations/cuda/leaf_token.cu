@@ -36,7 +36,9 @@ __device__ __forceinline__ float row_dot(const scalar* a, const scalar* b, int l
 
 extern "C" __global__ void __launch_bounds__(kThreads)
 fff_leaf_token(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
-               scalar* __restrict__ y, int batch, int trees, int levels, int width) {
+               scalar* __restrict__ y, int batch, int trees, int levels, int width
+               FFF_IF_B1(, const scalar* __restrict__ b1)
+               FFF_IF_B2(, const scalar* __restrict__ b2)) {
     __shared__ float activation[kChunk];
     const i64 token = blockIdx.x;
     if (token >= batch) return;
@@ -52,16 +54,27 @@ fff_leaf_token(const scalar* __restrict__ x, const scalar* __restrict__ w1, cons
     for (int tree = 0; tree < trees; ++tree) {
         i64 node = 0;
         for (int level = 0; level < levels; ++level) {
-            const float z = row_dot(in, w1 + (tree * nodes + node) * kD, lane);
+            FFF_IF_B1(const float bias = bias_of(b1, tree * nodes + node);)
+            const float z = row_dot(in, w1 + (tree * nodes + node) * kD, lane) FFF_IF_B1(+ bias);
             node = 2 * node + 1 + (z > 0.0f);
         }
         const i64 first = (tree * (nodes + 1) + node - nodes) * width;
         const scalar* block1 = w1 + (trees * nodes + first) * kD;
         const scalar* block2 = w2 + first * kD;
+#if FFF_B2
+#pragma unroll
+        for (int p = 0; p < kOutPieces; ++p) {
+            const int column = (p * kThreads + int(threadIdx.x)) * kVector;
+#pragma unroll
+            for (int i = 0; i < kVector; ++i)
+                if (column < kD) out[p][i] += bias_of(b2, first / width * kD + column + i);
+        }
+#endif
         for (int from = 0; from < width; from += kChunk) {
             const int count = min(kChunk, width - from);
             for (int k = warp; k < count; k += FFF_WARPS) {
-                const float z = row_dot(in, block1 + i64(from + k) * kD, lane);
+                FFF_IF_B1(const float bias = bias_of(b1, trees * nodes + first + from + k);)
+                const float z = row_dot(in, block1 + i64(from + k) * kD, lane) FFF_IF_B1(+ bias);
                 if (lane == 0) activation[k] = activate(z);
             }
             __syncthreads();

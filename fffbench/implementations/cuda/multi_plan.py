@@ -7,6 +7,7 @@ afterwards (``masked``, any device and dtype). Where every neuron is used, the l
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from fffbench.implementations.cuda.base import (
@@ -73,7 +74,7 @@ def split(
     if -(-layout.d // (layout.vector * WARP)) > SPLIT_PIECES:
         return None
     used = layout.trees * layout.levels
-    arguments = ("x", "w1", "visits", batch, layout.trees, layout.levels)
+    arguments: tuple[str | int, ...] = ("x", "w1", "visits", batch, layout.trees, layout.levels, *layout.biases("b1"))
     walk = team_walk(layout, gpu, batch, "fff_split_walk", arguments, ahead, team)
     total = visits_sum(layout, gpu, batch, used, warps, out)
     return Plan("split", (walk, total), {"visits": 8 * batch * used})
@@ -98,12 +99,17 @@ def visits_sum(
     layout: Layout, gpu: Gpu, batch: int, count: int, warps: int | None = None, out: int | None = None
 ) -> Step:
     """The sum over ``count`` visited rows of each token; few tokens: in narrow pieces, so that more blocks read."""
+    macros: dict[str, int] = {}
+    leaves: tuple[str | int, ...] = ()
+    if layout.b2 and layout.leaf_width:  # a row for each leaf that a token reaches
+        macros, leaves = {"FFF_B2": 2}, ("leaf", layout.trees, 2**layout.levels)
     whole = batch * -(-layout.d // (layout.vector * WARP)) >= gpu.multiprocessors
     out = out or (layout.vector if whole else min(2 if layout.item == 2 else 1, layout.vector))
     warps = warps or max(1, min(8 if whole else 32, -(-count // 4)))
     return Step(
-        "split_sum.cu", "fff_split_sum", layout.macros(FFF_OUT_VECTOR=out, FFF_WARPS=warps),
-        batch * -(-layout.d // (out * WARP)), warps * WARP, ("w2", "visits", "y", count), overlap=gpu.early_start,
+        "split_sum.cu", "fff_split_sum", layout.macros(FFF_OUT_VECTOR=out, FFF_WARPS=warps, **macros),
+        batch * -(-layout.d // (out * WARP)), warps * WARP,
+        ("w2", "visits", "y", count, *leaves, *layout.biases("b2")), overlap=gpu.early_start,
     )  # fmt: skip
 
 
@@ -117,9 +123,7 @@ def dense(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
     if layout.levels != 1 or not layout.aligned or not layout.exact_products or layout.trees > MASKED_NEURONS:
         return None
     width = padded(layout.trees)
-    packed = dict(zip(("w1_padded", "w2_padded"), pad(layout), strict=True))
-    steps = (Product("x", "w1_padded", "hidden", transposed=True, gelu=True), Product("hidden", "w2_padded", "y"))
-    return Plan("dense", steps, matrices={"hidden": (batch, width)}, packed=packed)
+    return Plan("dense", padded_products(layout, gelu=True), matrices={"hidden": (batch, width)}, packed=pad(layout))
 
 
 def masked(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
@@ -131,12 +135,19 @@ def masked(layout: Layout, gpu: Gpu, batch: int) -> Plan | None:
         return None
     if not layout.aligned or shared + STATIC_SHARED > gpu.shared_bytes or layout.levels > 16:
         return None
-    packed = dict(zip(("w1_padded", "w2_padded"), pad(layout), strict=True))
     walk = Step(
-        "masked.cu", "fff_masked", layout.macros(), batch, 256, ("hidden", width, layout.trees, layout.levels), shared
-    )
-    steps = (Product("x", "w1_padded", "hidden", transposed=True), walk, Product("hidden", "w2_padded", "y"))
-    return Plan("masked", steps, matrices={"hidden": (batch, width)}, packed=packed)
+        "masked.cu", "fff_masked", replace(layout, b1=False, b2=False).macros(), batch, 256,
+        ("hidden", width, layout.trees, layout.levels), shared,
+    )  # fmt: skip
+    first, second = padded_products(layout)
+    return Plan("masked", (first, walk, second), matrices={"hidden": (batch, width)}, packed=pad(layout))
+
+
+def padded_products(layout: Layout, *, gelu: bool = False) -> tuple[Product, Product]:
+    """Those of the dense layer. They add the biases before they round: a turn is by the sum of both."""
+    b1, b2 = ("b1_padded" if layout.b1 else ""), ("b2" if layout.b2 else "")
+    first = Product("x", "w1_padded", "hidden", transposed=True, gelu=gelu, bias=b1)
+    return first, Product("hidden", "w2_padded", "y", bias=b2)
 
 
 def padded(neurons: int) -> int:
@@ -144,11 +155,11 @@ def padded(neurons: int) -> int:
     return -(-neurons // MULTIPLE) * MULTIPLE
 
 
-def pad(layout: Layout) -> tuple[Packed, Packed]:
-    """Both matrices with rows of zeros up to a multiple."""
+def pad(layout: Layout) -> dict[str, Packed]:
+    """Both matrices with rows of zeros up to a multiple, and b1 likewise."""
     neurons = layout.trees * (2**layout.levels - 1)
     rows = (*range(neurons), *(-1,) * (padded(neurons) - neurons))
-    return Packed("w1", rows), Packed("w2", rows)
+    return {f"{name}_padded": Packed(name, rows) for name in ("w1", "w2", *layout.biases("b1"))}
 
 
 def dense_form(
@@ -186,6 +197,7 @@ def dense_form(
             (
                 Boxes("x", batch, layout.d, tile), Boxes("w1_slots", len(slots), layout.d, width), "hidden",
                 *(("lists", "counts") if nodes else ("hidden", "hidden")), batch, token_tiles, column_tiles,
+                *(("b1_slots",) if layout.b1 else ()),
             ),
             stages * stage + 1024, only_90=True,
         )  # fmt: skip
@@ -193,10 +205,9 @@ def dense_form(
             "w1_slots": Packed("w1", slots),
             "w2_slots": Packed("w2", tuple(slots[i] for i in stored_order(len(slots), width))),
         }
-        return Plan(
-            "dense_form", (walk, Product("hidden", "w2_slots", "y")), matrices={"hidden": (batch, len(slots))},
-            packed=packed,
-        )  # fmt: skip
+        packed |= {"b1_slots": Packed("b1", slots)} if layout.b1 else {}
+        output = Product("hidden", "w2_slots", "y", bias="b2" if layout.b2 else "")
+        return Plan("dense_form", (walk, output), matrices={"hidden": (batch, len(slots))}, packed=packed)
     return None
 
 

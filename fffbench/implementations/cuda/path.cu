@@ -21,7 +21,8 @@ constexpr int kPieces = ceil_div(kD, kVector * kThreads);  // vectors that a thr
 
 extern "C" __global__ void __launch_bounds__(kBlock)
 fff_path(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
-         scalar* __restrict__ y, const int* __restrict__ lists, int* counts, int batch, int trees, int levels) {
+         scalar* __restrict__ y, const int* __restrict__ lists, int* counts, int batch, int trees, int levels
+         FFF_IF_B1(, const scalar* __restrict__ b1) FFF_IF_B2(, const scalar* __restrict__ b2)) {
     __shared__ float partial[2][kTokens][FFF_WARPS];
     const int slot = threadIdx.x / kThreads;
     const int lane = threadIdx.x % kThreads;
@@ -54,7 +55,7 @@ fff_path(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scal
             v.widen(out[p]);
         } else {
 #pragma unroll
-            for (int i = 0; i < kVector; ++i) out[p][i] = 0.0f;
+            for (int i = 0; i < kVector; ++i) out[p][i] = 0.0f FFF_IF_B2(+ (column < kD ? bias_of(b2, column + i) : 0.0f));
         }
     }
     const i64 nodes = (i64(1) << levels) - 1;
@@ -77,6 +78,7 @@ fff_path(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scal
                     b[p].load(w2 + row + column);
                 }
             }
+            FFF_IF_B1(const float bias = bias_of(b1, tree * nodes + node);)
             float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
             for (int p = 0; p < kPieces; ++p) {
@@ -94,6 +96,7 @@ fff_path(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scal
                 for (int w = 0; w < FFF_WARPS; ++w) z += partial[turn][slot][w];
                 turn ^= 1;
             }
+            FFF_IF_B1(z += bias;)
             const float activation = activate(z);
 #pragma unroll
             for (int p = 0; p < kPieces; ++p) {

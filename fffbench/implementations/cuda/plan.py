@@ -47,7 +47,9 @@ def path(layout: Layout, gpu: Gpu, batch: int, above: int = 0) -> Plan | None:
     block = max(PATH_BLOCK, warps * WARP)
     tokens = block // (warps * WARP)
     order = ("lists", "counts") if above else ("x", "x")  # unused pointers
-    arguments = ("x", "w1", "w2", "y", *order, batch, layout.trees, layout.levels)
+    arguments: tuple[str | int, ...] = (
+        "x", "w1", "w2", "y", *order, batch, layout.trees, layout.levels, *layout.biases("b1", "b2")
+    )  # fmt: skip
     macros = layout.macros(FFF_WARPS=warps, FFF_ABOVE=above)
     return Plan("path", (Step("path.cu", "fff_path", macros, -(-batch // tokens), block, arguments),))
 
@@ -58,7 +60,7 @@ def deep(layout: Layout, gpu: Gpu, batch: int, top: int = 7) -> Plan | None:
         return None
     columns = 256 if top == 8 else 128
     above = multi_plan.dense_form(replace(layout, levels=top), gpu, batch, columns=columns, groups=1, nodes=True)
-    below = path(layout, gpu, batch, above=top)
+    below = path(replace(layout, b2=False), gpu, batch, above=top)  # it is in y by then
     if above is None or below is None:
         return None
     workspace = {"lists": 4 * batch * 2**top, "counts": 4 * (2**top + 1)}
@@ -90,7 +92,9 @@ def latency(
         block = block_warps * WARP
         out = next((v for v in (1, 2, 4, 8) if v >= layout.vector or layout.d <= v * block), layout.vector)
         macros = layout.macros(FFF_AHEAD=levels_ahead, FFF_BLOCK=block, FFF_OUT_VECTOR=min(out, layout.vector))
-        arguments = ("x", "w1", "w2", "y", batch, layout.trees, layout.levels, shares)
+        arguments: tuple[str | int, ...] = (
+            "x", "w1", "w2", "y", batch, layout.trees, layout.levels, shares, *layout.biases("b1", "b2")
+        )  # fmt: skip
         return Plan("latency", (Step("latency.cu", "fff_latency", macros, batch, block, arguments),))
     return None
 
@@ -127,7 +131,8 @@ def tensor(
             "tensor_bottom.cu", "fff_tensor_bottom",
             layout.macros(**levels, FFF_TILE=tile, FFF_STAGES=stages, FFF_ADD=int(tree > 0)),
             -(-batch // tile) + (2**top if top else 0), tile * 2,
-            ("x", "w1", "w2", "y", "activations", "lists", "counts", batch, tree), shared_bottom,
+            ("x", "w1", "w2", "y", "activations", "lists", "counts", batch, tree, *layout.biases("b1", "b2")),
+            shared_bottom,
             overlap=gpu.early_start and top > 0,
         )
         for tree in range(trees)
@@ -137,7 +142,8 @@ def tensor(
     first = Step(
         "tensor_top.cu", "fff_tensor_top",
         layout.macros(**levels, FFF_TREES=trees, FFF_TILE=tile_top, FFF_STAGES=stages_top),
-        -(-batch // tile_top), tile_top * 2, ("x", "w1", "activations", "lists", "counts", batch), shared_top,
+        -(-batch // tile_top), tile_top * 2,
+        ("x", "w1", "activations", "lists", "counts", batch, *layout.biases("b1")), shared_top,
     )  # fmt: skip
     workspace = {
         "activations": trees * batch * 16, "lists": 4 * trees * batch * 2**top, "counts": 4 * trees * (2**top + 1)
@@ -160,11 +166,11 @@ def shared(layout: Layout, gpu: Gpu, batch: int, bottom: int | None = None, bloc
         macros = layout.macros(FFF_TOP=top, FFF_HELD=held, FFF_BOTTOM=below, FFF_BLOCK=block)
         first = Step(
             "shared_top.cu", "fff_shared_top", macros, gpu.multiprocessors, block,
-            ("x", "w1", "activations", "lists", "counts", batch), (2**held - 1) * layout.d * 4,
+            ("x", "w1", "activations", "lists", "counts", batch, *layout.biases("b1")), (2**held - 1) * layout.d * 4,
         )  # fmt: skip
         second = Step(
             "shared_bottom.cu", "fff_shared_bottom", macros, gpu.multiprocessors, block,
-            ("x", "w1", "w2", "y", "activations", "lists", "counts", batch),
+            ("x", "w1", "w2", "y", "activations", "lists", "counts", batch, *layout.biases("b1", "b2")),
             (2 * (2**below - 1) + top) * layout.d * 4, overlap=gpu.early_start,
         )  # fmt: skip
         workspace = {"activations": batch * 32, "lists": 4 * batch * 2**top, "counts": 4 * (2**top + 1)}

@@ -9,7 +9,9 @@ constexpr int kNodes = (1 << FFF_BOTTOM) - 1;
 extern "C" __global__ void __launch_bounds__(kBlock, 1)
 fff_shared_bottom(const float* __restrict__ x, const float* __restrict__ w1, const float* __restrict__ w2,
                   float* __restrict__ y, const float* __restrict__ activations, const int* __restrict__ lists,
-                  int* __restrict__ counts, int batch) {
+                  int* __restrict__ counts, int batch
+                  FFF_IF_B1(, const scalar* __restrict__ b1)
+                  FFF_IF_B2(, const scalar* __restrict__ b2)) {
     extern __shared__ __align__(16) float held[];
     float* const held1 = held;
     float* const held2 = held + kNodes * kD;
@@ -56,8 +58,10 @@ fff_shared_bottom(const float* __restrict__ x, const float* __restrict__ w1, con
 #pragma unroll
                 for (int l = 0; l < FFF_BOTTOM; ++l) {
                     na[l] = ia, nb[l] = ib;
+                    FFF_IF_B1(const float ba = bias_of(b1, subtree_row(root, ia)), bb = bias_of(b1, subtree_row(root, ib));)
                     za[l] = a.dot(held1 + ia * kD), zb[l] = b.dot(held1 + ib * kD);
                     warp_sum2(za[l], zb[l]);
+                    FFF_IF_B1(za[l] += ba, zb[l] += bb;)
                     ia = 2 * ia + 1 + (za[l] > 0.0f);
                     ib = 2 * ib + 1 + (zb[l] > 0.0f);
                 }
@@ -74,7 +78,12 @@ fff_shared_bottom(const float* __restrict__ x, const float* __restrict__ w1, con
             for (int p = 0; p < kPieces; ++p) {
                 const int column = (p * kWarp + lane) * 4;
                 if ((p + 1) * kWarp * 4 <= kD || column < kD) {
+#if FFF_B2
+                    float4 ya = make_float4(bias_of(b2, column), bias_of(b2, column + 1), bias_of(b2, column + 2),
+                                            bias_of(b2, column + 3)), yb = ya;
+#else
                     float4 ya = make_float4(0, 0, 0, 0), yb = ya;
+#endif
                     auto add = [](float4& sum, float g, const float4& w) {
                         sum.x += g * w.x, sum.y += g * w.y, sum.z += g * w.z, sum.w += g * w.w;
                     };

@@ -8,7 +8,8 @@ constexpr int kChunk = kBlock / 2;  // tokens that join the lists together
 
 extern "C" __global__ void __launch_bounds__(kBlock, 1)
 fff_shared_top(const float* __restrict__ x, const float* __restrict__ w1, float* __restrict__ activations,
-               int* __restrict__ lists, int* __restrict__ counts, int batch) {
+               int* __restrict__ lists, int* __restrict__ counts, int batch
+               FFF_IF_B1(, const scalar* __restrict__ b1)) {
     extern __shared__ __align__(16) float held[];
     __shared__ int entered[kChunk], members[kSubtrees], base[kSubtrees];
     constexpr int kHeldRows = (1 << FFF_HELD) - 1;
@@ -33,8 +34,10 @@ fff_shared_top(const float* __restrict__ x, const float* __restrict__ w1, float*
 #pragma unroll
             for (int l = 0; l < FFF_TOP; ++l) {
                 const float* from = l < FFF_HELD ? held : w1;
+                FFF_IF_B1(const float ba = bias_of(b1, na), bb = bias_of(b1, nb);)
                 float za = a.dot(from + na * kD), zb = b.dot(from + nb * kD);
                 warp_sum2(za, zb);
+                FFF_IF_B1(za += ba, zb += bb;)
                 if (lane == l) mine = za;
                 if (lane == l + kMaxTop) mine = zb;
                 na = 2 * na + 1 + (za > 0.0f);

@@ -1,6 +1,7 @@
 // What is the output of a token whose visited rows and activations are known? y = sum of activation * W2[row].
 //
 // A block takes a token and 32 * FFF_OUT_VECTOR columns; its warps share the visits, and their sums are added at the end.
+// b2 of the leaf form (FFF_B2 2) has a row for each leaf, of which leaf (batch, trees) says those that a token reaches.
 #include "common.cuh"
 
 #ifndef FFF_OUT_VECTOR
@@ -17,7 +18,11 @@ constexpr int kAtOnce = 8;  // rows in flight of a warp
 static_assert(kWarp % kAtOnce == 0, "the last places of a warp's visits are read in whole");
 
 extern "C" __global__ void __launch_bounds__(FFF_WARPS * kWarp)
-fff_split_sum(const scalar* __restrict__ w2, const int2* __restrict__ visits, scalar* __restrict__ y, int count) {
+fff_split_sum(const scalar* __restrict__ w2, const int2* __restrict__ visits, scalar* __restrict__ y, int count
+#if FFF_B2 == 2
+              , const int* __restrict__ leaf, int trees, int leaves
+#endif
+              FFF_IF_B2(, const scalar* __restrict__ b2)) {
     __shared__ float partial[FFF_WARPS][kColumns + 1];
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
     const i64 token = blockIdx.x / kChunks;
@@ -60,6 +65,12 @@ fff_split_sum(const scalar* __restrict__ w2, const int2* __restrict__ visits, sc
 #pragma unroll
         for (int w = 0; w < FFF_WARPS; ++w) sum += partial[w][c];
         const int at = int(blockIdx.x % kChunks) * kColumns + c;
+#if FFF_B2 == 2
+        for (int tree = 0; tree < trees && at < kD; ++tree)
+            sum += bias_of(b2, (i64(tree) * leaves + __ldcg(leaf + token * trees + tree)) * kD + at);
+#elif FFF_B2
+        if (at < kD) sum += bias_of(b2, at);
+#endif
         if (at < kD) y[token * kD + at] = to_scalar(sum);
     }
 }

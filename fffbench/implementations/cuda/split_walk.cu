@@ -24,7 +24,7 @@ static_assert(FFF_TEAM == 1 || FFF_WALKS == 1, "a team is a block, for its barri
 // One walk by its team. Writes its visits if they are wanted, and returns the place in the level below the last.
 template <bool Visits>
 __device__ __forceinline__ int walk(const scalar* __restrict__ x, const scalar* __restrict__ w1, int2* __restrict__ visits,
-                                    i64 walker, int trees, int levels) {
+                                    i64 walker, int trees, int levels FFF_IF_B1(, const scalar* __restrict__ b1)) {
     __shared__ float logits[2][FFF_WALKS][kEach * FFF_TEAM];
     const int lane = threadIdx.x % kWarp, member = threadIdx.x / kWarp % FFF_TEAM, slot = threadIdx.x / kWarp / FFF_TEAM;
     const i64 token = walker / trees;
@@ -41,10 +41,12 @@ __device__ __forceinline__ int walk(const scalar* __restrict__ x, const scalar* 
     for (int level = 0; level < levels; level += FFF_AHEAD) {
         const int there = (1 << min(FFF_AHEAD, levels - level)) - 1;  // rows of this round
         float sums[kEach];
+        FFF_IF_B1(float bias[kEach];)
 #pragma unroll
         for (int e = 0; e < kEach; ++e) {
             const int r = e * FFF_TEAM + member;
             const scalar* row = w1 + i64(first + subtree_row(node, r < there ? r : 0)) * kD;
+            FFF_IF_B1(bias[e] = bias_of(b1, first + subtree_row(node, r < there ? r : 0));)
             Vector<kVector> w[kPieces];
 #pragma unroll
             for (int p = 0; p < kPieces; ++p) {
@@ -64,7 +66,7 @@ __device__ __forceinline__ int walk(const scalar* __restrict__ x, const scalar* 
             sums[e] = (parts[0] + parts[1]) + (parts[2] + parts[3]);
         }
 #pragma unroll
-        for (int e = 0; e < kEach; ++e) sums[e] = warp_sum(sums[e]);
+        for (int e = 0; e < kEach; ++e) sums[e] = warp_sum(sums[e]) FFF_IF_B1(+ bias[e]);
         if (FFF_AHEAD > 1 && lane == 0) {
 #pragma unroll
             for (int e = 0; e < kEach; ++e) logits[buffer][slot][e * FFF_TEAM + member] = sums[e];
@@ -103,28 +105,28 @@ __device__ __forceinline__ bool first_of_team() { return threadIdx.x % (kWarp * 
 
 extern "C" __global__ void __launch_bounds__(FFF_TEAM * FFF_WALKS * kWarp)
 fff_split_walk(const scalar* __restrict__ x, const scalar* __restrict__ w1, int2* __restrict__ visits, int batch,
-               int trees, int levels) {
+               int trees, int levels FFF_IF_B1(, const scalar* __restrict__ b1)) {
     FFF_LET_NEXT_START;
     FFF_BEGIN_WALK
-    walk<true>(x, w1, visits, walker, trees, levels);
+    walk<true>(x, w1, visits, walker, trees, levels FFF_IF_B1(, b1));
 }
 
 extern "C" __global__ void __launch_bounds__(FFF_TEAM * FFF_WALKS * kWarp)
 fff_split_leaf(const scalar* __restrict__ x, const scalar* __restrict__ w1, int* __restrict__ leaf, int batch, int trees,
-               int levels) {
+               int levels FFF_IF_B1(, const scalar* __restrict__ b1)) {
     FFF_LET_NEXT_START;
     FFF_BEGIN_WALK
-    const int found = walk<false>(x, w1, nullptr, walker, trees, levels);
+    const int found = walk<false>(x, w1, nullptr, walker, trees, levels FFF_IF_B1(, b1));
     if (first_of_team()) leaf[walker] = found;
 }
 
 // One tree: where a token's place in its leaf's list varies from run to run.
 extern "C" __global__ void __launch_bounds__(FFF_TEAM * FFF_WALKS * kWarp)
 fff_split_list(const scalar* __restrict__ x, const scalar* __restrict__ w1, int* __restrict__ lists, int* counts, int batch,
-               int levels) {
+               int levels FFF_IF_B1(, const scalar* __restrict__ b1)) {
     FFF_LET_NEXT_START;
     constexpr int trees = 1;
     FFF_BEGIN_WALK
-    const int found = walk<false>(x, w1, nullptr, walker, trees, levels);
+    const int found = walk<false>(x, w1, nullptr, walker, trees, levels FFF_IF_B1(, b1));
     if (first_of_team()) lists[i64(found) * batch + atomicAdd(counts + found, 1)] = int(walker);
 }

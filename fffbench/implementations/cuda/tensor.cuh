@@ -91,6 +91,19 @@ __device__ __forceinline__ void transpose_quad(u32 (&v)[4]) {
     }
 }
 
+// The sums of 64 columns of the output from `first` on, of which a warp has half, begin with a bias.
+__device__ __forceinline__ void start_output(float (&sums)[2][4][4], int first, const scalar* bias) {
+    const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+#pragma unroll
+    for (int b = 0; b < 4; ++b)
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+            const int column = first + warp % 2 * 32 + b * 8 + lane % 4 * 2 + i;
+            const float value = column < kD ? bias_of(bias, column) : 0.0f;
+            sums[0][b][i] = sums[0][b][i + 2] = sums[1][b][i] = sums[1][b][i + 2] = value;
+        }
+}
+
 // Byte offset of 16-byte chunk `chunk` of row `row` in a slice whose rows are 128 bytes.
 __device__ __forceinline__ u32 swizzled(int row, int chunk) { return u32(row * kSliceBytes + ((chunk ^ (row & 7)) << 4)); }
 
@@ -109,7 +122,8 @@ struct Logits {
 
     // rows: index of the row of x (tokens) or W1 (nodes). A place without a token or node names any row: what it
     // computes is never read, and asking each time whether it is real costs more than the copy.
-    __device__ __forceinline__ void begin(const scalar* x, const scalar* w1, const int* rows) {
+    __device__ __forceinline__ void begin(const scalar* x, const scalar* w1, const int* rows
+                                          FFF_IF_B1(, const scalar* b1)) {
 #pragma unroll
         for (int i = 0; i < kCopies; ++i) {
             const int row = (int(threadIdx.x) + i * kThreads) / 8;
@@ -122,6 +136,20 @@ struct Logits {
             for (int b = 0; b < kBlocks; ++b)
 #pragma unroll
                 for (int i = 0; i < 4; ++i) sums[m][b][i] = 0.0f;
+        FFF_IF_B1(start([&](int column) { return bias_of(b1, rows[kTile + column]); });)
+    }
+
+    // The sums begin with the bias of their column.
+    template <typename OfColumn>
+    __device__ __forceinline__ void start(OfColumn bias) {
+        const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+#pragma unroll
+        for (int b = 0; b < kBlocks; ++b)
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                const float value = bias(warp % 2 * (Columns / 2) + b * 8 + lane % 4 * 2 + i);
+                sums[0][b][i] = sums[0][b][i + 2] = sums[1][b][i] = sums[1][b][i + 2] = value;
+            }
     }
 
     __device__ __forceinline__ void copy(u32 stage, int slice) const {

@@ -61,9 +61,12 @@ __device__ __forceinline__ void find_tile(const int* counts, int tile, int* foun
 extern "C" __global__ void __launch_bounds__(kThreads, kTile == 64 ? 3 : 1)
 fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, const scalar* __restrict__ w2,
                   scalar* __restrict__ y, const uint4* __restrict__ activations, const int* __restrict__ lists,
-                  int* __restrict__ counts, int batch, int tree) {
+                  int* __restrict__ counts, int batch, int tree
+                  FFF_IF_B1(, const scalar* __restrict__ b1)
+                  FFF_IF_B2(, const scalar* __restrict__ b2)) {
     constexpr i64 kTreeWeights = i64((1 << (FFF_TOP + FFF_BOTTOM)) - 1) * kD;
     w1 += tree * kTreeWeights, w2 += tree * kTreeWeights;
+    FFF_IF_B1(b1 += tree * (kTreeWeights / kD);)
     activations += i64(tree) * batch, lists += i64(tree) * kSubtrees * batch, counts += tree * (kSubtrees + 1);
     extern __shared__ __align__(128) unsigned char shared[];
     __shared__ int rows[Bottom::kRows], rows2[kDepth], found[3];
@@ -108,7 +111,7 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
 
     const u32 stages = shared_address(shared);
     Bottom bottom;
-    bottom.begin(x, w1, rows);
+    bottom.begin(x, w1, rows FFF_IF_B1(, b1));
     // The stages first bring slices of x and W1, then slices of 64 columns of W2.
     auto copy = [&](int slice) {
         const u32 stage = stages + slice % kStages * Bottom::kStageBytes;
@@ -204,6 +207,7 @@ fff_tensor_bottom(const scalar* __restrict__ x, const scalar* __restrict__ w1, c
             for (int b = 0; b < 4; ++b)
 #pragma unroll
                 for (int i = 0; i < 4; ++i) sums[m][b][i] = 0.0f;
+        FFF_IF_B2(if (!FFF_ADD) start_output(sums, (s - kSlices) * kSlice, b2);)
 #pragma unroll
         for (int k = 0; k < kDepth / 16; ++k)
 #pragma unroll

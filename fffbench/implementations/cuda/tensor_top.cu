@@ -20,7 +20,8 @@ static_assert(FFF_TOP <= kMaxTop, "activations of a token must fit one 16-byte s
 
 extern "C" __global__ void __launch_bounds__(kThreads, kTile == 64 ? 3 : 1)
 fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint4* __restrict__ activations,
-               int* __restrict__ lists, int* __restrict__ counts, int batch) {
+               int* __restrict__ lists, int* __restrict__ counts, int batch
+               FFF_IF_B1(, const scalar* __restrict__ b1)) {
     extern __shared__ __align__(128) unsigned char shared[];
     __shared__ int rows[Top::kRows];
     __shared__ int members[kAll], base[kAll];
@@ -36,7 +37,7 @@ fff_tensor_top(const scalar* __restrict__ x, const scalar* __restrict__ w1, uint
     __syncthreads();
 
     Top top;
-    top.begin(x, w1, rows);
+    top.begin(x, w1, rows FFF_IF_B1(, b1));
     const u32 stages = shared_address(shared);
 #pragma unroll
     for (int s = 0; s < kStages - 1; ++s) {

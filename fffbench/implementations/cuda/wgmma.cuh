@@ -49,6 +49,17 @@ __device__ __forceinline__ void pin(float (&sums)[N]) {
     for (int i = 0; i < N; ++i) asm volatile("" : "+f"(sums[i])::"memory");
 }
 
+// The sums of a warpgroup's columns, 64 tokens each, begin with the bias of their column.
+template <int N, typename OfColumn>
+__device__ __forceinline__ void start_sums(float (&sums)[N], OfColumn bias) {
+#pragma unroll
+    for (int i = 0; i < N; i += 4) {
+        const int column = 2 * i + threadIdx.x % 4 * 2;
+        sums[i] = sums[i + 2] = bias(column);
+        sums[i + 1] = sums[i + 3] = bias(column + 1);
+    }
+}
+
 // Stores that the tensor cores read next from shared memory, by these threads, before the barrier that tells them so.
 __device__ __forceinline__ void wgmma_visible() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
