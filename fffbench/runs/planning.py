@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fffbench import timed
 from fffbench.anonymity import neutral
 from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError
@@ -27,12 +28,13 @@ from fffbench.plan.blocks import in_block
 from fffbench.plan.matrix import Axes, Names, cells, preset
 from fffbench.plan.presets import Preset
 from fffbench.plan.workload import Cell, parse_cell
+from fffbench.results.current import current
 from fffbench.results.journal import Journal
 from fffbench.results.record import Machine, RunInfo, Skipped
 from fffbench.runs import forecasts, journals
 from fffbench.runs.journals import Described, Header
 from fffbench.runs.naming import new_run
-from fffbench.runs.sources import Sources, digest_of, measured_sources
+from fffbench.runs.sources import Sources, measured_sources
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,9 @@ def _begun(
         processes=plan.processes,
         cells=[cell.id for cell in plan.cells],
         implementations={
-            name: Described(family=item.family, summary=str(plain(item.summary)), sources=digest_of(item))
+            name: Described(
+                family=item.family, summary=str(plain(item.summary)), timed_sources=current(name) or timed.UNKNOWN
+            )
             for name, item in described.items()
         },
         command=options.typed,
