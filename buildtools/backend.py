@@ -46,13 +46,13 @@ def build_sdist(*arguments: Any, **options: Any) -> str:
 def build_editable(*arguments: Any, **options: Any) -> str:
     """An editable install; the stamp stays beside the sources that it is about."""
     made: str = core.build_editable(*arguments, **options)
-    _sources().write_stamp(ROOT)  # afterwards: a build that failed has changed no kernel
+    _write_stamp()  # afterwards: a build that failed has changed no kernel
     return made
 
 
 def _stamped(build: Callable[..., str], *arguments: Any, **options: Any) -> str:
     with _put_back(ROOT / "fffbench" / _sources().STAMP):
-        _sources().write_stamp(ROOT)
+        _write_stamp()
         return build(*arguments, **options)
 
 
@@ -69,11 +69,20 @@ def _put_back(path: Path) -> Iterator[None]:
             path.write_bytes(before)
 
 
+def _write_stamp() -> None:
+    timed = _module("timed")
+    _sources().write_stamp(ROOT, timed.digests(timed.read_tree(ROOT / "fffbench")))
+
+
 def _sources() -> ModuleType:
-    """``fffbench.sources``, without the package around it, whose dependencies a build does not have."""
-    name = "fffbench_sources"
+    return _module("sources")
+
+
+def _module(which: str) -> ModuleType:
+    """A module of ``fffbench``, without the package around it, whose dependencies a build does not have."""
+    name = f"fffbench_{which}"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, ROOT / "fffbench" / "sources.py")
+        spec = importlib.util.spec_from_file_location(name, ROOT / "fffbench" / f"{which}.py")
         assert spec is not None
         assert spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)

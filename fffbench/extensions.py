@@ -14,7 +14,9 @@ import importlib
 import pkgutil
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fffbench import contain
@@ -24,6 +26,8 @@ IMPLEMENTATIONS, DEVICES, PROBLEMS, CLAIM_KINDS = (
     f"fffbench.{kind}" for kind in ("implementations", "devices", "problems", "claim_kinds")
 )
 GROUPS = (IMPLEMENTATIONS, DEVICES, PROBLEMS, CLAIM_KINDS)
+
+SUFFIXES = {".py", ".cpp", ".hpp", ".h", ".cu", ".cuh", ".so", ".ptx", ".cubin"}  # of files that decide what is run
 
 T = TypeVar("T")
 
@@ -51,6 +55,23 @@ def registered(group: str) -> tuple[list[EntryPoint], dict[str, str]]:
 def _points(group: str) -> dict[str, EntryPoint]:
     """The entry points of ``group`` by name."""
     return {point.name: point for point in reversed(registered(group)[0])}
+
+
+def files_of(entry_point: str) -> set[Path]:
+    """The files of an implementation of another package: of that package, and of its distribution.
+
+    Nothing of it is imported to find them.
+    """
+    top = entry_point.partition(":")[0].partition(".")[0]
+    spec = PathFinder.find_spec(top)
+    found = {Path(spec.origin)} if spec is not None and spec.origin else set()
+    folders = (spec and spec.submodule_search_locations) or ()
+    found |= {path for folder in folders for path in Path(folder).rglob("*") if path.suffix in SUFFIXES}
+    for point in registered(IMPLEMENTATIONS)[0]:
+        if point.value.split(":")[0].split(".")[0] == top and point.dist is not None:
+            listed = (Path(str(point.dist.locate_file(name))) for name in point.dist.files or ())
+            found |= {path for path in listed if path.suffix in SUFFIXES and path.is_file()}
+    return found
 
 
 class Extensions(Mapping[str, T], Generic[T]):

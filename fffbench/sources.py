@@ -13,11 +13,13 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 STAMP = "_built.json"  # in the package's folder, ignored by git
+TIMED = "timed"  # in the stamp: what each implementation is timed by
 UNKNOWN = "unknown"
 SHOWN_DIGITS = 10  # of a commit, in a run's own field
 DIGEST_DIGITS = 16
@@ -80,8 +82,11 @@ def current(package: Path | None = None, named: str | None = None) -> Sources:
     return Sources(commit, dirty, shipped, compiled)
 
 
-def write_stamp(root: Path) -> Path:
-    """Fix in the package under ``root`` what is being built there: from git, or from the stamp that an sdist has."""
+def write_stamp(root: Path, timed: Mapping[str, str] | None = None) -> Path:
+    """Fix in the package under ``root`` what is being built there: from git, or from the stamp that an sdist has.
+
+    ``timed`` are the digests of what each implementation is timed by (``timed.digests``).
+    """
     package = root / "fffbench"
     shipped, compiled = _digests(package)
     found, before = _of_checkout(root), _stamp(package)
@@ -93,8 +98,27 @@ def write_stamp(root: Path) -> Path:
     else:
         made = Sources(UNKNOWN, None, shipped, compiled)
     path = package / STAMP
-    path.write_text(json.dumps(asdict(made)) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**asdict(made), TIMED: dict(timed or {})}) + "\n", encoding="utf-8")
     return path
+
+
+def built(package: Path) -> dict[str, str]:
+    """The digests of what is timed that the build stored (``timed.digests``); empty where it stored none."""
+    found = _written(package).get(TIMED)
+    known = isinstance(found, dict) and all(isinstance(text, str) for item in found.items() for text in item)
+    return found if known and isinstance(found, dict) else {}
+
+
+def built_from_these(package: Path) -> bool:
+    """Whether the compiled kernels were built from the C++ sources beside them, byte for byte."""
+    stamp = _stamp(package)
+    return stamp is not None and stamp.compiled == _digests(package)[1]
+
+
+def edited(package: Path) -> bool:
+    """Whether what is shipped of the package is no longer what the build stored, or nobody knows what that was."""
+    stamp = _stamp(package)
+    return stamp is None or stamp.shipped != _digests(package)[0]
 
 
 def digest(files: Iterable[tuple[str, Path]]) -> str:
@@ -119,12 +143,20 @@ def _digests(package: Path) -> tuple[str, str]:
 
 def _stamp(package: Path) -> Sources | None:
     try:
-        said = json.loads((package / STAMP).read_text(encoding="utf-8"))
-        found = Sources(**said)
-    except (OSError, ValueError, TypeError):
+        found = Sources(**{key: value for key, value in _written(package).items() if key != TIMED})
+    except TypeError:
         return None
     texts = (found.commit, found.shipped, found.compiled)
     return found if all(isinstance(item, str) for item in texts) and found.dirty in (True, False, None) else None
+
+
+def _written(package: Path) -> dict[str, Any]:
+    """The stamp as it is; empty where there is none."""
+    try:
+        said = json.loads((package / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _of_checkout(root: Path) -> tuple[str, bool] | None:

@@ -19,7 +19,10 @@ import fffbench
 
 ROOT = Path(fffbench.__file__).parent
 # used by any room; they know no room, only each other
-COMMON = ("errors", "anonymity", "collector", "contain", "extensions", "files", "parent", "sources", "text", "units")
+COMMON = (
+    *("errors", "anonymity", "collector", "contain", "extensions", "files", "parent", "sources", "text", "timed"),
+    "units",
+)
 KERNELS = ("_cpu", "_cpu_faults")  # compiled
 ROOMS = {
     "blaslib": "",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import planning, summary, todo
+from fffbench.cli import planning, release, summary, todo
 from fffbench.cli.loading import ResultsDir
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError
@@ -59,6 +59,9 @@ def run(
         bool, typer.Option("--undecided", help="just the cells that settle what is open here: see fffbench todo")
     ] = False,
     claim: Annotated[str | None, typer.Option(help="with --undecided: of these claims alone, comma-separated")] = None,
+    early: Annotated[
+        bool, typer.Option("--early", help="with release: the second visit without an hour since the first")
+    ] = False,
     processes: Annotated[int | None, typer.Option(min=1, max=100, help="fresh processes for each cell")] = None,
     seconds: Annotated[
         float | None,
@@ -108,7 +111,10 @@ def run(
         raise UserError(f"--results {str(results)!r} is not a folder")
     if over is not None:
         registry.implementation(over)
-    _measured(wanted, results, over or "")
+    if wanted.in_visits:
+        release.measure(wanted, results, over or "", early=early)
+    else:
+        measured(wanted, results, over or "", early=early)
 
 
 def _undecided(wanted: Options, results: Path, claim: str | None, block: str | None, *, asked: bool) -> Options:
@@ -161,8 +167,10 @@ def _run_models(
     models.run(preset, own, processes, seconds, seconds_of_budget, results)
 
 
-def _measured(wanted: Options, results: Path, over: str) -> None:
+def measured(wanted: Options, results: Path, over: str, *, early: bool = False) -> None:
     """Measure what is wanted, export it, print the file's name; ``Stopped`` where a signal ends it."""
+    if early:
+        raise UserError("--early goes with a preset that is measured in visits, whole: --preset release")
     from fffbench.runs import endings, lifecycle
     from fffbench.runs import planning as bench
     from fffbench.runs.display import Display

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fffbench.runs import planning as bench
     from fffbench.runs.undecided import Kernels, Open
 
+RELEASE = "release"  # the preset
 SAMPLE_SECONDS = 0.25  # of timed calls in each process, as every preset that a claim rests on
 
 
@@ -36,6 +37,10 @@ def todo(
     claim: Claim = None,
     machine: selecting.Machine = None,
     device: selecting.Device = None,
+    release: Annotated[
+        bool,
+        typer.Option("--release", help="what `run --preset release` lacks on this machine, and the minutes it takes"),
+    ] = False,
     cells: Annotated[bool, typer.Option("--cells", help="name the cells as well, a line each")] = False,
     markdown: selecting.Markdown = False,
     as_json: Json = False,
@@ -48,6 +53,9 @@ def todo(
     from fffbench.runs.undecided import measured_places, open_claims
 
     selecting.one_form(as_json=as_json, as_markdown=markdown, as_csv=False)
+    if release:
+        _release(results, claim, machine, device, as_json=as_json, markdown=markdown)
+        return
     ledger = load_claims()
     ids = selecting.names("claim", "--claim", claim, (item.id for item in ledger))
     devices = set(options.axes(devices=device).devices) or None
@@ -66,6 +74,19 @@ def todo(
     _print(found, loaded, markdown=markdown)
     if cells:
         _print_cells(found, markdown=markdown)
+
+
+def _release(
+    results: Path, claim: str | None, machine: str | None, device: str | None, *, as_json: bool, markdown: bool
+) -> None:
+    """The ledger of the release on this machine."""
+    from fffbench.cli import release
+    from fffbench.runs import planning as bench
+
+    if claim is not None or machine is not None:
+        raise UserError("--release is about this machine and all of its cells; beside it only --device and --results")
+    wanted = bench.Options(RELEASE, options.axes(devices=device))
+    release.show(wanted, results, as_json=as_json, markdown=markdown)
 
 
 def on_this_machine(results: Path, claim: str | None, processes: int | None) -> bench.Options:

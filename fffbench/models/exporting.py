@@ -9,7 +9,7 @@ from typing import Any
 
 from fffbench.errors import UserError
 from fffbench.measure.outcome import NEVER
-from fffbench.models.journal import read_journal
+from fffbench.models.journal import Header, read_journal
 from fffbench.models.outcome import ModelOutcome
 from fffbench.results import names as run_names
 from fffbench.results.models import FORMAT, ModelInfo
@@ -28,7 +28,7 @@ def export(journal: Path) -> Path:
     for name, group in grouped.items():
         reason = _reason(group)
         if reason is None:
-            cells.append(_info(name, group, header.processes).model_dump())
+            cells.append(_info(name, group, header).model_dump())
         else:
             skipped.append((name, reason))
     if not cells:
@@ -65,7 +65,8 @@ def _reason(group: list[ModelOutcome]) -> str | None:
     return group[-1].failure if group else OUT_OF_BUDGET
 
 
-def _info(name: str, group: list[ModelOutcome], planned: int) -> ModelInfo:
+def _info(name: str, group: list[ModelOutcome], header: Header) -> ModelInfo:
+    planned = header.processes
     good = sorted((one for one in group if one.failure is None), key=lambda one: one.process)
     checks = [one.check for one in good if one.check is not None]
     worst = max(checks, key=lambda check: check.error)
@@ -93,6 +94,7 @@ def _info(name: str, group: list[ModelOutcome], planned: int) -> ModelInfo:
         joules=[one.joules for one in good if one.joules is not None],
         planned_processes=planned,
         notes=notes,
+        timed_sources=header.timed_sources,
     )
 
 

@@ -25,6 +25,7 @@ class Header(BaseModel):
     processes: int = Field(ge=1, le=1000)
     cells: list[str]
     skipped: list[tuple[str, str]] = []
+    timed_sources: str = ""
 
 
 def read_journal(path: Path) -> tuple[Header, tuple[ModelOutcome, ...]]:

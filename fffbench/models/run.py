@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from fffbench import sources
+from fffbench import sources, timed
 from fffbench.anonymity import neutral
 from fffbench.devices import device
 from fffbench.errors import UserError
@@ -27,6 +27,7 @@ from fffbench.models.session import FIRST_COST, ModelPlan, ModelSession
 from fffbench.models.worker import ENVIRONMENT
 from fffbench.plan.models import ModelCell
 from fffbench.plan.presets_of_models import ModelAxes, model_cells, model_preset
+from fffbench.results.current import current
 from fffbench.results.journal import Journal
 from fffbench.results.models import ROOM
 from fffbench.results.record import Machine
@@ -179,6 +180,7 @@ def _begun(
         processes=plan.processes,
         cells=[cell.id for cell in plan.cells],
         skipped=[(cell.id, str(plain(neutral(reason)))) for cell, reason in skipped],
+        timed_sources=current(timed.MODELS) or timed.UNKNOWN,
     )
     journal = folder / f"{run.run}{SUFFIX}"
     Journal.create(journal, header.model_dump()).close()

@@ -17,8 +17,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, field_validator, model_validator
 
+from fffbench import timed
 from fffbench.errors import UserError
 from fffbench.plan.models import ModelCell, parse_model_cell
+from fffbench.results.current import Table, read_table
 from fffbench.results.listing import Refusal, json_files, shown_path
 from fffbench.results.parsing import FieldError, parse_json, printable, short, why
 from fffbench.results.reader import read_run
@@ -97,6 +99,7 @@ class ModelInfo(_Plain):
     joules: Annotated[list[Share], Field(max_length=MAX_PROCESSES)] = []  # of a forward pass, by process
     planned_processes: Count
     notes: Annotated[list[Text], Field(max_length=100)] = []
+    timed_sources: Text = ""  # digest of what is timed (``fffbench.timed``)
 
     @field_validator("cell")
     @classmethod
@@ -129,6 +132,7 @@ class ModelRecord:
     started: str
     cell: ModelCell
     info: ModelInfo
+    timed_sources: str = timed.UNKNOWN  # of equal ones the same was timed in the same way; unknown ones equal nothing
 
     @property
     def id(self) -> str:
@@ -156,15 +160,16 @@ def load_models(results_dir: Path | str) -> ModelResults:
     """Read every file of whole models below ``results_dir``; nothing in it is fatal."""
     root = Path(results_dir)
     files, refused = json_files(root, ROOM)
-    found = ModelResults(refused=refused)
+    table, unread = read_table(root)
+    found = ModelResults(refused=[*refused, *unread])
     seen: set[str] = set()
     for path in files:
-        _read(path, root, found, seen)
+        _read(path, root, table, found, seen)
     found.records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
     return found
 
 
-def _read(path: Path, root: Path, found: ModelResults, seen: set[str]) -> None:
+def _read(path: Path, root: Path, table: Table, found: ModelResults, seen: set[str]) -> None:
     shown = shown_path(path, root)
 
     def refuse(where: str, reason: str) -> None:
@@ -187,17 +192,20 @@ def _read(path: Path, root: Path, found: ModelResults, seen: set[str]) -> None:
         return refuse("cells", f"cells and skipped must be lists, of {MAX_CELLS} entries at most")
     found.runs.append(run)
     found.machines[run.machine.id] = run.machine
-    _take_cells(cells, run, found, seen, refuse)
+    _take_cells(cells, run, table.of(run, timed.MODELS), found, seen, refuse)
     _take_skipped(skipped, run, found, refuse)
     return None
 
 
-def _take_cells(cells: list[Any], run: RunInfo, found: ModelResults, seen: set[str], refuse: Refuse) -> None:
+def _take_cells(
+    cells: list[Any], run: RunInfo, by_commit: str, found: ModelResults, seen: set[str], refuse: Refuse
+) -> None:
     for index, entry in enumerate(cells):
         info = _entry(ModelInfo, entry, f"cells[{index}]", refuse)
         if info is None:
             continue
-        record = ModelRecord(run.run, run.machine.id, run.started, parse_model_cell(info.cell), info)
+        measured = info.timed_sources or by_commit
+        record = ModelRecord(run.run, run.machine.id, run.started, parse_model_cell(info.cell), info, measured)
         if record.id in seen:
             refuse(f"cells[{index}].cell", f"measured twice in run {run.run}")
             continue

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from fffbench import timed
 from fffbench.errors import UserError
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.results.identity import misnamed
@@ -186,7 +187,9 @@ def _read_cell(benchmark: Any, where: str, content: FileContent, refuse: Any) ->
         refuse(f"{where}.{inner}", reason)
         return
     run = content.run
-    content.records.append(Record(run.run, run.machine.id, run.started, cell, slim(info, cell), run.machine.host))
+    info = slim(info, cell)
+    known = info.timed_sources or timed.UNKNOWN
+    content.records.append(Record(run.run, run.machine.id, run.started, cell, info, run.machine.host, known))
 
 
 def without_duplicates(content: FileContent, seen: dict[str, str], shown: str) -> FileContent:

@@ -19,6 +19,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, field_validator, model_validator
 
+from fffbench import timed
 from fffbench.plan.workload import FAULTY, Cell, faulty_name, parse_cell
 from fffbench.results.chronology import MOST_LISTED
 from fffbench.results.medians import Medians
@@ -107,7 +108,7 @@ class CellInfo(_Plain):
     notes: Annotated[
         list[Text], Field(max_length=MAX_FACTS), FailFast()
     ] = []  # what a reader should know: the BLAS used, a budget that cut processes
-    sources: Text = ""  # digest of the implementation's files, so that two codes under one name can be told apart
+    timed_sources: Text = ""  # digest of what is timed (``fffbench.timed``), so that two codes of one name are two
     # of each process, where not all ran on the host of the run: a job that continued on another node
     hosts: Annotated[list[Host], Field(max_length=MAX_PROCESSES), FailFast()] = []
 
@@ -136,7 +137,7 @@ def slim(info: CellInfo, cell: Cell) -> CellInfo:
 
     Which fields a file had is known to nobody afterwards; pydantic keeps a set of their names of 1.7 kB with each cell.
     """
-    shared: dict[str, object] = {name: intern(getattr(info, name)) for name in ("family", "summary", "sources")}
+    shared: dict[str, object] = {name: intern(getattr(info, name)) for name in ("family", "summary", "timed_sources")}
     shared |= {"cell": cell.id, "processes": [array("d", samples) for samples in info.processes]}
     shared["notes"] = [intern(note) for note in info.notes]
     info.__dict__.update(shared)  # a copy would cost more time than reading the file
@@ -196,6 +197,7 @@ class Record:
     cell: Cell
     info: CellInfo
     host: str = ""
+    timed_sources: str = timed.UNKNOWN  # of equal ones the same was timed in the same way; unknown ones equal nothing
     parts: tuple[Record, ...] = ()  # of which it was made where the records of several hosts speak together
 
     @cached_property

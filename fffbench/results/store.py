@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from sys import intern
 from typing import Any
 
+from fffbench import timed
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.results import chronology
+from fffbench.results import current as current_sources
 from fffbench.results.asv import HistoryPoint, read_history
 from fffbench.results.identity import Facts, facts, owners
 from fffbench.results.listing import Refusal, json_files, shown_path
@@ -83,6 +86,7 @@ def load(results_dir: Path | str) -> Results:
     if not there:
         raise UserError(f"results folder {str(root)!r} does not exist; measure first, or name another with --results")
     contents, refused = _contents(root)
+    table, unread_table = current_sources.read_table(root)
     known = owners((content.run.machine, len(content.records)) for content in contents.values() if content.run)
     runs: dict[str, Run] = {}
     seen: dict[str, str] = {}
@@ -90,7 +94,7 @@ def load(results_dir: Path | str) -> Results:
     skipped: list[SkippedCell] = []
     for shown, found in contents.items():
         content = without_duplicates(_accept(_of_machine(found, known, shown), runs, shown), seen, shown)
-        records += content.records
+        records += _with_sources(content, table)
         skipped += content.skipped
         refused += content.refused
     runs, moved = _filed(runs)
@@ -108,7 +112,7 @@ def load(results_dir: Path | str) -> Results:
         records=tuple(records),
         machines=machines,
         skipped=tuple(dict.fromkeys(skipped)),
-        refused=tuple(sorted([*refused, *history.refused, *unread, *strange])),
+        refused=tuple(sorted([*refused, *unread_table, *history.refused, *unread, *strange])),
         runs=runs,
         history=tuple(history.points),
         checks=tuple(checks),
@@ -150,6 +154,19 @@ def _contents(root: Path) -> tuple[dict[str, FileContent], list[Refusal]]:
             contents[largest] = FileContent(refused=[Refusal(largest, "", f"{reason}, and the others take the rest")])
             total -= costs.pop(largest)
     return contents, refused
+
+
+def _with_sources(content: FileContent, table: current_sources.Table) -> list[Record]:
+    """The records of a file; those of before each said what was timed have it from its commit."""
+    run = content.run
+    if run is None:
+        return content.records
+    return [
+        record
+        if record.timed_sources != timed.UNKNOWN
+        else replace(record, timed_sources=intern(table.of(run, record.cell.implementation)))
+        for record in content.records
+    ]
 
 
 def _size(path: Path) -> int:

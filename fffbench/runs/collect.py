@@ -98,7 +98,7 @@ def _cell_info(name: str, group: Sequence[Outcome], kept: Kept, described: Descr
             extra_bytes=max(outcome.extra_bytes for outcome in ordered),
             planned_processes=processes,
             notes=notes,
-            sources=described.sources,
+            timed_sources=described.timed_sources,
             hosts=hosts if set(hosts) != {kept.run.machine.host} else [],
         )
     except ValidationError as error:

@@ -32,7 +32,7 @@ class Described(BaseModel):
 
     family: str
     summary: str
-    sources: str = ""  # digest of its files
+    timed_sources: str = ""  # digest of what is timed as it
 
 
 class Header(BaseModel):

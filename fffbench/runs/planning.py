@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from fffbench import timed
 from fffbench.anonymity import neutral
 from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError
@@ -27,12 +28,14 @@ from fffbench.plan.blocks import in_block
 from fffbench.plan.matrix import Axes, Names, cells, preset
 from fffbench.plan.presets import Preset
 from fffbench.plan.workload import Cell, parse_cell
+from fffbench.results.current import current
 from fffbench.results.journal import Journal
 from fffbench.results.record import Machine, RunInfo, Skipped
 from fffbench.runs import forecasts, journals
 from fffbench.runs.journals import Described, Header
 from fffbench.runs.naming import new_run
-from fffbench.runs.sources import Sources, digest_of, measured_sources
+from fffbench.runs.release import processes_of_visit
+from fffbench.runs.sources import Sources, measured_sources
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,11 @@ class Options:
     only: frozenset[str] | None = None  # ids of cells: of the others nothing is said or measured
     cells: tuple[Cell, ...] | None = None  # just these instead of a preset's, under a name that no preset has
     command: str = ""  # what the user typed, where it was not ``fffbench run``
+
+    @property
+    def in_visits(self) -> bool:
+        """Whether it is a whole preset whose processes are spread over several visits (``runs.release``)."""
+        return self.cells is None and self.only is None and preset(self.preset).visits > 1
 
     @property
     def typed(self) -> str:
@@ -99,18 +107,10 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
     """The plan of what can run here, and the cells that cannot, with reasons."""
     environment.clean()
     chosen = preset(options.preset) if options.cells is None else Preset(options.preset, "", ())
-    names = Names(
-        {name: item.family for name, item in implementations().items()},
-        {name: item.devices for name, item in implementations().items()},
-        {name: item.kinds for name, item in implementations().items()},
-    )
     for name in options.axes.implementations:
         if name in broken():
             raise UserError(broken()[name])
-    if options.cells is not None:
-        wanted = dict.fromkeys(options.cells, True)
-    else:
-        wanted = cells(chosen, options.axes, names, fingerprint.usable_cores(), fingerprint.physical_cores())
+    wanted = dict.fromkeys(options.cells, True) if options.cells is not None else _cells_of(chosen, options)
     if options.only is not None:
         wanted = {cell: keep for cell, keep in wanted.items() if cell.id in options.only}
     answers = registry_reasons([(implementation(cell.implementation), cell.workload) for cell in wanted])
@@ -128,6 +128,16 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
     return plan, [(cell, reason) for cell, reason in reasons.items() if reason is not None]
 
 
+def _cells_of(chosen: Preset, options: Options) -> dict[Cell, bool]:
+    """The cells of a preset on this machine, with the axes asked for; True for those to keep."""
+    names = Names(
+        {name: item.family for name, item in implementations().items()},
+        {name: item.devices for name, item in implementations().items()},
+        {name: item.kinds for name, item in implementations().items()},
+    )
+    return cells(chosen, options.axes, names, fingerprint.usable_cores(), fingerprint.physical_cores())
+
+
 def _no_such_call(cell: Cell) -> str | None:
     """Why the device of ``cell`` cannot time the call that it asks for, or None."""
     device, call = cell.workload.place, cell.protocol.call
@@ -141,10 +151,65 @@ def planned_cells(options: Options) -> dict[str, str | None]:
 
 
 def of_block(options: Options, block: str) -> Options:
-    """``options`` for the cells of one block alone (``plan.blocks``)."""
+    """``options`` for the cells of one block alone (``plan.blocks``): of a preset of visits, one visit of it."""
     held = in_block(map(parse_cell, planned_cells(options)), block)
     typed = f"{options.typed} --block {block}"
-    return replace(options, only=frozenset(cell.id for cell in held), command=typed)
+    processes = options.processes
+    if processes is None and options.in_visits:
+        processes = processes_of_visit(preset(options.preset).processes, preset(options.preset).visits)
+    return replace(options, only=frozenset(cell.id for cell in held), processes=processes, command=typed)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A preset's cells by its parts, those to keep, those that cannot run here; seconds of one process of a cell."""
+
+    cells: dict[str, tuple[Cell, ...]]
+    keep: frozenset[Cell]
+    unable: frozenset[Cell]
+    cost: Callable[[Cell], float]
+
+
+def parts(options: Options, results_dir: Path) -> Parts:
+    """The parts of the preset that ``options`` name, on this machine; measures nothing."""
+    plan, skipped = _runnable(options)
+    here = {*plan.cells, *(cell for cell, _ in skipped)}
+    found = {}
+    for name in preset(options.preset).parts:
+        its_cells = _cells_of(preset(name), options)
+        found[name] = tuple(cell for cell in its_cells if cell in here)
+    known = forecasts.learnt(results_dir, fingerprint.machine_id(fingerprint.stable()), others=True)
+    costs = _forecast(plan, known.ceilings, known)
+    return Parts(found, plan.keep, frozenset(cell for cell, _ in skipped), lambda cell: costs[cell])
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """What a run that was interrupted measures: its cells, and fresh processes for each."""
+
+    cells: tuple[Cell, ...]
+    processes: int
+
+
+def interrupted(options: Options, results_dir: Path) -> Interrupted | None:
+    """The newest run of this preset that was interrupted here and can go on: same sources, libraries, surroundings."""
+    folder = results_dir / "matrix" / fingerprint.machine_id(fingerprint.stable())
+    for path in reversed(journals.paths([folder])):
+        with contextlib.suppress(UserError):
+            kept = journals.read(path)
+            if kept.run.preset != options.preset:
+                continue
+            again = replace(
+                options,
+                only=frozenset(kept.header.cells),
+                processes=kept.header.processes,
+                command=kept.header.command,
+            )
+            plan, _ = _runnable(again)
+            sources = measured_sources(implementation(name) for name in {cell.implementation for cell in plan.cells})
+            if _plan_key(plan, sources, again) == kept.header.plan:
+                return Interrupted(plan.cells, kept.header.processes)
+    return None
 
 
 def _forecast(
@@ -252,7 +317,9 @@ def _begun(
         processes=plan.processes,
         cells=[cell.id for cell in plan.cells],
         implementations={
-            name: Described(family=item.family, summary=str(plain(item.summary)), sources=digest_of(item))
+            name: Described(
+                family=item.family, summary=str(plain(item.summary)), timed_sources=current(name) or timed.UNKNOWN
+            )
             for name, item in described.items()
         },
         command=options.typed,

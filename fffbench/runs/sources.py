@@ -9,19 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.machinery import PathFinder
 from pathlib import Path
 
 import fffbench
 from fffbench import extensions
 from fffbench.errors import UserError
-from fffbench.extensions import registered
 from fffbench.implementations.registry import Implementation
 from fffbench.measure import provenance
 
 ROOT = Path(fffbench.__file__).parent
 ROOMS = provenance.ROOMS
-SUFFIXES = {".py", ".cpp", ".hpp", ".h", ".cu", ".cuh", ".so", ".ptx", ".cubin"}
+SUFFIXES = extensions.SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -54,28 +52,11 @@ def measured_sources(chosen: Iterable[Implementation]) -> Sources:
     return Sources.of([*_own_files(), *(path for item in chosen for path in files_of(item))])
 
 
-def digest_of(item: Implementation) -> str:
-    """Hash of the files of one implementation."""
-    return _digest_of(sorted(files_of(item)))
-
-
 def files_of(item: Implementation) -> set[Path]:
-    """The files an implementation consists of: its module; of another package's, that package and its distribution.
-
-    Nothing of another package is imported to find them.
-    """
+    """The files an implementation consists of: its module; of another package's, that package and its distribution."""
     if item.module is not None:
         return {Path(item.module.__file__)} if item.module.__file__ else set()
-    top = item.entry_point.partition(":")[0].partition(".")[0]
-    spec = PathFinder.find_spec(top)
-    found = {Path(spec.origin)} if spec is not None and spec.origin else set()
-    folders = (spec and spec.submodule_search_locations) or ()
-    found |= {path for folder in folders for path in Path(folder).rglob("*") if path.suffix in SUFFIXES}
-    for point in registered(extensions.IMPLEMENTATIONS)[0]:
-        if point.value.split(":")[0].split(".")[0] == top and point.dist is not None:
-            listed = (Path(str(point.dist.locate_file(name))) for name in point.dist.files or ())
-            found |= {path for path in listed if path.suffix in SUFFIXES and path.is_file()}
-    return found
+    return extensions.files_of(item.entry_point)
 
 
 def _own_files() -> list[Path]:

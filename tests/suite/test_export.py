@@ -36,7 +36,7 @@ def begun(folder, outcomes, cells=(FFF, DENSE, LATE)):
         machine=Machine(id=MACHINE, stable=facts_of(MACHINE, STABLE), ceilings=CEILINGS),
     )
     named = {"fff_cpu": "fff", "dense_linear": "dense", "dense_padded": "dense"}
-    described = {name: Described(family=family, summary="s", sources="abc") for name, family in named.items()}
+    described = {name: Described(family=family, summary="s", timed_sources="abc") for name, family in named.items()}
     header = Header(plan="key", run=run, processes=2, cells=list(cells), implementations=described)
     path = folder / "matrix" / MACHINE / f"quick-1{journals.SUFFIX}"
     with Journal.create(path, journals.to_json(header)) as journal:

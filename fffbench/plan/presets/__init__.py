@@ -10,6 +10,7 @@ implementations that make sense there:
   ``physical``, resolved against the machine by ``plan.matrix``.
 * an axis may name one of the file's ``[lists]``; an axis that is left out has the default of ``Block``.
 * ``includes`` names presets whose blocks come first.
+* ``visits`` above 1: the processes of a cell are spread over so many runs, at least an hour apart (``runs.release``).
 
 Dense layers do their work whatever the routing, so they are measured under ``uniform`` only and serve as baseline for
 every routing.
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,9 @@ class Preset:
     processes: int = 6
     sample_seconds: float = 0.25
     budget_seconds: float | None = None
+    visits: int = 1  # of the machine, at least an hour apart, over which the processes are spread
+    parts: tuple[str, ...] = ()  # the presets that it includes, where it is measured part by part
+    models: Mapping[str, str] = field(default_factory=dict)  # a preset of whole models by device; ``after`` which part
 
 
 class _Strict(BaseModel):
@@ -122,6 +126,8 @@ class _File(_Strict):
     sample_seconds: float = 0.25
     budget_seconds: float | None = None
     includes: list[str] = []
+    visits: int = 1
+    models: dict[str, str] = {}
     lists: dict[str, list[str | int]] = {}
     block: list[_Block] = []
 
@@ -176,7 +182,18 @@ def _preset(name: str, file: _File, own: Mapping[str, tuple[Block, ...]]) -> Pre
         if other not in own:
             raise UserError(f"preset {name}.toml: {one_of('preset in includes', other, own)}")
     blocks = _joined([*(own[other] for other in file.includes), own[name]])
-    return Preset(name, file.summary, blocks, file.processes, file.sample_seconds, file.budget_seconds)
+    parts = tuple(file.includes) if file.visits > 1 else ()
+    return Preset(
+        name,
+        file.summary,
+        blocks,
+        file.processes,
+        file.sample_seconds,
+        file.budget_seconds,
+        file.visits,
+        parts,
+        file.models,
+    )
 
 
 def _joined(parts: Iterable[tuple[Block, ...]]) -> tuple[Block, ...]:
