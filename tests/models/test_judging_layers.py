@@ -38,7 +38,8 @@ def judged(work, text, spoil=None):
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.id)
 @pytest.mark.parametrize("text", VARIANTS)
 def test_a_right_layer_passes_in_every_model(work, text):
-    _, check, routing = judged(work, text)
+    checked = judged(work, text)
+    check, routing = checked.check, checked.routing
     assert check.layers == work.architecture.layers
     assert check.tokens == check.layers * min(judging.TOKENS, work.new_tokens)
     assert 0 < check.error <= 1
@@ -52,8 +53,8 @@ def test_a_right_layer_passes_in_every_model(work, text):
 
 @pytest.mark.parametrize("work", [work for work in WORKS if work.dtype == "fp32"], ids=lambda work: work.id)
 def test_trees_in_a_quantised_model_are_the_ones_that_are_checked(work):
-    _, check, routing = judged(work, "int8-fff-1x4")
-    assert (check.layers, len(routing)) == (work.architecture.layers, work.architecture.layers)
+    checked = judged(work, "int8-fff-1x4")
+    assert (checked.check.layers, len(checked.routing)) == (work.architecture.layers, work.architecture.layers)
 
 
 def shifted(name):
@@ -166,12 +167,23 @@ def test_layers_that_are_switched_back_from_compiled_run_as_they_are(name):
 
 
 def test_a_prepared_model_that_computes_something_else_is_refused():
-    y = torch.randn(64, 32)
-    assert judging.alike([(y + 1e-6 * y, y)], "fp32", "compiled")[1] == 0
-    turned = y.clone()
-    turned[3] = 0
-    assert judging.alike([(turned, y)], "fp32", "compiled")[1] == 1 / 64  # a turn near zero
+    y = torch.randn(256, 32)
+    assert judging.alike([(y + 1e-6 * y, y)], "fp32", "compiled").beyond == 0
+    one = y.clone()
+    one[3] = 0
+    assert judging.alike([(one, y)], "fp32", "compiled").beyond == 1 / 256
     with pytest.raises(judging.WrongError, match="compiled: 100 % of the tokens differ"):
         judging.alike([(1.01 * y, y)], "fp32", "compiled")
+    with pytest.raises(judging.WrongError, match="of the tokens differ"):  # in the one pair of many
+        judging.alike([*[(y, y)] * 200, (1.01 * y, y)], "fp32", "compiled")
     with pytest.raises(judging.WrongError):
         judging.alike([(y * float("nan"), y)], "fp32", "graph")
+
+
+def test_a_layer_that_is_called_twice_while_another_is_left_out_is_refused():
+    def spoil(made):
+        first, second = made.model.encoder.layer
+        first.intermediate, second.intermediate = second.intermediate, second.intermediate
+
+    with pytest.raises(judging.WrongError, match="1 of 2 replaced layers were called"):
+        judged(Work("bert-tiny", "encode", 2, 16), "fff-1x4", spoil)
