@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
 
+from fffbench import swapping  # noqa: E402
 from fffbench.models import build, judging, makers, measuring, modes  # noqa: E402
 from fffbench.plan.architectures import ARCHITECTURES  # noqa: E402
 from fffbench.plan.models import ModelCell, Variant, Work  # noqa: E402
@@ -122,6 +123,17 @@ def test_a_swap_that_touches_other_layers_is_refused(monkeypatch):
     monkeypatch.setattr(makers, "put", put)
     with pytest.raises(judging.WrongError, match=r"attention\.self\.query\.weight is outside the feedforward layers"):
         of(Work("bert-tiny", "encode", 1, 8), "fff-1x4")
+
+
+@pytest.mark.parametrize(("biases", "has"), [((), False), (("b1", "b2"), True)])
+def test_trees_have_an_input_bias_on_a_device_whose_kernels_say_that_they_add_one(monkeypatch, biases, has):
+    kernel = makers.implementation(makers.device("cuda").kernel).module
+    monkeypatch.setattr(kernel, "BIASES", biases, raising=False)
+    layer = next(iter(swapping._found(build.model_of(Work("bert-tiny", "encode", 1, 8)))))
+    variant, work = Variant.parse("fff-1x4"), Work("bert-tiny", "encode", 1, 8, device="cuda")
+    assert (makers.maker_of(variant, work)(layer).b1 is not None) == has
+    assert makers.maker_of(Variant.parse("masked-1x4"), work)(layer).tree.b1 is not None
+    assert makers.maker_of(variant, Work("bert-tiny", "encode", 1, 8))(layer).b1 is not None
 
 
 def test_without_feedforward_layers_nothing_of_them_is_left():

@@ -17,6 +17,7 @@ import time
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +27,8 @@ from benchmarks.studies.accuracy.arms import ARMS, Arm
 from benchmarks.studies.accuracy.training import Settings
 from fffbench import sources
 
-TRAINED = "tree-1x9-better"  # whose first member's weights and inputs are kept for the routing of that name
-KEPT_INPUTS = 4096
+# What decides where tokens go, of the first member of every conditional layer: times are of what was trained.
+ROUTING = {"tree": ("w1", "b1"), "leaf": ("router", "router_bias"), "moe": ("router", "router_bias")}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,6 +67,9 @@ def run(chosen: list[Arm], settings: Settings, out: Path) -> None:
         return
     tuning = training.generate(settings.tuning_seeds, settings.samples)
     data = training.generate(settings.seeds, settings.samples)
+    samples = data[0].x[0].numpy()
+    scale = np.float32(np.abs(samples).max() / 127)
+    _keep(out / "trained" / "samples.npz", samples=np.round(samples / scale).astype(np.int8), scale=scale)
     for arm in left:
         began = time.process_time()
         rate, by_rate = training.choose(arm, settings, tuning)
@@ -89,8 +93,9 @@ def run(chosen: list[Arm], settings: Settings, out: Path) -> None:
             "effective_leaves": training.effective_leaves(arm, p, u) if arm.form in ("tree", "leaf") else None,
             "cpu_seconds": round(time.process_time() - began, 1),
         }
-        if arm.id == TRAINED:
-            _keep(out / "trained.npz", p, data[0].x[0])
+        if arm.form in ROUTING:
+            kept = ("embed", "embed_bias", *ROUTING[arm.form])
+            _keep(out / "trained" / f"{arm.id}.npz", **{name: p[name][0].numpy().astype(np.float16) for name in kept})
         draft = out / f"{arm.id}.draft"
         draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         draft.replace(out / f"{arm.id}.json")
@@ -112,19 +117,9 @@ def _digest() -> str:
     return sources.digest([(name, folder / name) for name in ("arms.py", "training.py")])
 
 
-def _keep(path: Path, p: arms.Parameters, x: torch.Tensor) -> None:
-    """Weights of the first member's layer, and samples with what makes the layer's inputs of them."""
-    samples = x[:KEPT_INPUTS].numpy()
-    scale = float(np.abs(samples).max() / 127)
-    np.savez_compressed(
-        path,
-        w1=p["w1"][0].T.numpy().astype(np.float16),
-        b1=p["b1"][0].numpy().astype(np.float16),
-        embed=p["embed"][0].numpy().astype(np.float16),
-        embed_bias=p["embed_bias"][0].numpy().astype(np.float16),
-        samples=np.round(samples / scale).astype(np.int8),
-        scale=np.float32(scale),
-    )
+def _keep(path: Path, **arrays: np.ndarray[Any, Any]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
