@@ -1,6 +1,6 @@
 """Train every arm, or measure the time of every layer: ``nox -s accuracy``, ``nox -s accuracy -- --time``.
 
-    python -m benchmarks.studies.accuracy [--out results/accuracy] [--arms dense-32,tree-1x9-better]
+    python -m benchmarks.studies.accuracy [--results results] [--arms dense-32,tree-1x9-better]
     python -m benchmarks.studies.accuracy --time [--processes 6] [--seconds 0.05]
 
 Training takes some six minutes of one core, an arm at a time; what was interrupted goes on with the arms that are
@@ -26,7 +26,9 @@ from benchmarks.studies.accuracy import arms, timing, training
 from benchmarks.studies.accuracy.arms import ARMS, Arm
 from benchmarks.studies.accuracy.training import Settings
 from fffbench import sources
+from fffbench.results.accuracy import ACCURACY, FORMAT, LAYER_TIMES
 
+DATA = "mnist1d"
 # What decides where tokens go, of the first member of every conditional layer: times are of what was trained.
 ROUTING = {"tree": ("w1", "b1"), "leaf": ("router", "router_bias"), "moe": ("router", "router_bias")}
 
@@ -34,7 +36,7 @@ ROUTING = {"tree": ("w1", "b1"), "leaf": ("router", "router_bias"), "moe": ("rou
 def main(arguments: list[str] | None = None) -> None:
     """Do what the command line asks."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("results/accuracy"))
+    parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--arms", default=",".join(arm.id for arm in ARMS))
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--seeds", type=int, default=len(Settings.seeds))
@@ -48,13 +50,14 @@ def main(arguments: list[str] | None = None) -> None:
     if unknown:
         parser.error(f"arm {unknown[0]!r}: one of {', '.join(known)}")
     chosen = [known[name] for name in given.arms.split(",")]
-    given.out.mkdir(parents=True, exist_ok=True)
+    out = given.results / ACCURACY / DATA
+    out.mkdir(parents=True, exist_ok=True)
     if given.time:
-        timing.measure(chosen, given.out, given.processes, given.seconds)
+        timing.measure(chosen, out, given.results / LAYER_TIMES, given.processes, given.seconds)
         return
     torch.set_num_threads(1)
     settings = Settings(steps=given.steps, seeds=tuple(range(given.seeds)), samples=given.samples)
-    run(chosen, settings, given.out)
+    run(chosen, settings, out)
 
 
 def run(chosen: list[Arm], settings: Settings, out: Path) -> None:
@@ -68,7 +71,7 @@ def run(chosen: list[Arm], settings: Settings, out: Path) -> None:
     tuning = training.generate(settings.tuning_seeds, settings.samples)
     data = training.generate(settings.seeds, settings.samples)
     samples = data[0].x[0].numpy()
-    scale = np.float32(np.abs(samples).max() / 127)
+    scale = np.asarray(np.abs(samples).max() / 127)
     _keep(out / "trained" / "samples.npz", samples=np.round(samples / scale).astype(np.int8), scale=scale)
     for arm in left:
         began = time.process_time()
@@ -77,8 +80,8 @@ def run(chosen: list[Arm], settings: Settings, out: Path) -> None:
         p = training.train(arm, data[0], seeds, [rate] * len(seeds), settings.steps, settings.batch)
         u = arms.layer_input(p, data[2].x)
         found = {
-            "format": 1,
-            "data": f"MNIST-1D by mnist1d {version('mnist1d')}",
+            "format": FORMAT,
+            "data": f"MNIST-1D by mnist1d {version(DATA)}",
             "arm": asdict(arm),
             "id": arm.id,
             "used": arm.used,

@@ -83,7 +83,8 @@ def initial(arm: Arm, seeds: list[int]) -> Parameters:
         generator = torch.Generator().manual_seed(seed)
 
         def draw(*shape: int, of: int, by: torch.Generator = generator) -> Tensor:
-            return (2 * torch.rand(*shape, generator=by) - 1) * of**-0.5
+            uniform: Tensor = torch.rand(*shape, generator=by)
+            return (2 * uniform - 1) * float(of**-0.5)
 
         one = {
             "embed": draw(INPUTS, WIDTH, of=INPUTS),
@@ -150,7 +151,7 @@ def reach(logits: Tensor, arm: Arm, *, soft: bool) -> tuple[list[Tensor], list[T
     Each ``(members, batch, trees, nodes)``. Of the tree form one entry a level; of the leaf form also one for the
     leaves. Hard: shares are 0 and 1.
     """
-    z = logits.unflatten(-1, (arm.trees, -1))
+    z = logits.view(*logits.shape[:-1], arm.trees, -1)
     turning = arm.levels - 1 if arm.form == "tree" else arm.levels
     reached, turns = [torch.ones_like(z[..., :1])], []
     for level in range(turning):
