@@ -2,6 +2,7 @@
 
     python -m benchmarks.studies.accuracy [--results results] [--arms dense-32,tree-1x9-better]
     python -m benchmarks.studies.accuracy --time [--processes 6] [--seconds 0.05]
+    python -m benchmarks.studies.accuracy --routing fffbench/problems/trained.npz
 
 Training takes some six minutes of one core, an arm at a time; what was interrupted goes on with the arms that are
 missing, and an arm whose settings or sources have changed is trained again. Everything was fixed before a result was
@@ -29,6 +30,7 @@ from fffbench import sources
 from fffbench.results.accuracy import ACCURACY, FORMAT, LAYER_TIMES
 
 DATA = "mnist1d"
+ROUTED = "tree-1x9-better"  # which the routing ``trained`` is of
 # What decides where tokens go, of the first member of every conditional layer: times are of what was trained.
 ROUTING = {"tree": ("w1", "b1"), "leaf": ("router", "router_bias"), "moe": ("router", "router_bias")}
 
@@ -41,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--seeds", type=int, default=len(Settings.seeds))
     parser.add_argument("--samples", type=int, default=Settings.samples)
+    parser.add_argument("--routing", type=Path, help="write the file of the routing `trained` instead")
     parser.add_argument("--time", action="store_true", help="measure times instead")
     parser.add_argument("--processes", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=0.05, help="of timed calls of a layer in a process")
@@ -52,6 +55,10 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = [known[name] for name in given.arms.split(",")]
     out = given.results / ACCURACY / DATA
     out.mkdir(parents=True, exist_ok=True)
+    if given.routing:
+        kept = [dict(np.load(out / "trained" / f"{name}.npz")) for name in (ROUTED, "samples")]
+        _keep(given.routing, **kept[0], **kept[1])
+        return
     if given.time:
         timing.measure(chosen, out, given.results / LAYER_TIMES, given.processes, given.seconds)
         return
@@ -121,7 +128,7 @@ def _digest() -> str:
 
 
 def _keep(path: Path, **arrays: np.ndarray[Any, Any]) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
