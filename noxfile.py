@@ -49,7 +49,7 @@ def tests(session: nox.Session) -> None:
 
     CUDA kernels are compiled for every architecture (NVRTC needs no GPU), Triton's run in its interpreter.
     """
-    install_measuring(session, "dev", "cuda", "triton", "models", "fleet")
+    install_measuring(session, "dev", "cuda", "triton", "models", "fleet", "accuracy")
     if session.posargs:
         session.run("pytest", "-q", *session.posargs)
         return
@@ -150,6 +150,13 @@ def bench(session: nox.Session) -> None:
     """Measure: ``nox -s bench -- --preset paper --budget 30m``. Resumable."""
     install_measuring(session)
     session.run("fffbench", "run", *session.posargs)
+
+
+@nox.session
+def accuracy(session: nox.Session) -> None:
+    """Train FFFs and their rivals on MNIST-1D, resumable, some six minutes; ``-- --time`` times the trained layers."""
+    install_measuring(session, "models", "accuracy")
+    session.run("python", "-m", "benchmarks.studies.accuracy", *session.posargs)
 
 
 @nox.session

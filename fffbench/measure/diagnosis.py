@@ -20,6 +20,7 @@ from fffbench.problems.judging import Reference
 Array = npt.NDArray[np.float64]
 Activation = Callable[[Array], Array]
 VECTOR = 8  # floats of the shortest vector that kernels are written for
+ROUTED = {"single-path": "every token on one path", "zipf": "few leaves get most tokens"}
 
 
 def special(workload: Workload) -> str:
@@ -37,7 +38,7 @@ def special(workload: Workload) -> str:
     if not shape.is_tree and shape.n % VECTOR:
         said.append(f"n={shape.n} is no multiple of {VECTOR}")
     if workload.routing != "uniform":
-        said.append("every token on one path" if workload.routing == "single-path" else "few leaves get most tokens")
+        said.append(ROUTED.get(workload.routing, f"{workload.routing} routing"))
     if workload.threads == 1:
         said.append("1 thread")
     return ", ".join(said)

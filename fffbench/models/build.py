@@ -34,11 +34,12 @@ CLASSES = ("BertConfig", "BertModel", "GPT2Config", "GPT2LMHeadModel", "GPT2Mode
 
 @dataclass
 class Built:
-    """A model, its repeated layers, and the function of a forward pass over input ``i``."""
+    """A model, its repeated layers, inputs that take turns, what draws one more, and the function of a forward pass."""
 
     model: nn.Module
     layers: Sequence[nn.Module]
     inputs: list[Tensor]
+    draw: Callable[[], Tensor]
     call: Callable[[Tensor], Tensor]
 
 
@@ -161,14 +162,14 @@ def ready(model: nn.Module, work: Work) -> Built:
     place = device(work.device).torch_type
     generator = torch.Generator(device=place)
     generator.seed()
-    inputs = []
-    for _ in range(count):
+
+    def draw() -> Tensor:
         if one.of_layers:
             kind: dict[str, Any] = {"device": place, "dtype": torch_dtype(work.dtype), "generator": generator}
-            inputs.append(torch.randn(*shape, one.d, **kind))
-        else:
-            inputs.append(torch.randint(1, one.vocabulary, shape, device=place, generator=generator))
-    return Built(model, layers_of(model), inputs, _call(model, work))
+            return torch.randn(*shape, one.d, **kind)
+        return torch.randint(1, one.vocabulary, shape, device=place, generator=generator)
+
+    return Built(model, layers_of(model), [draw() for _ in range(count)], draw, _call(model, work))
 
 
 def _call(model: nn.Module, work: Work) -> Callable[[Tensor], Tensor]:

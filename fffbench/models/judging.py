@@ -1,17 +1,15 @@
 """Is every replaced layer right on what it is given inside the model, and does a prepared model do the same?
 
 Layer by layer, on inputs that one untimed forward pass shows: a turn that rounding decides changes everything behind
-it, so outputs of whole models cannot be compared with a reference. Compiled layers are held against the same
-layers as they are, on inputs captured there; a graph's output against that of the calls that it captured.
+it, so outputs of whole models cannot be compared with a reference, nor with those of another mode (``preparing``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,11 +24,11 @@ from fffbench.problems import judging as tolerance
 TOKENS = 16  # of each layer in each process, drawn anew: a model of 12 layers in 6 processes has 1152
 HISTOGRAM_TOKENS = 8192
 
-# Share of a token's own size by which two ways of running the same layer may differ, and how many tokens may differ
-# more because a turn near zero went the other way: logits move by the rounding of the type before them, some 0.4 %
-# of their spread in bf16, and a path through 12 levels has 11 turns. A layer that computes something else moves all.
+# Share of a token's own size by which two ways of running the same layers may differ, where neither takes a turn that
+# the other does not: 12 layers of BERT-base in bf16 on an H100 differ by a median of 0.011 as a graph (whose attention
+# is another kernel than without one), and no token by more than 0.05. A layer that computes something else moves all.
 ALIKE = {"fp32": 2e-4, "bf16": 5e-2, "fp16": 1e-2}
-TURNED = {"fp32": 0.02, "bf16": 0.2, "fp16": 0.05}
+BEYOND = 0.01  # share of tokens that may: large activations that cancel leave a token of small size
 
 
 class WrongError(Exception):
@@ -67,6 +65,11 @@ class Captured:
     module: nn.Module
     x: Tensor
     y: Tensor
+
+    @property
+    def shapes(self) -> Captured:
+        """The same without the numbers, which take memory."""
+        return Captured(self.module, self.x.to("meta"), self.y.to("meta"))
 
 
 @contextmanager
@@ -154,63 +157,43 @@ def routing(captured: Sequence[Captured]) -> list[Routing]:
     return found
 
 
-@dataclass
-class Call:
-    """One call of a model's layer, as ``recording`` found it."""
+@dataclass(frozen=True)
+class Alike:
+    """Median over tokens of a difference over the token's size, and the share of tokens that differ by more."""
 
-    module: nn.Module
-    arguments: tuple[Any, ...]
-    named: dict[str, Any]
-    y: Tensor
+    median: float
+    beyond: float
 
 
-@contextmanager
-def recording(layers: Sequence[nn.Module]) -> Iterator[list[Call]]:
-    """Record the calls of the repeated layers, with all their arguments."""
-    seen: list[Call] = []
+def alike(pairs: Sequence[tuple[Tensor, Tensor]], dtype: str, mode: str) -> Alike:
+    """How tokens of two ways of computing differ, in the pair that differs most.
 
-    def hook(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], y: Any) -> None:
-        kept = tuple(a.detach().clone() if isinstance(a, Tensor) else a for a in arguments)
-        seen.append(Call(module, kept, dict(named), _tensor(y).detach().clone()))
-
-    handles = [layer.register_forward_hook(hook, with_kwargs=True) for layer in layers]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _tensor(y: Any) -> Tensor:
-    first: Tensor = y if isinstance(y, Tensor) else y[0]
-    return first
-
-
-def same_layers(calls: Sequence[Call], dtype: str) -> tuple[float, float]:
-    """Call every recorded layer again, which is compiled by now; see ``alike`` for what comes back."""
-    pairs = [(_tensor(call.module(*call.arguments, **call.named)), call.y) for call in calls]
-    return alike(pairs, dtype, "compiled")
-
-
-def same_output(again: Callable[[], Tensor], before: Tensor, dtype: str, mode: str) -> tuple[float, float]:
-    """Hold a whole output against that of the calls which were captured."""
-    return alike([(again(), before)], dtype, mode)
-
-
-def alike(pairs: Sequence[tuple[Tensor, Tensor]], dtype: str, mode: str) -> tuple[float, float]:
-    """Median over tokens of the difference over the token's size, and share of tokens beyond what is alike.
-
-    ``WrongError`` where more tokens are beyond it than turns near zero explain.
+    ``WrongError`` where more do than rounding explains.
     """
-    differences = []
-    for got, expected in pairs:
-        a, b = (t.reshape(-1, t.shape[-1]).double() for t in (got, expected))
-        differences.append((a - b).norm(dim=1) / b.norm(dim=1).clamp_min(1e-30))
-    every = torch.cat(differences)
-    median, beyond = float(every.median()), float((~(every <= ALIKE[dtype])).double().mean())
-    if beyond > TURNED[dtype] + 1 / len(every):
+    each = [_differences(got, expected, dtype) for got, expected in pairs]
+    found = Alike(max(one.median for one in each), max(one.beyond for one in each))
+    if found.beyond > BEYOND:
         raise WrongError(
-            f"{mode}: {100 * beyond:.0f} % of the tokens differ from those of the same model as it is "
-            f"(median {median:.2g} of their size)"
+            f"{mode}: {100 * found.beyond:.0f} % of the tokens differ from those of the same model as it is "
+            f"(median {found.median:.2g} of their size)"
         )
-    return median, beyond
+    return found
+
+
+def no_less_alike(pair: tuple[Tensor, Tensor], same: tuple[Tensor, Tensor], dtype: str, mode: str) -> None:
+    """``WrongError`` where a pair of results differs by more than ``same``, of which both are of one way to compute.
+
+    A model whose sums have no fixed order takes other turns at each run, and its result tells that much less.
+    """
+    found, chance = _differences(*pair, dtype), _differences(*same, dtype)
+    if found.beyond > BEYOND + 2 * chance.beyond or found.median > ALIKE[dtype] + 2 * chance.median:
+        raise WrongError(
+            f"{mode}: what is timed differs in {100 * found.beyond:.0f} % of the tokens from what was checked "
+            f"(median {found.median:.2g} of their size; when it runs again {chance.median:.2g})"
+        )
+
+
+def _differences(got: Tensor, expected: Tensor, dtype: str) -> Alike:
+    a, b = (t.reshape(-1, t.shape[-1]).double() for t in (got, expected))
+    each = ((a - b).norm(dim=1) / b.norm(dim=1).clamp_min(1e-30)).nan_to_num(nan=torch.inf)
+    return Alike(float(each.median()), float((each > ALIKE[dtype]).double().mean()))

@@ -1,8 +1,8 @@
 """What is put in the place of a feedforward layer? Functions for ``fffbench.swap(model, maker)``, one for each variant.
 
 Type, device, activation and biases are those of the layer replaced, with two exceptions that a record's notes name:
-trees in UltraFastBERT have the input bias that the published ones have, and on a GPU trees have none, because the
-kernels there take none.
+trees in UltraFastBERT have the input bias that the published ones have, and trees have none where the device's kernels
+do not say that they add one.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fffbench.devices import device
+from fffbench.implementations.registry import implementation
 from fffbench.nn import TreeFFF
 from fffbench.operators.formula import activate
 from fffbench.plan.models import Variant, Work
 from fffbench.swapping import Feedforward, Maker, Swapped, swap
 
-NO_INPUT_BIAS = "trees without input bias: the GPU's kernels take none"
+NO_INPUT_BIAS = "trees without input bias: the device's kernels add none"
 PUBLISHED_BIAS = "trees with an input bias, which the published ones have and the dense layers here have not"
 
 
@@ -106,6 +107,12 @@ def grouped(rows: Tensor, matrices: Tensor, ends: Tensor) -> Tensor:
     return y
 
 
+def adds_input_bias(name: str) -> bool:
+    """Whether the kernels of a device add ``b1``: those of the operator on the CPU do, others say so themselves."""
+    where = device(name)
+    return where.host_memory or "b1" in getattr(implementation(where.kernel).module, "BIASES", ())
+
+
 def maker_of(variant: Variant, work: Work) -> Maker | None:
     """The function that makes the layer, or None where layers stay as they are."""
 
@@ -116,7 +123,7 @@ def maker_of(variant: Variant, work: Work) -> Maker | None:
             variant.levels,
             variant.trees,
             activation=layer.activation,
-            bias=bias and (variant.kind == "masked" or device(work.device).host_memory),
+            bias=bias and (variant.kind == "masked" or adds_input_bias(work.device)),
             output_bias=layer.output_bias,
             device=layer.weight.device,
             dtype=layer.weight.dtype,
@@ -142,7 +149,7 @@ def put(model: nn.Module, variant: Variant, work: Work) -> tuple[nn.Module, Swap
         module.requires_grad_(requires_grad=False)
     notes = []
     if variant.kind in ("fff", "int8-fff"):
-        if not device(work.device).host_memory:
+        if not adds_input_bias(work.device):
             notes.append(NO_INPUT_BIAS)
         elif work.architecture.family == "crammed":
             notes.append(PUBLISHED_BIAS)

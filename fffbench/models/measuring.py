@@ -21,7 +21,7 @@ from fffbench.devices import Device, device
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation
 from fffbench.measure.idle import await_idle
-from fffbench.models import build, judging, makers, modes
+from fffbench.models import build, judging, makers, modes, preparing
 from fffbench.models.energy import Joules
 from fffbench.models.outcome import ModelOutcome
 from fffbench.nn import TreeFFF
@@ -41,6 +41,16 @@ def group_of(cell: ModelCell) -> tuple[str, ...]:
     return work.model, work.dtype, work.device, str(work.threads), str(work.seed), cell.variant.id
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A model ready for a work, what the check of its layers found, and the shapes of their calls in that pass."""
+
+    built: build.Built
+    check: Check
+    routing: tuple[Routing, ...]
+    seen: tuple[judging.Captured, ...]
+
+
 @dataclass
 class Made:
     """A model with its variant, and what was seen of it so far."""
@@ -51,7 +61,7 @@ class Made:
     build_seconds: float
     resident_before: int
     compiled: bool = False
-    eager: dict[Work, tuple[build.Built, Check, tuple[Routing, ...]]] = field(default_factory=dict)
+    eager: dict[Work, Checked] = field(default_factory=dict)
 
 
 def make(work: Work, variant: Variant) -> Made:
@@ -99,8 +109,9 @@ def measure(cell: ModelCell, process: int, made: Made, seconds: float) -> ModelO
     """Check and time one cell; ``WrongError`` where it computes something else."""
     began = time.perf_counter()
     with torch.inference_mode():
-        built, check, routing = _checked(cell, made)
-        call, prepare_seconds, check = _prepared(cell, made, built, check)
+        checked = _checked(cell, made)
+        built = checked.built
+        call, prepare_seconds, check = _prepared(cell, made, built, checked.check)
         before = time.perf_counter()
         peak = _peak(lambda: call(built.inputs[0]), made.resident_before, device(cell.work.device))
         warmups = 0 if time.perf_counter() - before > LONG_CALL_SECONDS else WARMUPS
@@ -111,7 +122,7 @@ def measure(cell: ModelCell, process: int, made: Made, seconds: float) -> ModelO
         process,
         tuple(samples),
         check,
-        routing,
+        checked.routing,
         makers.weights_bytes(made.model),
         peak,
         made.build_seconds,
@@ -122,15 +133,18 @@ def measure(cell: ModelCell, process: int, made: Made, seconds: float) -> ModelO
     )
 
 
-def _checked(cell: ModelCell, made: Made) -> tuple[build.Built, Check, tuple[Routing, ...]]:
+def _checked(cell: ModelCell, made: Made) -> Checked:
     """The model ready for the cell's work, once its layers are checked on what they are given there."""
     if cell.work not in made.eager:
         built = build.ready(made.model, cell.work)
         computing = [m for m in (made.swapped.replacements if made.swapped else ()) if not isinstance(m, nn.Identity)]
         with modes.as_they_are(built.layers), judging.capturing(computing) as captured:
             built.call(built.inputs[-1])
-        if len(captured) != len(computing):
-            raise judging.WrongError(f"{len(captured)} of {len(computing)} replaced layers were called")
+        called = {one.module for one in captured}
+        if len(called) != len(computing):
+            raise judging.WrongError(f"{len(called)} of {len(computing)} replaced layers were called")
+        if len(captured) != len(called):
+            raise judging.WrongError(f"{len(called)} replaced layers were called {len(captured)} times")
         verdict = judging.judge(captured, cell.work.dtype)
         check = Check(
             error=verdict.error,
@@ -143,40 +157,32 @@ def _checked(cell: ModelCell, made: Made) -> tuple[build.Built, Check, tuple[Rou
             Routing(tokens=one.tokens, leaves=one.leaves, visits={str(tokens): n for tokens, n in one.visits.items()})
             for one in judging.routing(captured)
         )
-        made.eager[cell.work] = built, check, routing
+        made.eager[cell.work] = Checked(built, check, routing, tuple(one.shapes for one in captured))
     return made.eager[cell.work]
 
 
 def _prepared(
     cell: ModelCell, made: Made, built: build.Built, check: Check
 ) -> tuple[Callable[[Tensor], Tensor], float, Check]:
-    """How this mode calls the model, how long it took to prepare, and the check with what the mode was held against."""
-    began, dtype = time.perf_counter(), cell.work.dtype
-    compiled = cell.mode.startswith("compiled")
-    alike = (0.0, 0.0)
-    if compiled:
-        with modes.as_they_are(built.layers), judging.recording(built.layers) as calls:
-            built.call(built.inputs[0])
-        if not made.compiled:
-            modes.compile_layers(built.layers)
-            made.compiled = True
-        alike = judging.same_layers(calls, dtype)
-        del calls
-
-    def by_layers(x: Tensor) -> Tensor:
-        if compiled:
-            return built.call(x)
-        with modes.as_they_are(built.layers):
-            return built.call(x)
-
-    call = built.call if compiled or not made.compiled else by_layers
-    if cell.mode.endswith("graph"):
-        before = call(built.inputs[-1]).clone()
-        call = modes.capture(build.Built(built.model, built.layers, built.inputs, call))
-        graphed = call
-        alike = max(alike, judging.same_output(lambda: graphed(built.inputs[-1]), before, dtype, cell.mode))
-    seconds = time.perf_counter() - began if cell.mode != "eager" else 0.0
-    return call, seconds, check.model_copy(update={"mode_median": alike[0], "mode_beyond": alike[1]})
+    """How this mode calls the model, how long it took to prepare, and the check with that of the mode."""
+    if cell.mode == "eager":
+        return (preparing.as_it_is(built) if made.compiled else built.call), 0.0, check
+    made.compiled = made.compiled or cell.mode.startswith("compiled")
+    seen = made.eager[cell.work].seen
+    call, seconds, verdict, alike = preparing.prepare(cell.mode, built, made.swapped, seen, cell.work.dtype)
+    return (
+        call,
+        seconds,
+        Check(
+            error=max(check.error, verdict.error),
+            tokens=check.tokens + verdict.tokens,
+            layers=check.layers,
+            near=check.near + verdict.near,
+            turned=check.turned + verdict.turned,
+            mode_median=alike.median,
+            mode_beyond=alike.beyond,
+        ),
+    )
 
 
 def _timed(

@@ -1,7 +1,7 @@
 """In which ways can a built model be run: as it is, with compiled layers, as a CUDA graph, or both?
 
 The repeated layers are compiled, not the model around them: what is between two layers cannot be fused with anything,
-all layers share one compiled code, and each of them can be checked on its own inputs.
+and all layers share one compiled code.
 """
 
 from __future__ import annotations
@@ -13,15 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fffbench.models.build import Built
-
 # Layers that know their number (those with a cache) are compiled one by one: as many as the deepest model has.
 MOST_COMPILED = 128
 CAPTURE_WARMUPS = 2
 
 
 def compile_layers(layers: Sequence[nn.Module]) -> None:
-    """Have every call of ``layers`` compiled from now on; it happens at the first call of a shape."""
+    """Have calls of ``layers`` compiled from now on, at the first of a shape; a second time it does nothing."""
     import torch._dynamo
 
     config: Any = torch._dynamo.config  # noqa: SLF001 - it has no other name
@@ -30,7 +28,8 @@ def compile_layers(layers: Sequence[nn.Module]) -> None:
             setattr(config, name, MOST_COMPILED)
             break
     for layer in layers:
-        layer.compile(fullgraph=True, dynamic=False)
+        if layer._compiled_call_impl is None:  # noqa: SLF001 - it is not to be seen otherwise
+            layer.compile(fullgraph=True, dynamic=False)
 
 
 @contextmanager
@@ -46,22 +45,28 @@ def as_they_are(layers: Sequence[nn.Module]) -> Iterator[None]:
             layer._compiled_call_impl = compiled  # noqa: SLF001
 
 
-def capture(built: Built) -> Callable[[Tensor], Tensor]:
-    """One CUDA graph of a whole forward pass; what is called copies its input into the graph's."""
-    static = built.inputs[0].clone()
+def capture(call: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[Tensor], Tensor]:
+    """One graph of a whole forward pass over inputs like ``x``; what is returned copies its input into the graph's."""
+    static = x.clone()
+    replay, y = record(call, static)
+
+    def again(x: Tensor) -> Tensor:
+        static.copy_(x)
+        replay()
+        return y
+
+    return again
+
+
+def record(call: Callable[[Tensor], Tensor], static: Tensor) -> tuple[Callable[[], None], Tensor]:
+    """The CUDA graph of ``call(static)``: what replays it, and the tensor in which each replay leaves its result."""
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         for _ in range(CAPTURE_WARMUPS):
-            built.call(static)
+            call(static)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        y = built.call(static)
-
-    def call(x: Tensor) -> Tensor:
-        static.copy_(x)
-        graph.replay()
-        return y
-
-    return call
+        y = call(static)
+    return graph.replay, y

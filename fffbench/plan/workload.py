@@ -25,6 +25,7 @@ ROUTING_MEANING = {
     "uniform": "random data, so that tokens spread evenly over the leaves",
     "single-path": "every token takes one path, as in the published benchmark",
     "zipf": "few leaves get most tokens",
+    "trained": "the weights and inputs of a tree that was trained on MNIST-1D, of that one shape",
 }
 CACHE_MEANING = {
     "cold": (

@@ -3,7 +3,8 @@
 ``uniform``: normal weights and inputs, so every turn is close to an even coin. ``single-path``: random data in which
 every token takes one and the same path, as in the published benchmark (there because its weights were never written).
 ``zipf``: tokens choose leaves independently, the r-th most popular leaf of a tree with probability proportional to 1/r,
-leaves ranked in random order. Logits have unit scale in all, so no activation is degenerate.
+leaves ranked in random order. Logits have unit scale in all, so no activation is degenerate. ``trained``: weights and
+inputs of a tree that was trained (``problems.trained``), of one shape.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fffbench.errors import UserError
-from fffbench.problems import judging
+from fffbench.problems import judging, trained
 from fffbench.problems.alternatives import Alternatives
 from fffbench.problems.base import DENSE, Array, Normal, Problem
 from fffbench.problems.dense import Dense
@@ -130,16 +131,25 @@ class Tree(Problem):
         if routing == "zipf" and self.turns > self.d:
             needs = f"{self.turns} turns need at least as many inputs, d={self.d} has too few"
             return f"{needs}; use uniform or single-path"
+        if routing == "trained" and self != Tree.of(trained.D, 1, trained.LEVELS):
+            return f"what was trained is {Tree.of(trained.D, 1, trained.LEVELS).id}"
         return None
 
-    def route(self, routing: str, rng: np.random.Generator, weights: dict[str, Array]) -> Law | None:
+    def route(self, routing: str, rng: np.random.Generator, weights: dict[str, Array]) -> Law | trained.Recorded | None:
         """Rewrite the nodes of W1 that decide turns."""
+        if routing == "trained":
+            weights["w1"][:] = trained.recorded().w1
+            return trained.recorded()
         if routing == "single-path":
             self._force_one_path(rng, weights["w1"])
         return self._force_leaves(rng, weights["w1"]) if routing == "zipf" and self.turns else None
 
-    def impose(self, routing: str, law: Law | None, x: Any, rng: np.random.Generator) -> None:
+    def impose(self, routing: str, law: Law | trained.Recorded | None, x: Any, rng: np.random.Generator) -> None:
         """Make inputs take the paths of the routing; ``law`` from ``route``."""
+        if isinstance(law, trained.Recorded):
+            x *= trained.JITTER
+            x += law.x[rng.integers(len(law.x), size=len(x))]
+            return
         if routing == "single-path":
             x += 1 - x.mean(axis=1, keepdims=True)  # component along u: sqrt(d) * mean = sqrt(d)
         if law is not None:
@@ -273,7 +283,7 @@ class Tree(Problem):
         return int(2**self.turns)
 
     def distinct_rows(self, batch: int, routing: str) -> float:
-        """Expected where each turn is an even coin, which is too much for ``zipf``; of one path for ``single-path``.
+        """Expected where turns are even coins, too much for ``zipf`` and ``trained``; of one path for ``single-path``.
 
         At a level of m nodes, m * (1 - (1 - 1/m)**batch).
         """

@@ -47,8 +47,9 @@ class Check(_Plain):
     """How right the layers were (``error``: the worst token's share of what its type allows), and the prepared model.
 
     ``tokens`` of ``layers`` were held against float64; ``near`` of them had a turn near zero, ``turned`` went the other
-    way there. ``mode_median`` and ``mode_beyond``: of a compiled or captured model against the same one run eagerly,
-    the median difference of a token over its size, and the share of tokens beyond what is alike.
+    way there. ``mode_median`` and ``mode_beyond``: of a compiled or captured model against the same one run eagerly
+    with the outputs of its replaced layers, the median difference of a token over its size, and the share of tokens
+    beyond what is alike.
     """
 
     error: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
 
+from fffbench import swapping  # noqa: E402
 from fffbench.models import build, judging, makers, measuring, modes  # noqa: E402
 from fffbench.plan.architectures import ARCHITECTURES  # noqa: E402
 from fffbench.plan.models import ModelCell, Variant, Work  # noqa: E402
@@ -38,7 +39,8 @@ def judged(work, text, spoil=None):
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.id)
 @pytest.mark.parametrize("text", VARIANTS)
 def test_a_right_layer_passes_in_every_model(work, text):
-    _, check, routing = judged(work, text)
+    checked = judged(work, text)
+    check, routing = checked.check, checked.routing
     assert check.layers == work.architecture.layers
     assert check.tokens == check.layers * min(judging.TOKENS, work.new_tokens)
     assert 0 < check.error <= 1
@@ -52,8 +54,8 @@ def test_a_right_layer_passes_in_every_model(work, text):
 
 @pytest.mark.parametrize("work", [work for work in WORKS if work.dtype == "fp32"], ids=lambda work: work.id)
 def test_trees_in_a_quantised_model_are_the_ones_that_are_checked(work):
-    _, check, routing = judged(work, "int8-fff-1x4")
-    assert (check.layers, len(routing)) == (work.architecture.layers, work.architecture.layers)
+    checked = judged(work, "int8-fff-1x4")
+    assert (checked.check.layers, len(checked.routing)) == (work.architecture.layers, work.architecture.layers)
 
 
 def shifted(name):
@@ -123,6 +125,17 @@ def test_a_swap_that_touches_other_layers_is_refused(monkeypatch):
         of(Work("bert-tiny", "encode", 1, 8), "fff-1x4")
 
 
+@pytest.mark.parametrize(("biases", "has"), [((), False), (("b1", "b2"), True)])
+def test_trees_have_an_input_bias_on_a_device_whose_kernels_say_that_they_add_one(monkeypatch, biases, has):
+    kernel = makers.implementation(makers.device("cuda").kernel).module
+    monkeypatch.setattr(kernel, "BIASES", biases, raising=False)
+    layer = next(iter(swapping._found(build.model_of(Work("bert-tiny", "encode", 1, 8)))))
+    variant, work = Variant.parse("fff-1x4"), Work("bert-tiny", "encode", 1, 8, device="cuda")
+    assert (makers.maker_of(variant, work)(layer).b1 is not None) == has
+    assert makers.maker_of(Variant.parse("masked-1x4"), work)(layer).tree.b1 is not None
+    assert makers.maker_of(variant, Work("bert-tiny", "encode", 1, 8))(layer).b1 is not None
+
+
 def test_without_feedforward_layers_nothing_of_them_is_left():
     made = of(Work("gpt2-tiny", "decode", 1, 8), "none")
     assert not [name for name, _ in made.model.named_parameters() if ".mlp." in name]
@@ -166,12 +179,23 @@ def test_layers_that_are_switched_back_from_compiled_run_as_they_are(name):
 
 
 def test_a_prepared_model_that_computes_something_else_is_refused():
-    y = torch.randn(64, 32)
-    assert judging.alike([(y + 1e-6 * y, y)], "fp32", "compiled")[1] == 0
-    turned = y.clone()
-    turned[3] = 0
-    assert judging.alike([(turned, y)], "fp32", "compiled")[1] == 1 / 64  # a turn near zero
+    y = torch.randn(256, 32)
+    assert judging.alike([(y + 1e-6 * y, y)], "fp32", "compiled").beyond == 0
+    one = y.clone()
+    one[3] = 0
+    assert judging.alike([(one, y)], "fp32", "compiled").beyond == 1 / 256
     with pytest.raises(judging.WrongError, match="compiled: 100 % of the tokens differ"):
         judging.alike([(1.01 * y, y)], "fp32", "compiled")
+    with pytest.raises(judging.WrongError, match="of the tokens differ"):  # in the one pair of many
+        judging.alike([*[(y, y)] * 200, (1.01 * y, y)], "fp32", "compiled")
     with pytest.raises(judging.WrongError):
         judging.alike([(y * float("nan"), y)], "fp32", "graph")
+
+
+def test_a_layer_that_is_called_twice_while_another_is_left_out_is_refused():
+    def spoil(made):
+        first, second = made.model.encoder.layer
+        first.intermediate, second.intermediate = second.intermediate, second.intermediate
+
+    with pytest.raises(judging.WrongError, match="1 of 2 replaced layers were called"):
+        judged(Work("bert-tiny", "encode", 2, 16), "fff-1x4", spoil)

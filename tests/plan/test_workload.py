@@ -25,8 +25,8 @@ def operations_of(work, *, conditional):
 
 
 def possible(shape, batch, dtype, routing, *rest):
-    """A workload; uniform where the shape has more turns than zipf could force."""
-    return w.Workload(shape, batch, dtype, routing if shape.turns <= shape.d else "uniform", *rest)
+    """A workload; uniform where the shape cannot be routed so: more turns than zipf could force, another tree."""
+    return w.Workload(shape, batch, dtype, "uniform" if shape.refuses(routing) else routing, *rest)
 
 
 CELLS = st.builds(

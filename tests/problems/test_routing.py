@@ -6,6 +6,7 @@ import pytest
 from fffbench.errors import UserError
 from fffbench.implementations import reference
 from fffbench.plan.workload import Shape, Workload
+from fffbench.problems import trained
 from fffbench.problems.tree import zipf_probabilities
 
 
@@ -133,3 +134,47 @@ def test_single_path_of_the_leaf_form_ends_in_one_leaf_a_tree():
     shape = Shape.leaf(128, 2, 4, 3)
     walk = rows_of(Workload(shape, 200, routing="single-path"), 200)
     assert len(np.unique(walk.neurons, axis=0)) == 1
+
+
+TRAINED = Shape.tree(128, 1, 9)
+
+
+def test_trained_tokens_are_spread_over_many_leaves_and_less_evenly_than_those_of_random_data():
+    found = {}
+    for routing in ("trained", "uniform"):
+        leaves = leaves_of(rows_of(Workload(TRAINED, 16384, routing=routing), 16384), TRAINED)[:, 0]
+        share = np.bincount(leaves, minlength=TRAINED.leaves) / len(leaves)
+        found[routing] = np.exp(-(share[share > 0] * np.log(share[share > 0])).sum()), share.max()
+    assert 8 < found["trained"][0] < 0.9 * found["uniform"][0]
+    assert found["trained"][1] > 1.3 * found["uniform"][1]
+
+
+def test_a_trained_trees_bias_is_in_its_weights():
+    with np.load(trained.FILE) as kept:
+        w1, b1, embed, embed_bias, samples, scale = (
+            kept[name].astype(np.float64) for name in ("w1", "b1", "embed", "embed_bias", "samples", "scale")
+        )
+    h = (samples * scale) @ embed + embed_bias
+    u = (h - h.mean(axis=1, keepdims=True)) / h.std(axis=1, keepdims=True)
+    found = trained.recorded()
+    assert np.abs(found.x.astype(np.float64) @ found.w1.T.astype(np.float64) - u @ w1 - b1).max() < 1e-4
+
+
+def test_trained_inputs_are_never_the_same_and_the_weights_always():
+    one, two = (
+        Workload(TRAINED, 4, routing="trained").draw(64),
+        Workload(TRAINED, 4, routing="trained", seed=1).draw(64),
+    )
+    assert np.array_equal(one.w1, two.w1)
+    assert not np.array_equal(one.x, two.x)
+    assert len(np.unique(one.x, axis=0)) == 64
+
+
+@pytest.mark.parametrize("shape", [Shape.tree(128, 1, 8), Shape.tree(64, 1, 9), Shape.leaf(128, 1, 9, 1)])
+def test_no_other_shape_is_routed_as_what_was_trained(shape):
+    with pytest.raises(UserError, match="what was trained is d128-n511-t1x9"):
+        Workload(shape, 4, routing="trained")
+
+
+def test_the_file_of_the_trained_tree_is_small():
+    assert trained.FILE.stat().st_size < 400_000
