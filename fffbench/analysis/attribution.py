@@ -27,12 +27,11 @@ from fffbench.analysis.ceilings import Ceilings, ceilings_of
 from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.headline import Answer
 from fffbench.analysis.once import once
+from fffbench.analysis.relative import fastest
 from fffbench.analysis.rows import Speedup, Timed
-from fffbench.analysis.speedup import fastest
-from fffbench.analysis.stats import Estimate, ratio_of_medians
+from fffbench.analysis.stats import Estimate, ratio_of_medians, time_of_medians
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 from fffbench.problems.base import DENSE
-from fffbench.results.medians import Medians
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
@@ -218,11 +217,11 @@ def _over_peak(name: str, record: Record | None, ceilings: Ceilings, missing: st
     if record is None or peak is None:
         return Factor(name, None, None, None, missing if record is None else "the arithmetic peak", ())
     ideal = record.cell.workload.operations(record.info.family) / peak.value
-    times = record.medians
-    hosts = sorted(set(times.places))
-    at_peak = Medians.on([ideal] * len(hosts), hosts)
-    estimate = ratio_of_medians(times, at_peak) if gain else ratio_of_medians(at_peak, times)
-    return _factor(name, estimate, (record.id,))
+    time = time_of_medians(record.medians)
+    shares = (time.value / ideal, time.low / ideal, time.high / ideal)
+    value, low, high = shares if gain else (1 / shares[0], 1 / shares[2], 1 / shares[1])
+    coverage = time.coverage if len(record.medians) > 1 else 0.0
+    return _factor(name, Estimate(value, low, high, coverage, time.provisional), (record.id,))
 
 
 def _call(subject: Record, best: Record, index: _Index) -> Factor:
