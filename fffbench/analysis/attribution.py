@@ -27,8 +27,8 @@ from fffbench.analysis.ceilings import Ceilings, ceilings_of
 from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.headline import Answer
 from fffbench.analysis.once import once
-from fffbench.analysis.relative import fastest
 from fffbench.analysis.rows import Speedup, Timed
+from fffbench.analysis.speedup import Found, measured
 from fffbench.analysis.stats import Estimate, ratio_of_medians, time_of_medians
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 from fffbench.problems.base import DENSE
@@ -119,6 +119,7 @@ class _Index:
     by_cell: dict[tuple[str, Cell], Record]
     dense: dict[Place, list[Timed]]
     ceilings: Ceilings
+    found: Found
 
     def beside(self, record: Record, cell: Cell) -> Record | None:
         """What speaks for ``cell`` on the machine of ``record``."""
@@ -133,7 +134,7 @@ def _index(results: Results) -> _Index:
         if record.info.family == "dense":
             dense[_place(record.machine, record.cell)].append(Timed(record))
     by_cell = {(record.machine, record.cell): record for record in records}
-    return _Index({record.id: record for record in records}, by_cell, dense, ceilings_of(results))
+    return _Index({record.id: record for record in records}, by_cell, dense, ceilings_of(results), measured(results))
 
 
 def _place(machine: str, cell: Cell) -> Place:
@@ -156,7 +157,8 @@ def _pairs(row: Speedup, index: _Index) -> Iterator[tuple[Record, Record]]:
         place = _place(row.machine, replace(asked, workload=replace(asked.workload, routing="uniform")))
         beside = [item for item in index.dense.get(place, []) if _as_large(item.record.cell.workload.shape, cell)]
         if subject is not None and beside:
-            yield subject, fastest(beside).record
+            relative = index.found.relative(index.found.place(subject))
+            yield subject, relative.fastest(beside, Timed(subject)).record
 
 
 def _as_large(shape: Shape, as_this: Cell) -> bool:

@@ -63,10 +63,11 @@ UNKNOWN = Spread(Between(0.03, 4, ASSUMED), Between(0.06, 4, ASSUMED), 0.05**2)
 
 
 class Observation(NamedTuple):
-    """What one run says: a logarithm, and the variance its processes leave in it."""
+    """What one run says: a logarithm, the variance its processes leave in it, and the value itself."""
 
     value: float
     variance: float
+    measured: float
 
 
 class Pooled(NamedTuple):
@@ -75,7 +76,7 @@ class Pooled(NamedTuple):
     value: float
     low: float
     high: float
-    count: int
+    units: int
 
 
 def observation(
@@ -88,16 +89,17 @@ def observation(
     freedom = sum(counts) - len(counts)
     known = process * sum(1 / count for count in counts)
     if not freedom or coverage <= 0:
-        return Observation(math.log(value), known)
+        return Observation(math.log(value), known, value)
     own = (math.log(high / low) / (2 * normal(coverage))) ** 2
-    return Observation(math.log(value), (PRIOR * known + freedom * own) / (PRIOR + freedom))
+    return Observation(math.log(value), (PRIOR * known + freedom * own) / (PRIOR + freedom), value)
 
 
 def pool(found: Mapping[Unit, Observation], between: Between, level: float) -> Pooled:
     """The value over all units, and where the next unit's estimate lies with probability ``level``."""
     seen = list(found.values()) if len({host for host, _ in found}) < 2 else _by_host(found)
     centre, half = predicted(seen, between, level)
-    return Pooled(math.exp(centre), _exp(centre - half), _exp(centre + half), len(seen))
+    value = seen[0].measured if len(seen) == 1 else math.exp(centre)
+    return Pooled(value, _exp(centre - half), _exp(centre + half), len(seen))
 
 
 def predicted(seen: Sequence[Observation], between: Between, level: float) -> tuple[float, float]:
@@ -122,10 +124,13 @@ def _by_host(found: Mapping[Unit, Observation]) -> list[Observation]:
     hosts: dict[str, list[Observation]] = defaultdict(list)
     for (host, _), one in sorted(found.items()):
         hosts[host].append(one)
-    return [
-        Observation(fmean(one.value for one in own), fmean(one.variance for one in own) / len(own))
-        for own in hosts.values()
-    ]
+    return [mean([one.value for one in own], [one.variance for one in own]) for own in hosts.values()]
+
+
+def mean(values: Sequence[float], variances: Sequence[float]) -> Observation:
+    """The plain mean of logarithms as one observation."""
+    centre = fmean(values)
+    return Observation(centre, fmean(variances) / len(variances), math.exp(centre))
 
 
 def apart(

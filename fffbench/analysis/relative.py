@@ -3,7 +3,9 @@
 Absolute times of different runs are never compared: a run has an effect of its own, and a slow hour would choose the
 layer. Times are compared within a run, or through a third layer that both were measured beside: on logarithms, each
 time is the layer's own part plus its run's part, fitted by least squares over all runs of a place (weights are
-processes). Layers that no chain of runs connects are not compared at all.
+processes). Layers that no chain of runs connects are not compared at all. Numbers of threads of one layer are, by the
+times of their own runs, where they were measured apart: between them lies more than between hours, and to leave one out
+would lose the faster.
 """
 
 from __future__ import annotations
@@ -52,9 +54,10 @@ class Relative:
             matrix[index, row] = matrix[index, column[unit]] = weight
             values[index] = weight * math.log(median(own))
         solved = np.linalg.lstsq(matrix, values, rcond=None)[0]
-        self._runs |= {unit: float(solved[column[unit]]) for unit in units}
+        hour = float(np.mean(solved[len(chain) :]))  # the usual one: of two chains each has its own
+        self._runs |= {unit: float(solved[column[unit]]) - hour for unit in units}
         for row, item in enumerate(chain):
-            self.own[item.record.id], self.part[item.record.id] = float(solved[row]), number
+            self.own[item.record.id], self.part[item.record.id] = float(solved[row]) + hour, number
 
     def best_process(self, item: Timed) -> float:
         """The fastest process of ``item``, on the scale of ``own``."""
@@ -76,6 +79,12 @@ class Relative:
             for item in items:
                 chains[self.part[item.record.id]].append(item)
             found = max(chains.values(), key=lambda chain: (sum(len(item.medians) for item in chain), _name(chain[0])))
+        names = {item.record.cell.implementation for item in found}
+        known = {item.record.id for item in found}
+        found = [
+            *found,
+            *(item for item in items if item.record.cell.implementation in names and item.record.id not in known),
+        ]
         best = min(found, key=self._order)
         enough = amount(best)
         if enough == (FULL_PROCESSES, FULL_RUNS):

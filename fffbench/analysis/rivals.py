@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.relative import NEARLY, TIE, Relative
@@ -125,16 +125,17 @@ class Untried:
         return self._relative[key, machine]
 
 
-def _unsure(chosen: Timed, tried: Iterable[Timed], relative: Relative) -> dict[str, str]:
+def _unsure(chosen: Timed, tried: Sequence[Timed], relative: Relative) -> dict[str, str]:
     """Layers that were measured and cannot be ruled out, with why."""
     found = {}
     limit = relative.own[chosen.record.id] + NEARLY
     name = chosen.record.cell.implementation
+    beside = {item.record.cell.implementation for item in relative.beside(chosen, tried)}
     for item in tried:
         other = item.record.cell.implementation
         if other == name:
             continue
-        if relative.part[item.record.id] != relative.part[chosen.record.id]:
+        if other not in beside:
             found[other] = f"was never measured in a run with {name}"
         elif len(item.medians) < min(FULL_PROCESSES, len(chosen.medians)) and relative.best_process(item) < limit:
             found[other] = f"has {counted(len(item.medians))}, the fastest of which is faster than {name}"

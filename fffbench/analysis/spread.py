@@ -50,8 +50,8 @@ def spreads(results: Results) -> Mapping[Key, Spread]:
         if repeated:
             own[key] = _Pairs(repeated)
     every: dict[tuple[str, bool], _Pairs] = {}
-    for (_, *kind), pairs in own.items():
-        every.setdefault((kind[0], kind[1]), _Pairs([])).add(pairs)
+    for (_, device, several), pairs in own.items():
+        every.setdefault((device, several), _Pairs([])).add(pairs)
     everywhere = {kind: pairs.spread(UNKNOWN, ALL) for kind, pairs in every.items()}
     known = {key: everywhere.get(key[1:], UNKNOWN) for key in cells}
     return known | {key: pairs.spread(known[key], OWN) for key, pairs in own.items()}
@@ -121,9 +121,7 @@ def _variances(medians: Medians) -> Iterator[float]:
 def _whole(found: Mapping[Unit, Observation]) -> Observation:
     """One observation of a run that continued on another host."""
     seen = list(found.values())
-    return Observation(
-        math.fsum(one.value for one in seen) / len(seen), math.fsum(one.variance for one in seen) / len(seen) ** 2
-    )
+    return pooling.mean([one.value for one in seen], [one.variance for one in seen])
 
 
 def _common(ours: Medians, theirs: Medians) -> list[Unit]:

@@ -201,8 +201,8 @@ def _ratio_over_runs(above: Medians, below: Medians, spread: Spread) -> Estimate
         found = pooling.pool(ratios_of(above, below, units, spread), spread.ratio, LEVEL)
         counts = [sum(len(side.units[unit]) for unit in units) for side in (above, below)]
         return _over_runs(found, mann_whitney_rank(*sorted(counts))[1], min(counts), runs_of(units))
-    sides = [[*times_of(side, spread).values()] for side in (above, below)]
-    centre, half = pooling.apart(*sides, spread.time, LEVEL)
+    ours, theirs = ([*times_of(side, spread).values()] for side in (above, below))
+    centre, half = pooling.apart(ours, theirs, spread.time, LEVEL)
     never = pooling.Pooled(math.exp(centre), math.exp(centre - half), math.exp(centre + half), 0)
     fewest = min(len(above), len(below))
     return _over_runs(never, mann_whitney_rank(*sorted((len(above), len(below))))[1], fewest, 0)
