@@ -28,11 +28,10 @@ from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.headline import Answer
 from fffbench.analysis.once import once
 from fffbench.analysis.rows import Speedup, Timed
-from fffbench.analysis.speedup import fastest
-from fffbench.analysis.stats import Estimate, ratio_of_medians
+from fffbench.analysis.speedup import Found, measured
+from fffbench.analysis.stats import Estimate, ratio_of_medians, time_of_medians
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 from fffbench.problems.base import DENSE
-from fffbench.results.medians import Medians
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
@@ -120,6 +119,7 @@ class _Index:
     by_cell: dict[tuple[str, Cell], Record]
     dense: dict[Place, list[Timed]]
     ceilings: Ceilings
+    found: Found
 
     def beside(self, record: Record, cell: Cell) -> Record | None:
         """What speaks for ``cell`` on the machine of ``record``."""
@@ -134,7 +134,7 @@ def _index(results: Results) -> _Index:
         if record.info.family == "dense":
             dense[_place(record.machine, record.cell)].append(Timed(record))
     by_cell = {(record.machine, record.cell): record for record in records}
-    return _Index({record.id: record for record in records}, by_cell, dense, ceilings_of(results))
+    return _Index({record.id: record for record in records}, by_cell, dense, ceilings_of(results), measured(results))
 
 
 def _place(machine: str, cell: Cell) -> Place:
@@ -157,7 +157,8 @@ def _pairs(row: Speedup, index: _Index) -> Iterator[tuple[Record, Record]]:
         place = _place(row.machine, replace(asked, workload=replace(asked.workload, routing="uniform")))
         beside = [item for item in index.dense.get(place, []) if _as_large(item.record.cell.workload.shape, cell)]
         if subject is not None and beside:
-            yield subject, fastest(beside).record
+            relative = index.found.relative(index.found.place(subject))
+            yield subject, relative.fastest(beside, Timed(subject)).record
 
 
 def _as_large(shape: Shape, as_this: Cell) -> bool:
@@ -218,11 +219,11 @@ def _over_peak(name: str, record: Record | None, ceilings: Ceilings, missing: st
     if record is None or peak is None:
         return Factor(name, None, None, None, missing if record is None else "the arithmetic peak", ())
     ideal = record.cell.workload.operations(record.info.family) / peak.value
-    times = record.medians
-    hosts = sorted(set(times.places))
-    at_peak = Medians.on([ideal] * len(hosts), hosts)
-    estimate = ratio_of_medians(times, at_peak) if gain else ratio_of_medians(at_peak, times)
-    return _factor(name, estimate, (record.id,))
+    time = time_of_medians(record.medians)
+    shares = (time.value / ideal, time.low / ideal, time.high / ideal)
+    value, low, high = shares if gain else (1 / shares[0], 1 / shares[2], 1 / shares[1])
+    coverage = time.coverage if len(record.medians) > 1 else 0.0
+    return _factor(name, Estimate(value, low, high, coverage, time.provisional), (record.id,))
 
 
 def _call(subject: Record, best: Record, index: _Index) -> Factor:

@@ -1,7 +1,7 @@
-"""Which of several runs that measured a cell speaks for it?
+"""What do all runs that measured a cell say together?
 
-One rule for every figure, and it looks at no ratio: ``RULE``. So a cell has one time and a pair of cells one ratio,
-wherever they stand on a page.
+One rule for every figure, and it looks at no ratio: ``pooling.RULE``. So a cell has one time and a pair of cells one
+ratio, wherever they stand on a page.
 """
 
 from __future__ import annotations
@@ -9,72 +9,108 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from fffbench.analysis import hosts
+from fffbench.analysis import pooling
 from fffbench.analysis.once import once
+from fffbench.analysis.pooling import Spread
+from fffbench.analysis.spread import key_of, spreads, timed_sources
 from fffbench.analysis.stats import Estimate
 from fffbench.results.medians import Medians, beside
-from fffbench.results.record import FULL_PROCESSES, Record
+from fffbench.results.record import Record
 from fffbench.results.store import Results
 
 RULE = (
-    "Of several runs that measured one cell on one machine, the one with the most fresh processes speaks for it "
-    f"({FULL_PROCESSES} count as full), among equals the newest, whatever its ratio; the others stay in the archive. A "
-    "ratio whose two sides come from different runs says so and is provisional: machines drift by some per cent "
-    f"between runs. Of several hosts each has such a record. {hosts.RULE}"
+    f"{pooling.RULE} Of sources that changed since, the runs of the newest count; where no run says which it timed, "
+    "they count alike."
 )
 
 
 @once
 def one_record_per_cell(results: Results) -> Results:
-    """``results`` with the deciding record of each cell alone, in the same order; applying it twice changes nothing."""
-    speaking = {record.id: record for record in deciding(results.records)}
-    if len(speaking) == len(results.records) and all(record.id in speaking for record in results.records):
-        return results
-    return replace(results, records=tuple(speaking[record.id] for record in results.records if record.id in speaking))
+    """``results`` with one record of each machine and cell, that of all its runs; twice changes nothing."""
+    found = replace(results, records=tuple(pooled(results)))
+    found.known.update({one_record_per_cell.asked: found, spreads.asked: spreads(results)})
+    return found
 
 
-def deciding(records: Iterable[Record]) -> list[Record]:
-    """The record that speaks for each machine and cell."""
+def pooled(results: Results) -> list[Record]:
+    """The record of all runs for each machine and cell of ``results``, with what is known of runs of that machine."""
+    known = spreads(results)
     measured: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
+    for record in results.records:
         measured.setdefault((record.machine, record.cell.id), []).append(record)
-    return [found[0] if len(found) == 1 else _over_hosts(found) for found in measured.values()]
+    made = []
+    for found in measured.values():
+        spread = known.get(key_of(found[0]), pooling.UNKNOWN)
+        alone = len(found) == 1
+        made.append(_with_spread(found[0], spread) if alone else _together(_of_newest_sources(found), spread))
+    return made
 
 
-def _over_hosts(records: Sequence[Record]) -> Record:
-    """The record that speaks for a cell, with the processes of every host that measured it where there are several.
-
-    A record of nobody knows which host may be of any of them, so it counts where no more than one is known.
-    """
-    best = max(records, key=_rank)
-    of_host: dict[str, Record] = {}
-    for record in records:
-        for host in set(record.hosts):
-            if host and (host not in of_host or _rank(record) > _rank(of_host[host])):
-                of_host[host] = record
-    if len(of_host) < 2 or all(found is best for found in of_host.values()):
-        return best
-    processes = [
-        (host, samples)
-        for host, record in sorted(of_host.items())
-        for own, samples in zip(record.hosts, record.info.processes, strict=True)
-        if own == host
-    ]
-    speaker = max(of_host.values(), key=_rank)
-    info = {"processes": [samples for _, samples in processes], "hosts": [host for host, _ in processes]}
-    parts = tuple(of_host[host] for host in sorted(of_host))
-    return replace(speaker, info=speaker.info.model_copy(update=info), parts=parts)
+def only(results: Results, records: Iterable[Record]) -> Results:
+    """``results`` with these records alone, and what all of them say of runs of each machine."""
+    found = replace(results, records=tuple(records))
+    found.known[spreads.asked] = spreads(results)
+    return found
 
 
-def full_processes(record: Record) -> int:
-    """Fresh processes of a record, up to those of a full one."""
-    return min(FULL_PROCESSES, len(record.info.processes))
+def _with_spread(record: Record, spread: Spread) -> Record:
+    """``record`` with what is known of runs: a copy by hand, since 500 machines have 200000 of them."""
+    made = object.__new__(Record)
+    made.__dict__.update(record.__dict__)
+    made.__dict__["medians"] = Medians.together((record.medians,), spread)
+    return made
+
+
+def _of_newest_sources(records: Sequence[Record]) -> list[Record]:
+    newest = max(records, key=_age)
+    return sorted((one for one in records if timed_sources(one) == timed_sources(newest)), key=_age)
+
+
+def _age(record: Record) -> tuple[str, str]:
+    return record.started, record.run
+
+
+def _together(records: Sequence[Record], spread: Spread) -> Record:
+    """The record of all runs of a cell, oldest first; it has the name of the newest, and the worst error of all."""
+    newest = records[-1]
+    infos = [record.info for record in records]
+    worst = max(records, key=lambda record: (record.error_share, _age(record)))
+    several = any(record.info.hosts or record.host for record in records)
+    info = newest.info.model_copy(
+        update={
+            "processes": [samples for one in infos for samples in one.processes],
+            "hosts": [host for record in records for host in record.hosts] if several else [],
+            "threads_ran": [ran for one in infos for ran in one.threads_ran],
+            "planned_processes": sum(one.planned_processes for one in infos),
+            "notes": list(dict.fromkeys(note for one in infos for note in one.notes)),
+            "check": worst.info.check,
+        }
+    )
+    made = replace(newest, info=info, parts=tuple(records))
+    made.__dict__["medians"] = Medians.together([record.medians for record in records], spread)
+    return made
 
 
 def interval(estimate: Estimate, above: Medians, below: Medians) -> tuple[float, float] | tuple[None, None]:
     """The interval of a ratio of process medians; none where a side has one process, whose spread nobody knows."""
-    return (estimate.low, estimate.high) if min(map(len, beside(above, below))) > 1 else (None, None)
+    _, processes = amount(above, below)
+    return (estimate.low, estimate.high) if processes > 1 else (None, None)
 
 
-def _rank(record: Record) -> tuple[int, str, str]:
-    return full_processes(record), record.started, record.run
+def amount(above: Medians, below: Medians) -> tuple[int, int]:
+    """In how many runs both sides were measured, and how many processes the side with fewer has in those.
+
+    All of a side's where there is no such run.
+    """
+    units = beside(above, below)
+    if not units:
+        return 0, min(len(above), len(below))
+    fewest = min(sum(len(side.units[unit]) for unit in units) for side in (above, below))
+    return len({run for _, run in units}), fewest
+
+
+def known_from(above: Medians, below: Medians) -> str:
+    """From which runs the spread between runs in the interval of a ratio is."""
+    if not isinstance(above.spread, Spread):
+        return ""
+    return (above.spread.ratio if beside(above, below) else above.spread.time).known_from

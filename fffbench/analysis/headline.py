@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fffbench.analysis.baselines import WITH_TF32
-from fffbench.analysis.rivals import TIE, tried_text
+from fffbench.analysis.relative import TIE
+from fffbench.analysis.rivals import tried_text
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import Found, measured
 from fffbench.devices import DEVICES, HOST, main_device

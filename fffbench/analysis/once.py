@@ -7,21 +7,24 @@ each answer takes seconds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
-from typing import TypeVar, cast
+from functools import update_wrapper
+from typing import Generic, TypeVar, cast
 
 from fffbench.results.store import Results
 
 Found = TypeVar("Found")
 
 
-def once(make: Callable[[Results], Found]) -> Callable[[Results], Found]:
-    """``make``, whose answer for the same ``Results`` object is kept with it; nobody may change the answer."""
+class once(Generic[Found]):  # noqa: N801 - a decorator
+    """``asked``, whose answer for the same ``Results`` object is kept with it; nobody may change the answer."""
 
-    @wraps(make)
-    def known(results: Results) -> Found:
-        if make not in results.known:
-            results.known[make] = make(results)
-        return cast(Found, results.known[make])
+    def __init__(self, asked: Callable[[Results], Found]) -> None:
+        """Wrap a function of results; it is the name under which its answer is kept."""
+        update_wrapper(self, asked)
+        self.asked = asked
 
-    return known
+    def __call__(self, results: Results) -> Found:
+        """The answer, computed the first time."""
+        if self.asked not in results.known:
+            results.known[self.asked] = self.asked(results)
+        return cast(Found, results.known[self.asked])

@@ -7,10 +7,10 @@ of them is the best of.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from fffbench.analysis.evidence import interval
+from fffbench.analysis.evidence import interval, only
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import Found
 from fffbench.analysis.stats import Estimate, ratio_of_medians
@@ -33,8 +33,8 @@ class Measured:
 def measured(results: Results, run: str, over: str = "") -> list[Measured]:
     """The cells of ``run``, those of one work together, the fastest first; ``over`` replaces the project's kernel."""
     own = tuple(record for record in results.records if record.run == run and record.info.family != FAULTY)
-    found = Found(replace(results, records=own))
-    items = {record.id: Timed(record) for record in own}
+    found = Found(only(results, own))
+    items = {record.id: Timed(record) for record in found.results.records if record.info.family != FAULTY}
     kernels = {_work(item.record): item for item in items.values() if _is_kernel(item.record, over)}
     groups: dict[tuple[Any, ...], list[Measured]] = defaultdict(list)
     for item in items.values():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from fffbench.analysis.rows import Speedup, Timed, measured_row
-from fffbench.analysis.speedup import Found, Key, fastest, two_runs
+from fffbench.analysis.speedup import Found, Key
 from fffbench.errors import one_of
 from fffbench.plan.workload import FAULTY
 from fffbench.results.record import Record
@@ -93,9 +93,11 @@ def _rows(found: Found, baseline: str, is_baseline: Callable[[Record], bool]) ->
 def _row(found: Found, group: list[Timed], rivals: list[Timed], baseline: str, mode: str) -> Iterable[Speedup]:
     if not rivals:
         return
-    subject, best = fastest(group), fastest(rivals)
+    relative = found.relative(found.place(group[0].record))
+    subject = relative.fastest(group)
+    best = relative.fastest(rivals, subject)
     unknown = found.unknown_threads(group, rivals) if mode == "fastest" else None
     if unknown:
         yield measured_row(subject, None, baseline, mode, found.ceilings, unknown)
     else:
-        yield measured_row(subject, best, baseline, mode, found.ceilings, two_runs(subject, best))
+        yield measured_row(subject, best, baseline, mode, found.ceilings, None)

@@ -1,139 +1,145 @@
 """Is the fastest dense layer that was measured the fastest there is?
 
-Three things can make it look better than it is, and each makes the row provisional with its reason:
+A layer that belongs in a cell and may be faster was *not tried* there, and makes the row provisional, where
 
-* a rival with fewer than six processes: a process on a small virtual machine can meet a bad moment (on 2 cores of
-  Zen 4 the fastest layer at batch 16384 once took 2.02 s instead of 1.03 s in its only process), so such a rival is
-  judged by its fastest process;
-* a rival that was never tried here and wins on another machine: there it is compared, within one run, with the
-  layers that were tried here;
-* a rival of which nothing is known: never tried here, nor beside these layers anywhere else.
+* nothing is known of it: it has no record there, no run says why it cannot run, and no other machine has it beside the
+  layers tried here;
+* it was never measured here, and beside these layers it is the fastest of another machine by more than a tie;
+* it was measured in too few processes to rule it out, and its fastest is faster by more than a tie (on 2 cores of Zen 4
+  the fastest layer at batch 16384 once took 2.02 s instead of 1.03 s in its only process);
+* no chain of runs connects it with the layer that it would replace.
 
-A layer counts as tried once it has a record in the cell, as ruled out where its run says why it cannot run there, or
-where on every other machine that has it beside the layers tried here it is not the fastest.
+Times are compared within runs (``relative``), never across.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 
+from fffbench.analysis.evidence import one_record_per_cell
+from fffbench.analysis.relative import NEARLY, TIE, Relative
 from fffbench.analysis.rows import Speedup, Timed, Tried
+from fffbench.analysis.thin import FULL_PROCESSES, counted, few
 from fffbench.plan.candidates import candidates
 from fffbench.plan.workload import Cell
 from fffbench.problems.base import DENSE
-from fffbench.results.record import FULL_PROCESSES, OUT_OF_BUDGET
+from fffbench.results.record import OUT_OF_BUDGET
 from fffbench.results.store import Results
-from fffbench.units import percent, seconds
+from fffbench.units import percent
 
 Key = tuple[object, ...]
-TIE = 0.05  # of the time: nearer to each other than this, two layers are equals; processes of one cell differ by more
 RIVALS = (
-    "Best dense says of how many layers it is the best, and which that belong there were not measured. "
-    f"A dense layer with fewer than {FULL_PROCESSES} processes makes the best one doubtful where its fastest process "
-    f"takes more than {100 * TIE:g} % less time than the best layer's median; a layer never measured there does so "
-    f"where on another machine it takes more than {100 * TIE:g} % less time than all that were, or where nothing is "
-    "known of it."
+    "Best dense says of how many layers it is the best, and which that belong there and may be faster were not tried: "
+    f"never measured there, or in fewer than {FULL_PROCESSES} processes of which the fastest takes more than "
+    f"{100 * TIE:g} % less time than the best layer. A layer never measured there is ruled out where another machine "
+    f"has it beside the layers that were, and it is not faster by more than {100 * TIE:g} % there. Times are compared "
+    "within a run or through a layer that both were measured beside, never across runs."
 )
 
 
 def tried_text(count: int, missing: Collection[str]) -> str:
     """``best of 5 tried``, and how many more belong there."""
-    more = f", {len(missing)} not measured: {', '.join(missing)}" if missing else ""
+    more = f", {len(missing)} not tried: {', '.join(missing)}" if missing else ""
     return f"best of {count} tried{more}"
 
 
 def provisional(row: Speedup) -> str:
-    """The word for thin evidence, with the doubt about the baseline where there is one (but what stands before it)."""
+    """The word for thin evidence, with what is lacking (but of the layers that were not tried their count)."""
     said = "" if row.tried is None else tried_text(row.tried, row.not_measured)
     doubts = [part for part in (row.reason or "").split("; ") if part and part != said]
-    return f"provisional: {'; '.join(doubts)}" if doubts else "provisional"
-
-
-def thin_rival(chosen: Timed, others: Iterable[Timed]) -> str | None:
-    """Which of ``others``, measured in too few processes, may be faster than ``chosen``, and why; None if none."""
-    cell = chosen.record.cell
-    thin = [
-        item
-        for item in others
-        if item.record.cell != cell and len(item.medians) < min(FULL_PROCESSES, len(chosen.medians))
-    ]
-    fastest = min(thin, key=lambda item: min(item.medians), default=None)
-    if fastest is None or min(fastest.medians) >= (1 - TIE) * chosen.time.value:
-        return None
-    count, name = len(fastest.medians), fastest.record.cell.implementation
-    threads = fastest.record.cell.workload.threads
-    on = "" if threads == cell.workload.threads else f" on {threads} thread{'s' * (threads != 1)}"
-    return (
-        f"{name}{on} may be the faster baseline: {count} process{'es' * (count != 1)}, "
-        f"{seconds(min(fastest.medians))} in its fastest"
-    )
+    lacking = "; ".join(filter(None, (few(row.runs, row.processes), *doubts)))
+    return f"provisional: {lacking}" if lacking else "provisional"
 
 
 class Untried:
     """What do all results say of the dense layers that were not tried in a cell?"""
 
     def __init__(self, results: Results) -> None:
-        """Read the dense times of every machine and run, and which layers said that they cannot run a cell."""
-        self._runs: dict[Key, dict[tuple[str, str], list[Timed]]] = defaultdict(lambda: defaultdict(list))
+        """Read the dense times of every machine, and which layers said that they cannot run a cell."""
+        self._machines: dict[Key, dict[str, list[Timed]]] = defaultdict(lambda: defaultdict(list))
         self._unable: dict[Key, set[str]] = defaultdict(set)
         # machines that tried the same layers ask the same; without this 500 machines take 500 times one machine's each
         self._known_shares: dict[tuple[Key, frozenset[str]], dict[str, tuple[float, str]]] = {}
-        for record in results.records:
+        self._relative: dict[tuple[Key, str], Relative] = {}
+        for record in one_record_per_cell(results).records:
             if record.info.family == "dense":
-                self._runs[_cell_of(record.cell)][record.machine, record.run].append(Timed(record))
+                self._machines[_cell_of(record.cell)][record.machine].append(Timed(record))
         for item in results.skipped:
             if item.family == "dense" and item.reason != OUT_OF_BUDGET:
                 self._unable[item.machine, *_cell_of(item.cell)].add(item.cell.implementation)
 
-    def judge(self, chosen: Timed, tried: Iterable[Timed]) -> tuple[Tried, str | None]:
-        """How ``chosen`` was found, and the reason why a layer that was not tried may be faster, or None."""
+    def judge(self, chosen: Timed, tried: Sequence[Timed], relative: Relative) -> tuple[Tried, str | None]:
+        """How ``chosen`` was found, and which layers may be faster, or None; ``relative`` has the times of all tried.
+
+        ``tried`` are the layers of its own data type.
+        """
         record = chosen.record
         key = _cell_of(record.cell)
+        unsure = _unsure(chosen, tried, relative)
         known = {item.record.cell.implementation for item in tried}
         work = record.cell.workload
         plain = work.shape.seen_by(DENSE).kind == DENSE  # the candidates are layers of that kind
         belong = candidates(work.device, work.dtype, work.batch) if plain else ()
-        asked = set(belong) - known - self._unable[record.machine, *key]
+        unable = self._unable[record.machine, *key]
         asked_before = (key, frozenset(known))
         if asked_before not in self._known_shares:
             self._known_shares[asked_before] = self._shares(key, known)
         shares = self._known_shares[asked_before]
-        faster = {name: found for name, found in shares.items() if found[0] < 1 - TIE}
-        missing = tuple(sorted(asked.difference(shares) | asked.intersection(faster)))
+        faster = {name: found for name, found in shares.items() if found[0] < 1 - TIE and name not in unable}
+        asked = set(belong) - known - unable
+        missing = tuple(sorted(asked.difference(shares) | asked.intersection(faster) | unsure.keys()))
         found = Tried(len(known), missing)
+        if not missing and not faster:
+            return found, None
         reasons = [tried_text(found.count, found.missing)] if missing else []
-        for name, (share, machine) in sorted(faster.items()):
-            if name not in self._unable[record.machine, *key]:
-                reasons.append(
-                    f"{name} may be the faster baseline: never measured here, and on {machine} it takes "
-                    f"{percent(share)} of the time of the fastest layer that was"
-                )
-        return found, "; ".join(reasons) or None
+        reasons += [f"{name} {why}" for name, why in sorted(unsure.items())]
+        reasons += [
+            f"{name} was never measured here, and on {machine} it takes {percent(share)} of the time of the fastest "
+            "layer that was"
+            for name, (share, machine) in sorted(faster.items())
+        ]
+        return found, "; ".join(reasons)
 
     def _shares(self, key: Key, known: set[str]) -> dict[str, tuple[float, str]]:
-        """By layer not ``known``: the least share of the best known layer's time on another machine, and which.
-
-        Times are compared within a run; of a machine's runs the one with the most processes on both sides speaks.
-        """
-        said: dict[tuple[str, str], tuple[int, float]] = {}  # by layer and machine: processes, share of the time
-        for (other, _), items in sorted(self._runs[key].items()):
-            best = min(
-                (item for item in items if item.record.cell.implementation in known),
-                key=lambda item: item.time.value,
-                default=None,
-            )
-            if best is None:
-                continue
-            for item in items:
-                name = item.record.cell.implementation
-                if name not in known:
-                    found = (min(len(item.medians), len(best.medians)), item.time.value / best.time.value)
-                    said[name, other] = max(said.get((name, other), found), found, key=lambda known: known[0])
+        """By layer not ``known``: the least share of the best known layer's time on another machine, and which."""
         least: dict[str, tuple[float, str]] = {}
-        for (name, other), (_, share) in said.items():
-            least[name] = min(least.get(name, (share, other)), (share, other))
+        for machine, items in self._machines[key].items():
+            strangers = [item for item in items if item.record.cell.implementation not in known]
+            own = [item for item in items if item.record.cell.implementation in known]
+            if not strangers or not own:
+                continue
+            relative = self._scale(key, machine)
+            for item in strangers:
+                name = item.record.cell.implementation
+                times = [relative.own[other.record.id] for other in relative.beside(item, own)]
+                if times:
+                    share = math.exp(relative.own[item.record.id] - min(times))
+                    least[name] = min(least.get(name, (share, machine)), (share, machine))
         return least
+
+    def _scale(self, key: Key, machine: str) -> Relative:
+        if (key, machine) not in self._relative:
+            self._relative[key, machine] = Relative(self._machines[key][machine])
+        return self._relative[key, machine]
+
+
+def _unsure(chosen: Timed, tried: Sequence[Timed], relative: Relative) -> dict[str, str]:
+    """Layers that were measured and cannot be ruled out, with why."""
+    found = {}
+    limit = relative.own[chosen.record.id] + NEARLY
+    name = chosen.record.cell.implementation
+    beside = {item.record.cell.implementation for item in relative.beside(chosen, tried)}
+    for item in tried:
+        other = item.record.cell.implementation
+        if other == name:
+            continue
+        if other not in beside:
+            found[other] = f"was never measured in a run with {name}"
+        elif len(item.medians) < min(FULL_PROCESSES, len(chosen.medians)) and relative.best_process(item) < limit:
+            found[other] = f"has {counted(len(item.medians))}, the fastest of which is faster than {name}"
+    return found
 
 
 def _cell_of(cell: Cell) -> Key:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fffbench.analysis.ceilings import Ceilings
-from fffbench.analysis.evidence import interval
+from fffbench.analysis.evidence import amount, interval, known_from
 from fffbench.analysis.roofline import share_of
 from fffbench.analysis.stats import Estimate, ratio_of_medians, time_of_medians
 from fffbench.results.medians import Medians, beside
@@ -63,6 +63,9 @@ class Speedup:
     not_measured: tuple[str, ...] = ()  # best-dense: layers that belong there and of which nothing is known
     baseline_dtype: str | None = None  # differs from dtype where each side has the type that is fastest for it
     hosts: int = 1  # how many hosts of this machine id measured both sides (the subject, where there is no ratio)
+    runs: int = 0  # in how many runs both sides were measured (the subject, where there is no ratio)
+    processes: int = 0  # how many processes the side with fewer has in those runs
+    between_runs_from: str = ""  # whose runs the spread between runs in the interval is known from
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
@@ -110,6 +113,9 @@ def measured_row(
     work = record.cell.workload
     gain = ratio_of_medians(other.medians, subject.medians) if other else None
     low, high = interval(gain, other.medians, subject.medians) if gain and other else (None, None)
+    sides = (other.medians if other else subject.medians, subject.medians)
+    runs, processes = amount(*sides)
+    units = beside(*sides)
     return Speedup(
         machine=record.machine,
         device=work.device,
@@ -151,7 +157,10 @@ def measured_row(
         tried=tried.count if tried else None,
         not_measured=tried.missing if tried else (),
         baseline_dtype=other.record.cell.workload.dtype if other else None,
-        hosts=len(set(beside(other.medians, subject.medians)[0].places if other else subject.medians.places)),
+        hosts=len({host for host, _ in units}) if units else 1,
+        runs=runs,
+        processes=processes,
+        between_runs_from=known_from(*sides),
         main=main,
     )
 

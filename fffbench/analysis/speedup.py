@@ -1,18 +1,16 @@
 """How many times faster than which dense layer is each conditional record, and how sure is that?
 
 Baselines (``BASELINES``, always named) are taken at the subject's thread count (``same``) and with each side at its
-own fastest thread count (``fastest``). One record speaks for each cell of a machine (``evidence``), so a pair of cells
-has one ratio. Both sides share batch, dtype, device, cache protocol and call. Dense times do not depend on routing:
-dense records, measured with uniform routing on the tree's shape, serve every routing.
+own fastest thread count (``fastest``). All runs of a cell of a machine speak together (``evidence``), so a pair of
+cells has one ratio. Both sides share batch, dtype, device, cache protocol and call. Dense times do not depend on
+routing: dense records, measured with uniform routing on the tree's shape, serve every routing.
 
 A side's fastest thread count is known only if it was measured on all threads of the machine and at every count at
-which the other side was; else there is no ratio under that name, only the reason. The fastest of several is the one
-with the least time; if it has fewer than six processes, a lucky one may have made it, and the fastest of those with
-more processes takes its place unless it is slower by more than a tie (``rivals.TIE``).
+which the other side was; else there is no ratio under that name, only the reason. Which of several is the fastest is
+read off the runs that they have in common (``relative``), never off times of different runs.
 
-A ratio is provisional with its reason where another dense layer might be faster (``rivals``), where both sides are of
-different runs, or where a side has fewer than six processes. Choosing the fastest of several measured baselines favours
-the baseline slightly, which is the direction a sceptic asks for.
+A ratio is provisional for one reason, which ``evidence`` decides and words. Choosing the fastest of several measured
+baselines favours the baseline slightly, which is the direction a sceptic asks for.
 """
 
 from __future__ import annotations
@@ -31,9 +29,10 @@ from fffbench.analysis.baselines import (
     candidates_of,
 )
 from fffbench.analysis.ceilings import ceilings_of
-from fffbench.analysis.evidence import full_processes, one_record_per_cell
+from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.once import once
-from fffbench.analysis.rivals import TIE, Untried, thin_rival
+from fffbench.analysis.relative import Relative
+from fffbench.analysis.rivals import Untried
 from fffbench.analysis.rows import Speedup, Timed, Tried, measured_row, skipped_row
 from fffbench.devices import DEVICES
 from fffbench.plan.workload import Cell
@@ -91,10 +90,11 @@ def dense_over_dense(results: Results) -> list[Speedup]:
             for other in wide:
                 same = other.record.cell.implementation == cell.implementation
                 if same and other.record.cell.workload.threads == cell.workload.threads:
-                    rows.append(measured_row(item, other, WIDER, "same", found.ceilings, two_runs(item, other)))
+                    rows.append(measured_row(item, other, WIDER, "same", found.ceilings, None))
         if narrow and wide and not found.unknown_threads(narrow, wide):
-            best = [fastest(side) for side in (narrow, wide)]
-            rows.append(measured_row(best[0], best[1], WIDER, "fastest", found.ceilings, two_runs(*best)))
+            relative = Relative([*narrow, *wide])
+            ours = relative.fastest(narrow)
+            rows.append(measured_row(ours, relative.fastest(wide, ours), WIDER, "fastest", found.ceilings, None))
     return rows
 
 
@@ -123,13 +123,15 @@ def _order(row: Speedup) -> Key:
 
 
 class Found:
-    """What was measured: a record for each cell, dense ones by their place, and how many threads a machine has."""
+    """What was measured: cells by their place, and how many threads a machine has."""
 
     def __init__(self, results: Results) -> None:
         """Sort the deciding records of ``results``."""
         self.results = one_record_per_cell(results)
         self.dense: dict[Key, list[Timed]] = defaultdict(list)
         self.conditional: list[Timed] = []
+        self._places: dict[Key, list[Timed]] = defaultdict(list)
+        self._relative: dict[tuple[Key, ...], Relative] = {}
         self.ceilings = ceilings_of(results)
         self._untried = Untried(results)
         self._all: dict[str, int] = {}
@@ -139,19 +141,23 @@ class Found:
                 cores = machine.stable.get("cores", "")
                 self._all.setdefault(record.machine, int(cores) if cores.isdecimal() and len(cores) < 6 else 1)
                 self._all[record.machine] = max(self._all[record.machine], work.threads)
+            if record.info.family not in ("dense", "cmm", "fff"):
+                continue
+            item, place = Timed(record), self.place(record)
+            self._places[place].append(item)
             if record.info.family == "dense":
-                self.dense[self.place(record)].append(Timed(record))
-            elif record.info.family in ("cmm", "fff"):
-                self.conditional.append(Timed(record))
+                self.dense[place].append(item)
+            else:
+                self.conditional.append(item)
         self._preferred = {
             (item.record.machine, item.record.cell.workload.device)
             for item in self.conditional
             if item.record.cell.protocol.call == DEVICES[item.record.cell.workload.device].headline_call
         }
         self._skipped: dict[Key, list[SkippedCell]] = defaultdict(list)
-        for item in results.skipped:
-            if item.family == "dense":
-                self._skipped[item.machine, *_context(item.cell)].append(item)
+        for skipped in results.skipped:
+            if skipped.family == "dense":
+                self._skipped[skipped.machine, *_context(skipped.cell)].append(skipped)
 
     def main(self, machine: str, cell: Cell) -> bool:
         """Whether ``cell`` follows the headline's protocol: cold, uniform, the bare kernel.
@@ -173,15 +179,23 @@ class Found:
         machine, d, batch, _, *rest = self.place(record)
         return (machine, d, batch, dtype, *rest)
 
+    def relative(self, *places: Key) -> Relative:
+        """All layers of ``places`` on one scale."""
+        asked = tuple(dict.fromkeys(places))
+        if asked not in self._relative:
+            self._relative[asked] = Relative(item for place in asked for item in self._places[place])
+        return self._relative[asked]
+
     def rows(self, group: Sequence[Timed], mode: str) -> list[Speedup]:
         """One row per baseline for a cell (``same``), or for the cells that differ in threads alone (``fastest``)."""
-        subject = fastest(group)
+        own = self.place(group[0].record)
+        subject = group[0] if len(group) == 1 else self.relative(own).fastest(group)
         record = subject.record
         threads = record.cell.workload.threads
         main = self.main(record.machine, record.cell)
         rows = []
         for baseline, asked in TABLE.items():
-            place = self._place_in(record, asked.dtype) if asked.dtype else self.place(record)
+            place = self._place_in(record, asked.dtype) if asked.dtype else own
             if not asked.applies(record.cell) or (asked.dtype and place not in self.dense):
                 continue
             others = candidates_of(baseline, subject, self.dense.get(place, []))
@@ -192,13 +206,12 @@ class Found:
                 why = unknown or self._missing(record, baseline)
                 rows.append(measured_row(subject, None, baseline, mode, self.ceilings, why, main=main))
                 continue
-            best = fastest(others)
+            relative = self.relative(own, place)
+            best = relative.fastest(others, subject)
             tried: Tried | None = None
-            reasons = [two_runs(subject, best), thin_rival(best, others)]
+            reason: str | None = None
             if asked.best_of_all:
-                tried, doubt = self._untried.judge(best, others)
-                reasons.append(doubt)
-            reason = "; ".join(filter(None, reasons)) or None
+                tried, reason = self._untried.judge(best, others, relative)
             rows.append(measured_row(subject, best, baseline, mode, self.ceilings, reason, tried, main=main))
         return rows
 
@@ -218,10 +231,10 @@ class Found:
         ]
         if not others:
             return None
-        best = fastest(others)
+        relative = self.relative(self.place(subject.record), *places)
+        best = relative.fastest(others, subject)
         of_type = [item for item in others if item.record.cell.workload.dtype == best.record.cell.workload.dtype]
-        tried, doubt = self._untried.judge(best, of_type)
-        reason = "; ".join(filter(None, (two_runs(subject, best), thin_rival(best, others), doubt))) or None
+        tried, reason = self._untried.judge(best, of_type, relative)
         return measured_row(subject, best, "best-dense", "fastest", self.ceilings, reason, tried)
 
     def unknown_threads(self, ours: Sequence[Timed], others: Sequence[Timed]) -> str | None:
@@ -239,31 +252,6 @@ class Found:
             if needed - known
         ]
         return f"fastest number of threads not known: {' and '.join(lacking)} (threads)" if lacking else None
-
-
-def _time(item: Timed) -> float:
-    return item.time.value
-
-
-def fastest(items: Sequence[Timed]) -> Timed:
-    """The fastest, or a tie's fastest with more processes (see the module's docstring)."""
-    best = min(items, key=_time)
-    enough = full_processes(best.record)
-    more = [item for item in items if full_processes(item.record) > enough and (1 - TIE) * _time(item) <= _time(best)]
-    return min(more, key=lambda item: (-full_processes(item.record), _time(item)), default=best)
-
-
-def two_runs(ours: Timed, other: Timed) -> str | None:
-    """That both sides are of different runs, between which a machine drifts."""
-    if ours.record.run == other.record.run and not (ours.record.parts or other.record.parts):
-        return None
-    runs = (ours.record.runs, other.record.runs)
-    if common := [host for host in runs[0] if host in runs[1]]:
-        if all(runs[0][host] == runs[1][host] for host in common):
-            return None
-        host = next(host for host in common if runs[0][host] != runs[1][host])
-        return f"the two sides were measured in different runs ({runs[0][host]} and {runs[1][host]})"
-    return f"the two sides were measured in different runs ({ours.record.run} and {other.record.run})"
 
 
 def _skipped_rows(results: Results, found: Found) -> list[Speedup]:

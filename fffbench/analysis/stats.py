@@ -2,14 +2,15 @@
 
 The fresh process is the unit, never the sample: samples of one process share
 its memory layout and its neighbours, so a thousand of them say little more
-than ten. Every interval is distribution-free, except where several hosts of
-equal hardware measured: there the host is the unit (``hosts``).
+than ten. Runs are units too (``pooling``): wherever it is known of which run of
+which machine a process is, an interval says where the next run will be. Of
+processes alone it is distribution-free.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist, median
@@ -17,13 +18,14 @@ from statistics import NormalDist, median
 import numpy as np
 import numpy.typing as npt
 
-from fffbench.analysis import hosts
-from fffbench.results.medians import Medians, beside
+from fffbench.analysis import pooling
+from fffbench.analysis.pooling import Observation, Spread
+from fffbench.analysis.thin import FULL_PROCESSES, thin
+from fffbench.results.medians import Medians, Unit, beside
 
 Array = npt.NDArray[np.float64]
 
 LEVEL = 0.95  # coverage asked of an interval
-FULL_PROCESSES = 6  # 6 against 6 is where Mann-Whitney inversion no longer needs the full range for 95 %
 
 # What is exact and what approximate depends on the counts alone. Today's cells have 16 processes at most.
 EXACT_COINS = 1000  # 2**-1075 is no float any more
@@ -78,14 +80,38 @@ def estimate_time(processes: Sequence[Sequence[float]]) -> Estimate:
 def time_of_medians(medians: Sequence[float]) -> Estimate:
     """The median over processes of their medians, with the sign-test interval over processes.
 
-    Of several hosts it is ``hosts.time``.
+    Where the spread between runs is known, the mean over runs with the interval of the next (``pooling``).
     """
     if not isinstance(medians, Medians):
         return _time(medians)
     if not isinstance(medians.estimate, Estimate):
-        several = bool(medians.hosts)
-        medians.estimate = _estimate(hosts.time(medians.by_host(), LEVEL)) if several else _time(medians)
+        medians.estimate = _time_over_runs(medians) if isinstance(medians.spread, Spread) else _time(medians)
     return medians.estimate
+
+
+def _time_over_runs(medians: Medians) -> Estimate:
+    assert isinstance(medians.spread, Spread)
+    found = pooling.pool(times_of(medians, medians.spread), medians.spread.time, LEVEL)
+    return _over_runs(found, _binomial_rank(len(medians))[1], len(medians), runs_of(medians.units))
+
+
+def times_of(medians: Medians, spread: Spread) -> dict[Unit, Observation]:
+    """What each unit says of the time."""
+    found = {}
+    for unit, own in medians.units.items():
+        time = _time(own)
+        found[unit] = pooling.observation(time.value, time.low, time.high, time.coverage, (len(own),), spread.process)
+    return found
+
+
+def ratios_of(above: Medians, below: Medians, units: Iterable[Unit], spread: Spread) -> dict[Unit, Observation]:
+    """What each unit that holds both sides says of their ratio."""
+    found = {}
+    for unit in units:
+        one, two = above.units[unit], below.units[unit]
+        value, low, high, coverage = _of_processes(one, two)
+        found[unit] = pooling.observation(value, low, high, coverage, (len(one), len(two)), spread.process)
+    return found
 
 
 def _time(medians: Sequence[float]) -> Estimate:
@@ -159,27 +185,51 @@ def ratio_of_medians(above: Sequence[float], below: Sequence[float]) -> Estimate
 
     The estimate is the median of all pairwise ratios; the interval inverts the exact Mann-Whitney distribution
     (on logarithms, where a ratio is a shift). With too few processes for 95 % it is the full range, with its
-    true coverage, and provisional. Where both sides have several hosts in common it is ``hosts.ratio``; of one in
-    common, that host's processes alone are compared.
+    true coverage, and provisional. Where the spread between runs is known, that is what each run with both sides
+    says, and the estimate is the mean over runs with the interval of the next (``pooling``).
     """
-    if isinstance(above, Medians) and isinstance(below, Medians):
-        above, below = beside(above, below)
-        if above.hosts and below.hosts and set(above.hosts) == set(below.hosts):
-            return _estimate(hosts.ratio(above.by_host(), below.by_host(), LEVEL))
-    rank, coverage = mann_whitney_rank(len(above), len(below))
-    pairs = len(above) * len(below)
-    low, left, right, high = _pairwise(above, below, (rank, (pairs - 1) // 2, pairs // 2, pairs - 1 - rank))
+    if isinstance(above, Medians) and isinstance(below, Medians) and isinstance(above.spread, Spread):
+        return _ratio_over_runs(above, below, above.spread)
+    value, low, high, coverage = _of_processes(above, below)
+    few = min(len(above), len(below)) < FULL_PROCESSES
+    return Estimate(value=value, low=low, high=high, coverage=coverage, provisional=coverage < LEVEL or few)
+
+
+def _ratio_over_runs(above: Medians, below: Medians, spread: Spread) -> Estimate:
+    units = beside(above, below)
+    if units:
+        found = pooling.pool(ratios_of(above, below, units, spread), spread.ratio, LEVEL)
+        counts = [sum(len(side.units[unit]) for unit in units) for side in (above, below)]
+        return _over_runs(found, mann_whitney_rank(*sorted(counts))[1], min(counts), runs_of(units))
+    ours, theirs = ([*times_of(side, spread).values()] for side in (above, below))
+    centre, half = pooling.apart(ours, theirs, spread.time, LEVEL)
+    never = pooling.Pooled(math.exp(centre), math.exp(centre - half), math.exp(centre + half), 0)
+    fewest = min(len(above), len(below))
+    return _over_runs(never, mann_whitney_rank(*sorted((len(above), len(below))))[1], fewest, 0)
+
+
+def runs_of(units: Iterable[Unit]) -> int:
+    """How many runs ``units`` are of."""
+    return len({run for _, run in units})
+
+
+def _over_runs(found: pooling.Pooled, coverage: float, processes: int, runs: int) -> Estimate:
+    """Too few processes for an interval of 95 % by themselves leave the coverage that they have."""
     return Estimate(
-        value=left if left == right else (left + right) / 2,
-        low=low,
-        high=high,
-        coverage=coverage,
-        provisional=coverage < LEVEL or min(len(above), len(below)) < FULL_PROCESSES,
+        found.value,
+        found.low,
+        found.high,
+        min(LEVEL, coverage),
+        provisional=thin(runs, processes),
     )
 
 
-def _estimate(found: hosts.OverHosts) -> Estimate:
-    return Estimate(found.value, found.low, found.high, LEVEL, provisional=found.processes < FULL_PROCESSES)
+def _of_processes(above: Sequence[float], below: Sequence[float]) -> tuple[float, float, float, float]:
+    """Value, interval and its coverage of a ratio by the processes of both sides alone."""
+    rank, coverage = mann_whitney_rank(len(above), len(below))
+    pairs = len(above) * len(below)
+    low, left, right, high = _pairwise(above, below, (rank, (pairs - 1) // 2, pairs // 2, pairs - 1 - rank))
+    return left if left == right else (left + right) / 2, low, high, coverage
 
 
 def _pairwise(above: Sequence[float], below: Sequence[float], ranks: Sequence[int]) -> list[float]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fffbench.analysis import thin
 from fffbench.cli import tables
 from fffbench.cli.speedup import bound, error, layer
 from fffbench.devices import DEVICES
@@ -15,7 +16,7 @@ from fffbench.units import seconds
 if TYPE_CHECKING:
     from fffbench.analysis.one_run import Measured
 
-PROVISIONAL = "* provisional: few processes, or another layer may be faster"
+PROVISIONAL = f"* {thin.PROVISIONAL}"
 MOST_ROWS = 80  # of a longer run the conditional cells and the best dense layer of each
 
 

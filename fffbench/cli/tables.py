@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from fffbench.analysis import thin
 from fffbench.text import markdown, plain
 from fffbench.units import number, ratio
 
@@ -27,7 +28,7 @@ WITHOUT_TERMINAL = 120  # columns, where standard output is no terminal and COLU
 NARROWEST, WIDEST = 40, 1000
 GAP = 2  # spaces between two columns
 LEAST_WRAPPED = 14  # columns of a cell that wraps
-PROVISIONAL = "* provisional: few processes, two runs, or another layer may be faster; --csv says which"
+PROVISIONAL = f"* {thin.PROVISIONAL}; --csv says which"
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def first_of(analysis: Analysis, whole: Models | None = None) -> First:
 
 def cards_of(analysis: Analysis) -> Cards:
     """A collector of cards for the numbers of one page."""
-    return Cards(analysis.results, analysis.anchors, analysis.places, analysis.times)
+    return Cards(analysis.results, analysis.anchors, analysis.places)
 
 
 def hero_lines(analysis: Analysis) -> list[hero.Line]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fffbench.analysis.stats import Estimate
+from fffbench.analysis.evidence import one_record_per_cell
+from fffbench.analysis.stats import time_of_medians
 from fffbench.devices import threads_text
 from fffbench.plan.workload import FAULTY, Cell
 from fffbench.report.anchors import Anchors
@@ -57,14 +58,13 @@ class Cards:
         results: Results,
         anchors: Anchors,
         names: Mapping[Place, str],
-        times: Mapping[str, Estimate],
         *,
         archived: bool = True,
     ) -> None:
-        """Take the records that numbers rest on, with their times; ``archived`` if all.html has their samples."""
+        """Take the records that numbers rest on, those of all runs; ``archived`` if all.html has their samples."""
         self._archived = archived
-        self._records = {record.id: record for record in results.records}
-        self._results, self._anchors, self._names, self._times = results, anchors, names, times
+        self._records = {record.id: record for record in (*results.records, *one_record_per_cell(results).records)}
+        self._results, self._anchors, self._names = results, anchors, names
         self._cards: dict[str, Card] = {}
 
     def link(self, value: str, record: str | None, baseline: str | None = None) -> str:
@@ -100,19 +100,20 @@ class Cards:
         )
 
     def _side(self, record: Record) -> SideView:
-        run, work = self._results.runs[record.run], record.cell.workload
+        work, runs = record.cell.workload, [self._results.runs[part.run] for part in record.parts or (record,)]
+        run = runs[-1]
         threads = threads_text(work.device, work.threads)
         count = len(record.info.processes)
         return SideView(
             what=record.cell.implementation,
             threads=", ".join(filter(None, (work.dtype, threads))),
-            time=seconds(self._times[record.id].value),
+            time=seconds(time_of_medians(record.medians).value),
             processes=f"{count} process{'es' * (count != 1)}: {medians_text(record)}",
             strip=strip(record.info.processes),
-            run=run.id,
+            run=", ".join(run.id for run in runs),
             date=run.started[:10],
             sources=run.sources,
-            path=", ".join(f"results/{path}" for path in run.paths),
+            path=", ".join(f"results/{path}" for run in runs for path in run.paths),
             link=f"{ARCHIVE}#{self._anchors[record.id]}" if self._archived else "",
             machine=f"{ARCHIVE}#machine-{record.machine}" if self._archived else "",
         )

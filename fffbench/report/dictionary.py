@@ -19,11 +19,13 @@ FILES: tuple[tuple[str, str, Columns], ...] = (
         (
             *WORK,
             ("baseline, baseline_threads", "what it is over; at the same or each side's fastest thread count"),
-            ("time, time_low, time_high", "seconds per call, median over processes, 95 % interval"),
+            ("time, time_low, time_high", "seconds per call over all runs, 95 % interval of the next run's"),
             (
                 "speedup, low, high, coverage",
-                "ratio of times, 95 % interval, its true coverage; or empty",
+                "ratio of times, 95 % interval of the next run's, its coverage; or empty",
             ),
+            ("runs, processes", "runs with both sides; processes of the side with fewer in them"),
+            ("between_runs_from", "whose repeated runs the spread between runs in the interval is known from"),
             ("provisional, reason", "whether evidence is thin, and why; or why there is no ratio"),
             ("roofline_share, error, tolerance", "bound over time; worst token against float64, and what is allowed"),
             ("tried, not_measured", "of how many dense layers the best, and which were not measured"),

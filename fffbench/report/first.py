@@ -18,6 +18,7 @@ from fffbench.analysis.headline import (
 )
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.served import SERVED_UP_TO
+from fffbench.analysis.thin import few
 from fffbench.claims.program import deciding_climb
 from fffbench.claims.rows import ClaimRow
 from fffbench.claims.rule import EXCEEDED, REPRODUCED
@@ -127,12 +128,9 @@ def doubt(row: Speedup) -> str:
     """Why a number is provisional, in a few words; empty where it is not. The card has the whole reason."""
     if not row.provisional:
         return ""
-    if row.not_measured:
-        names = row.not_measured
-        return f"{names[0] if len(names) == 1 else f'{len(names)} dense layers'} not tried"
-    if row.reason and "different runs" in row.reason:
-        return "sides of two runs"
-    return "a rival may be faster" if row.reason else "few processes"
+    names = row.not_measured
+    untried = f"{names[0] if len(names) == 1 else f'{len(names)} dense layers'} not tried" if names else ""
+    return ", ".join(filter(None, (few(row.runs, row.processes), untried)))
 
 
 def gain_cell(row: Speedup, cards: Cards, small: str = "") -> Cell:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fffbench.analysis import ceilings, evidence, rivals
+from fffbench.analysis import ceilings, evidence, rivals, thin
 from fffbench.analysis.baselines import BASELINE_MEANING, THREADS_MEANING
 from fffbench.analysis.headline import DEPLOYED, type_name
 from fffbench.claims import rule
 from fffbench.plan.workload import CACHE_MEANING, CALL_MEANING, PROCESS_MEANING, ROUTING_MEANING
-from fffbench.results.record import FULL_PROCESSES
 
 Terms = tuple[tuple[str, str], ...]
 
@@ -25,8 +24,8 @@ class Method:
     routings: Terms = tuple(ROUTING_MEANING.items())
     verdicts: Terms = tuple(rule.MEANING.items())
     processes: str = PROCESS_MEANING
-    full: int = FULL_PROCESSES
     evidence: str = evidence.RULE
+    provisional: str = thin.PROVISIONAL
     rivals: str = rivals.RIVALS
     ceilings: str = ceilings.MEANING
     deployed: str = ", ".join(map(type_name, DEPLOYED))
@@ -40,13 +39,13 @@ def row_terms() -> Terms:
 
     method = Method()
     return (
-        ("time", "median over fresh processes of each process's median; seconds per call"),
-        ("speed-up", "`116x [112, 121]`: Hodges-Lehmann estimate and 95 % interval over processes"),
+        ("time", "mean over runs of the median over fresh processes of each process's median; seconds per call"),
+        ("speed-up", "`116x [112, 121]`: the mean over runs, and the 95 % interval of the next run's value"),
         ("baseline", listed(method.baselines)),
         ("threads", listed(method.threads)),
         ("routing", listed(method.routings)),
         ("cache", listed(method.caches)),
         ("call", listed(method.calls)),
         ("error, % of bound", "worst token against float64; roofline bound over measured time"),
-        ("provisional", f"fewer than {method.full} processes on a side, or another reason that stands beside it"),
+        ("provisional", thin.PROVISIONAL.removeprefix("provisional: ")),
     )

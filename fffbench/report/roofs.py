@@ -13,8 +13,9 @@ from typing import Any
 import matplotlib as mpl
 from markupsafe import Markup
 
-from fffbench.analysis.evidence import deciding
+from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.headline import PUBLISHED_BATCH, PUBLISHED_SHAPE
+from fffbench.analysis.roofline import share_of
 from fffbench.plan.workload import FAULTY
 from fffbench.report import drawing
 from fffbench.report.analysed import Analysis
@@ -35,15 +36,18 @@ def roofline(analysis: Analysis) -> Figure | None:
     families: dict[str, str] = {}
     panels: dict[tuple[str, int], Marks] = {key: defaultdict(dict) for key in PANELS}
     calls = {(row.machine, row.device): row.call for row in analysis.rows if row.main}
-    for record in deciding(analysis.results.records):
+    for record in one_record_per_cell(analysis.results).records:
         work, protocol = record.cell.workload, record.cell.protocol
-        place, share = (record.machine, work.device), analysis.shares[record.id]
+        place = (record.machine, work.device)
         shape = (work.shape.d, work.shape.trees, work.shape.levels, work.shape.leaf_width)
         key = (work.dtype, work.batch)
         fits = key in panels and place in shown and shape == PUBLISHED_SHAPE and work.routing == "uniform"
-        if not fits or share is None or record.info.family in ("reference", FAULTY):
+        if not fits or record.info.family in ("reference", FAULTY):
             continue
         if (protocol.cache, protocol.call) != ("cold", calls.get(place, "kernel")):
+            continue
+        share = share_of(record, analysis.ceilings)
+        if share is None:
             continue
         name = record.cell.implementation
         families[name] = record.info.family

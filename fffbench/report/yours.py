@@ -24,7 +24,7 @@ class Yours:
 def your_runs(own: Results, published: Analysis) -> Yours:
     """A row per device, type and batch of ``own`` as the headline asks, beside the published figure of that device."""
     analysis = analyse(own, kind="y")
-    cards = Cards(own, analysis.anchors, analysis.places, analysis.times, archived=False)
+    cards = Cards(own, analysis.anchors, analysis.places, archived=False)
     beside = {(answer.machine, answer.device): answer for answer in published.answers}
     rows = []
     for answer in analysis.answers:

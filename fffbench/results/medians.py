@@ -1,4 +1,4 @@
-"""What is one number per fresh process, and on which host was each process?
+"""What is one number per fresh process, and in which run and on which host was each process?
 
 A machine id stands for a kind of machine; two hosts of it have the same id. Which host measured is an anonymous word of
 the record (never its name), empty where nobody knows; processes of unknown hosts count as those of one.
@@ -6,55 +6,56 @@ the record (never its name), empty where nobody knows; processes of unknown host
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
+
+Unit = tuple[str, str]  # host and run: what the processes of one record have in common
 
 
 class Medians(tuple[float, ...]):  # noqa: SLOT001 - a tuple with attributes cannot have slots
-    """The median of each process, in seconds; ``host`` measured all of them, or ``hosts`` has the host of each."""
+    """The median of each process, in seconds, with the ``units`` they were measured in.
 
-    host: str = ""
-    hosts: tuple[str, ...] = ()  # only of several
+    ``spread`` is what is known of runs of that machine (``analysis.spread``); without it the processes stand alone.
+    """
+
+    units: Mapping[Unit, tuple[float, ...]]
+    spread: object = None
     estimate: object = None  # what ``analysis.stats`` made of them, which a report asks for again and again
 
     @classmethod
-    def of(cls, processes: Iterable[Sequence[float]], hosts: Sequence[str] = ()) -> Medians:
-        """The medians of samples by process; ``hosts`` names the host of each process, or nothing."""
-        return cls.on(map(median, processes), hosts)
+    def of(cls, processes: Iterable[Sequence[float]], hosts: Sequence[str] = (), run: str = "") -> Medians:
+        """The medians of samples by process of one run; ``hosts`` names the host of each process, or nothing."""
+        return cls.on(map(median, processes), hosts, run)
 
     @classmethod
-    def on(cls, medians: Iterable[float], hosts: Sequence[str]) -> Medians:
-        """``medians`` of processes on ``hosts``."""
+    def on(cls, medians: Iterable[float], hosts: Sequence[str], run: str = "") -> Medians:
+        """``medians`` of processes of one ``run`` on ``hosts``."""
         found = cls(medians)
-        if len(set(hosts)) > 1:
-            found.hosts = tuple(hosts)
-        elif any(hosts):
-            found.host = hosts[0]
+        if len(set(hosts)) < 2:
+            found.units = {(hosts[0] if hosts else "", run): tuple(found)}
+            return found
+        units: dict[Unit, list[float]] = {}
+        for value, host in zip(found, hosts, strict=True):
+            units.setdefault((host, run), []).append(value)
+        found.units = {unit: tuple(values) for unit, values in units.items()}
+        return found
+
+    @classmethod
+    def together(cls, parts: Sequence[Medians], spread: object) -> Medians:
+        """The processes of several runs, or of one with what is known of runs of its machine."""
+        found = cls(value for part in parts for value in part)
+        found.units = {unit: values for part in parts for unit, values in part.units.items()}
+        found.spread = spread
         return found
 
     @property
-    def places(self) -> tuple[str, ...]:
-        """The host of each process."""
-        return self.hosts or (self.host,) * len(self)
-
-    def by_host(self) -> dict[str, list[float]]:
-        """The medians of each host."""
-        found: dict[str, list[float]] = {}
-        for host, value in zip(self.places, self, strict=True):
-            found.setdefault(host, []).append(value)
-        return found
+    def hosts(self) -> frozenset[str]:
+        """The hosts that measured."""
+        return frozenset(host for host, _ in self.units)
 
 
-def beside(above: Medians, below: Medians) -> tuple[Medians, Medians]:
-    """The processes of both sides on the hosts that measured both; all of them where there is no such host."""
-    if not above.hosts and not below.hosts:
-        return above, below
-    common = set(above.places) & set(below.places)
-    if not common:
-        return above, below
-    return _on(above, common), _on(below, common)
-
-
-def _on(side: Medians, hosts: set[str]) -> Medians:
-    kept = [(value, host) for value, host in zip(side, side.places, strict=True) if host in hosts]
-    return Medians.on((value for value, _ in kept), [host for _, host in kept])
+def beside(above: Medians, below: Medians) -> list[Unit]:
+    """The units that hold processes of both sides, in a fixed order; empty where the sides never met in a run."""
+    if len(above.units) == len(below.units) == 1:  # most comparisons, by far
+        return list(above.units) if above.units.keys() == below.units.keys() else []
+    return sorted(above.units.keys() & below.units.keys())

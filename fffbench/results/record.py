@@ -198,17 +198,12 @@ class Record:
     info: CellInfo
     host: str = ""
     timed_sources: str = timed.UNKNOWN  # of equal ones the same was timed in the same way; unknown ones equal nothing
-    parts: tuple[Record, ...] = ()  # of which it was made where the records of several hosts speak together
+    parts: tuple[Record, ...] = ()  # of which it was made where several runs speak together
 
     @cached_property
     def id(self) -> str:
         """Unique over all results: run and cell."""
         return f"{self.run}/{self.cell.id}"
-
-    @property
-    def runs(self) -> dict[str, str]:
-        """The run of each host that measured it."""
-        return {host: part.run for part in self.parts or (self,) for host in part.hosts}
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -217,8 +212,8 @@ class Record:
 
     @cached_property
     def medians(self) -> Medians:
-        """The median of each process, with its host where there are several: what every estimate is made of."""
-        return Medians.of(self.info.processes, self.hosts if self.host or self.info.hosts else ())
+        """The median of each process, with its run and host: what every estimate is made of."""
+        return Medians.of(self.info.processes, self.hosts if self.info.hosts else (self.host,), self.run)
 
     @property
     def provisional(self) -> bool:

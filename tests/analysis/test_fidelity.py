@@ -85,12 +85,12 @@ def test_a_missing_cell_is_named_and_never_a_remainder(tmp_path):
     assert "lacks cmm_blas2" in found.sentence
 
 
-def test_a_newer_and_more_thorough_run_of_the_first_rung_alone_replaces_that_rung_and_no_other(tmp_path):
-    climb(tmp_path, processes=3)
+def test_a_run_of_one_side_of_a_rung_alone_changes_no_ratio(tmp_path):
+    climb(tmp_path, processes=6)
     first = {key: 1.1 * time for key, time in TIMES.items() if key[0].endswith("ff3_published")}
     (found,) = climb(tmp_path, first, run="two", started="2026-03-01T00:00:00Z")
-    assert [step.speedup for step in found.steps[:2]] == pytest.approx([44, 0.9 / 0.025])
-    assert found.residual == pytest.approx(1)
+    assert [step.speedup for step in found.steps[:2]] == pytest.approx([40, 0.9 / 0.025], rel=1e-3)
+    assert found.residual == pytest.approx(1, rel=0.06)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_the_published_program_has_verdicts_of_its_own_as_shipped_and_mended(tmp
     rows = [row for row in judge_all(load(tmp_path)) if row.id == "cpu-78x"]
     assert {row.verdict for row in rows} == {"reproduced"}
     assert {(row.program_shipped, row.program_mended) for row in rows} == {verdicts}
-    assert (
-        f"as shipped {ratio_of(shipped / 0.02)}, with its mistakes mended {ratio_of(mended / 0.05)}" in rows[0].program
-    )
+    said = rows[0].program
+    assert f"as shipped {shipped / 0.02:.3g}" in said
+    assert f"with its mistakes mended {mended / 0.05:.3g}" in said
 
 
 def ratio_of(value):

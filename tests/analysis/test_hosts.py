@@ -34,8 +34,8 @@ def test_two_hosts_of_one_machine_id_are_one_machine_with_the_host_in_the_interv
     row = row_of(tmp_path)
     assert (row.machine, row.hosts) == (MACHINE, 2)
     assert row.speedup == pytest.approx(math.sqrt(70 * 80), rel=1e-3)
-    assert row.low < 40  # two hosts 13 % apart say little about a third
-    assert row.high > 140
+    assert row.low < 68  # a third may lie beyond both
+    assert row.high > 82
     assert row.coverage == 0.95
     assert "different runs" not in (row.reason or "")
 
@@ -44,33 +44,23 @@ def test_two_runs_of_one_host_are_no_two_hosts(tmp_path):
     write(tmp_path, ONE, 70.0)
     write(tmp_path, ONE, 80.0, day=3)
     row = row_of(tmp_path)
-    assert (row.hosts, row.run) == (1, f"quick-{ONE}-3")
-    assert 79 < row.low < row.high < 81
+    assert (row.hosts, row.runs) == (1, 2)
+    assert row.speedup == pytest.approx(math.sqrt(70 * 80), rel=1e-3)
 
 
-def test_records_that_do_not_say_their_host_speak_as_before(tmp_path):
+def test_records_that_do_not_say_their_host_are_of_one(tmp_path):
     write(tmp_path, "", 70.0)
     write(tmp_path, "", 80.0, day=3)
-    assert (row_of(tmp_path).hosts, row_of(tmp_path).run) == (1, "quick-nobody-3")
+    assert (row_of(tmp_path).hosts, row_of(tmp_path).runs) == (1, 2)
 
 
-def test_a_record_of_an_unknown_host_is_none_of_two_known_ones(tmp_path):
-    write(tmp_path, "", 10.0, day=1)
-    write(tmp_path, ONE, 70.0)
-    assert row_of(tmp_path).speedup == pytest.approx(70, rel=1e-2)
-    write(tmp_path, TWO, 70.0, day=3)
-    assert row_of(tmp_path).hosts == 2
-    assert row_of(tmp_path).speedup == pytest.approx(70, rel=1e-2)
-
-
-def test_of_each_host_the_run_with_the_most_processes_speaks_and_then_the_newest(tmp_path):
-    write(tmp_path, ONE, 10.0, day=5, processes=2)
-    write(tmp_path, ONE, 70.0)
-    write(tmp_path, TWO, 20.0)
-    write(tmp_path, TWO, 70.0, day=3)
+def test_many_runs_of_one_host_do_not_outvote_another(tmp_path):
+    for day in (2, 3, 4, 5):
+        write(tmp_path, ONE, 70.0, day=day)
+    write(tmp_path, TWO, 80.0, day=6)
     row = row_of(tmp_path)
-    assert row.speedup == pytest.approx(70, rel=1e-2)
-    assert row.low > 69
+    assert (row.hosts, row.runs) == (2, 5)
+    assert row.speedup == pytest.approx(math.sqrt(70 * 80), rel=0.02)
 
 
 def test_both_sides_are_compared_on_the_hosts_that_measured_both(tmp_path):

@@ -37,11 +37,15 @@ def test_a_speed_up_of_one_process_has_a_value_and_no_interval(results):
     assert all((row.low, row.high, row.provisional) == (None, None, True) for row in rows)
 
 
-@pytest.mark.parametrize(("ours", "interval"), [([1.0], (None, None)), ([1.0, 1.0], (2.0, 2.2))])
-def test_there_is_an_interval_only_where_each_side_has_two(tmp_path, ours, interval):
+@pytest.mark.parametrize("ours", [[1.0], [1.0, 1.0]])
+def test_there_is_an_interval_only_where_each_side_has_two(tmp_path, ours):
     write_run(tmp_path, cells={cell_id("dense_linear"): [2.0, 2.2], cell_id("fff_cpu"): ours})
     row = next(row for row in speedups(load(tmp_path)) if row.speedup is not None)
-    assert (row.low, row.high) == interval
+    if len(ours) == 1:
+        assert (row.low, row.high) == (None, None)
+    else:
+        assert row.low < 2.0
+        assert row.high > 2.2
 
 
 def test_it_decides_no_claim(results):

@@ -66,7 +66,7 @@ def say(tmp_path, cells):
 
 def test_headline_names_machine_batch_interval_and_ceiling(tmp_path):
     said = say(tmp_path, quick_cells())
-    assert "faster at batch 16384 in strict fp32 (best of 3 tried, 6 not measured: " in said
+    assert "faster at batch 16384 in strict fp32 (best of 3 tried, 6 not tried: " in said
     assert "provisional) on Test CPU" in said
     assert "[" in said
     assert "341x is a count of operations; as a measured speed of this layer it was not reached" in said
@@ -85,9 +85,9 @@ def test_headline_has_a_line_a_machine_and_the_other_dtypes_among_the_details(tm
         write_run(tmp_path, cells=cells, machine=machine, stable={"cpu": machine.upper()})
     results = load(tmp_path)
     said = headline(results, speedups(results))
-    assert [re.sub(r" \(best of [^)]*\)", "", line) for line in said.lines] == [
-        "50.0x [50.0, 50.0] faster at batch 16384 in bf16 on A-CPU; in strict fp32 50.0x [50.0, 50.0] faster",
-        "120x [120, 120] faster at batch 16384 in bf16 on B-CPU; in strict fp32 120x [120, 120] faster",
+    assert [re.sub(r" \(best of [^)]*\)| \[[^]]*\]", "", line) for line in said.lines] == [
+        "50.0x faster at batch 16384 in bf16 on A-CPU; in strict fp32 50.0x faster",
+        "120x faster at batch 16384 in bf16 on B-CPU; in strict fp32 120x faster",
     ]
     assert "bf16" not in said.asked
 
@@ -143,7 +143,7 @@ def test_a_type_that_ties_on_both_sides_stands_for_both(tmp_path):
 
 def test_without_any_deployed_type_strict_fp32_leads_and_says_that_it_is_strict(tmp_path):
     found = on_a_gpu(tmp_path)
-    assert found.line.startswith("50.0x [50.0, 50.0] faster at batch 16384 in strict fp32")
+    assert re.match(r"50\.0x \[[\d., ]+\] faster at batch 16384 in strict fp32", found.line)
 
 
 @pytest.mark.parametrize(("axes", "published"), [({}, True), (GPU, False), ({"shape": Shape.tree(768, 1, 11)}, False)])
@@ -166,14 +166,14 @@ def test_headline_takes_the_largest_batch_not_the_best(tmp_path):
     cells = {}
     for batch, gain in ((128, 300), (1024, 50)):
         cells |= {cell_id("dense_linear", batch=batch): [1.0] * 6, cell_id("fff_cpu", batch=batch): [1 / gain] * 6}
-    assert "50.0x [50.0, 50.0] faster at batch 1024" in say(tmp_path, cells)
+    assert re.search(r"50\.0x \[[\d., ]+\] faster at batch 1024", say(tmp_path, cells))
 
 
 def test_headline_takes_the_published_batch_where_it_was_measured(tmp_path):
     cells = {}
     for batch, gain in ((128, 300), (16384, 120), (65536, 200)):
         cells |= {cell_id("dense_linear", batch=batch): [1.0] * 6, cell_id("fff_cpu", batch=batch): [1 / gain] * 6}
-    assert "120x [120, 120] faster at batch 16384" in say(tmp_path, cells)
+    assert re.search(r"120x \[[\d., ]+\] faster at batch 16384", say(tmp_path, cells))
 
 
 def test_break_even_is_interpolated_between_batches_and_never_beyond(tmp_path):

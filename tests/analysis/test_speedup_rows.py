@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 from synthetic import STABLE, cell_id, quick_cells, write_run
 
@@ -72,18 +75,34 @@ def test_sides_of_different_runs_are_compared_and_said_to_be(tmp_path):
     rows = rows_of(tmp_path, {cell_id("fff_cpu"): exact(0.1)}, run="two", started="2026-03-01T00:00:00Z")
     row = one(rows, baseline="published", baseline_threads="same")
     assert row.speedup == pytest.approx(10, rel=0.02)
-    assert row.provisional
-    assert "different runs (two and one)" in row.reason
+    assert (row.runs, row.provisional, row.reason) == (0, True, None)
+    assert row.low < 8
+    assert row.high > 12  # both sides have the spread of times between runs
 
 
-def test_the_newest_of_the_full_records_speaks_for_a_cell_and_a_thin_one_only_where_there_is_no_fuller(tmp_path):
+def test_all_runs_with_both_sides_make_a_ratio_none_is_picked(tmp_path):
     both = {cell_id("dense_linear"): exact(1.0), cell_id("fff_cpu"): exact(0.1)}
     write_run(tmp_path, cells=both, run="one")
-    write_run(tmp_path, cells=both | {cell_id("fff_cpu"): exact(0.05)}, run="two", started="2026-03-01T00:00:00Z")
+    write_run(tmp_path, cells=both | {cell_id("fff_cpu"): exact(0.09)}, run="two", started="2026-03-01T00:00:00Z")
     rows = rows_of(tmp_path, {cell_id("fff_cpu"): [0.01] * 5}, run="three", started="2026-04-01T00:00:00Z")
     row = one(rows, baseline="published", baseline_threads="same")
-    assert (row.run, row.provisional) == ("two", False)
-    assert row.speedup == pytest.approx(20, rel=0.02)
+    assert (row.runs, row.processes, row.provisional) == (2, 12, False)
+    assert row.speedup == pytest.approx(math.sqrt(10 / 0.09), rel=1e-3)
+    assert row.low < 10 < 1 / 0.09 < row.high
+    assert row.between_runs_from == "assumed"
+
+
+def test_of_sources_that_changed_the_newest_runs_count_and_of_unknown_ones_all(tmp_path):
+    both = {cell_id("dense_linear"): exact(1.0), cell_id("fff_cpu"): exact(0.1)}
+    write_run(tmp_path, cells=both, run="one")
+    write_run(tmp_path, cells=both, run="two", started="2026-02-01T00:00:00Z")
+    results = load(tmp_path)
+    [early, late] = [r for r in results.records if r.cell.implementation == "fff_cpu"]
+    for digests, runs in ((("", ""), 2), (("a", "a"), 2), (("a", "b"), 1), (("", "b"), 1)):
+        for record, digest in zip((early, late), digests, strict=True):
+            object.__setattr__(record, "timed_sources", digest)
+        fresh = replace(results)
+        assert one(speedups(fresh), baseline="published", baseline_threads="same").runs == runs
 
 
 def test_fastest_threads_lets_each_side_choose(tmp_path):

@@ -1,0 +1,164 @@
+"""Does a printed interval hold what the next run gives?
+
+    python -m benchmarks.studies.replication --write      # leave one run out, and simulate; keep both
+    python -m benchmarks.studies.replication --check      # exit 1 where results/ gives other figures than those kept
+
+Leave one run out: for each run of each machine, the interval of every comparison (a conditional layer over a dense one
+of the same place and threads, both in that run) as all *other* runs of that machine give it, with the spread between
+runs known from the others alone; does it hold the estimate of the run that was left out? Beside it the interval as it
+was printed before runs were a unit: that of the run with the most processes, by its processes alone.
+
+Simulation: planted effects of processes and of runs, over machines that know their spread and machines that do not.
+Nothing is measured here; the figures are about this project's arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from fffbench.analysis.evidence import one_record_per_cell
+from fffbench.analysis.spread import compatible
+from fffbench.analysis.stats import LEVEL, ratio_of_medians
+from fffbench.results.medians import beside
+from fffbench.results.record import Record
+from fffbench.results.store import Results
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "results" / "replication"
+HELD, SIMULATED, WIDER = 0.90, (0.93, 0.97), 2.0  # what the tests ask: shares held, and widths over those of before
+Interval = Callable[[Record, Record], tuple[float, float] | None]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """One comparison of one run that was left out: its own estimate, and what the other runs promised."""
+
+    machine: str
+    device: str
+    runs: int  # that the interval rests on
+    value: float
+    low: float
+    high: float
+    before: tuple[float, float] | None
+    changed: bool  # whether the sources of either side are known to differ between the runs
+
+    @property
+    def held(self) -> bool:
+        """Whether the interval holds the estimate."""
+        return self.low <= self.value <= self.high
+
+    @property
+    def wider(self) -> float | None:
+        """How many times as wide as before, on the logarithm; None where there was no width."""
+        if self.before is None or not self.before[0] < self.before[1]:
+            return None
+        return math.log(self.high / self.low) / math.log(self.before[1] / self.before[0])
+
+
+def pooled(subject: Record, dense: Record) -> tuple[float, float] | None:
+    """The interval as it is printed; None where the sides have no run in common or a side one process."""
+    units = beside(dense.medians, subject.medians)
+    if not units or min(sum(len(side.medians.units[u]) for u in units) for side in (subject, dense)) < 2:
+        return None
+    found = ratio_of_medians(dense.medians, subject.medians)
+    return found.low, found.high
+
+
+def processes_alone(subject: Record, dense: Record) -> tuple[float, float] | None:
+    """The interval as it was printed before: of the one run with the most processes, the newest of equals."""
+    sides = {record.run: record for record in dense.parts or (dense,)}
+    runs = [(ours, sides[ours.run]) for ours in subject.parts or (subject,) if ours.run in sides]
+    if not runs:
+        return None
+    ours, theirs = max(runs, key=lambda two: (min(6, *(len(one.medians) for one in two)), two[0].started, two[0].run))
+    if min(len(ours.medians), len(theirs.medians)) < 2:
+        return None
+    found = ratio_of_medians(tuple(theirs.medians), tuple(ours.medians))
+    return found.low, found.high
+
+
+def left_out(results: Results, interval: Interval = pooled) -> Iterator[LeftOut]:
+    """Every comparison of every run that another run of its machine has as well."""
+    machines: dict[str, list[Record]] = defaultdict(list)
+    for record in results.records:
+        machines[record.machine].append(record)
+    for own in machines.values():
+        for run in sorted({record.run for record in own}):
+            left = [record for record in own if record.run == run]
+            cells = {record.cell.id for record in left}
+            others = [record for record in own if record.run != run]
+            if any(record.cell.id in cells for record in others):
+                yield from _of_run(left, replace(results, records=tuple(others)), interval)
+
+
+def _of_run(left: Sequence[Record], others: Results, interval: Interval) -> Iterator[LeftOut]:
+    known = {record.cell.id: record for record in one_record_per_cell(others).records}
+    for subject, dense in comparisons([record for record in left if record.cell.id in known]):
+        ours, theirs = known[subject.cell.id], known[dense.cell.id]
+        limits = interval(ours, theirs)
+        if limits is None:
+            continue
+        units = beside(theirs.medians, ours.medians)
+        value = ratio_of_medians(tuple(dense.medians), tuple(subject.medians)).value
+        changed = not all(
+            compatible(one, part) for one, all_ in ((subject, ours), (dense, theirs)) for part in all_.parts or (all_,)
+        )
+        yield LeftOut(
+            subject.machine,
+            subject.cell.workload.device,
+            len({run for _, run in units}),
+            value,
+            *limits,
+            processes_alone(ours, theirs),
+            changed,
+        )
+
+
+def comparisons(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
+    """Every conditional layer of one run with every dense one of its place and threads."""
+    places: dict[object, tuple[list[Record], list[Record]]] = defaultdict(lambda: ([], []))
+    for record in records:
+        if record.info.family in ("dense", "cmm", "fff"):
+            work = record.cell.workload
+            key = (work.device, work.shape.d, work.batch, work.dtype, work.threads, record.cell.protocol)
+            places[key][record.info.family == "dense"].append(record)
+    for subjects, dense in places.values():
+        for one in subjects:
+            for other in dense:
+                yield one, other
+
+
+def summary(found: Sequence[LeftOut]) -> dict[str, Any]:
+    """Counts, the share held, and widths."""
+    widths = [one.wider for one in found if one.wider is not None]
+    return {
+        "comparisons": len(found),
+        "held": sum(one.held for one in found),
+        "share": round(sum(one.held for one in found) / len(found), 4) if found else None,
+        "held before": sum(one.before is not None and one.before[0] <= one.value <= one.before[1] for one in found),
+        "median width over before": round(median(widths), 3) if widths else None,
+    }
+
+
+def committed(results: Results) -> dict[str, Any]:
+    """The study over ``results``: all comparisons, each machine's and device's, by runs, and by what changed."""
+    found = list(left_out(results))
+    places = sorted({(one.machine, one.device) for one in found})
+    return {
+        "level": LEVEL,
+        "all": summary(found),
+        "sources not known to differ": summary([one for one in found if not one.changed]),
+        "sources changed": summary([one for one in found if one.changed]),
+        "by runs": {str(k): summary([one for one in found if one.runs == k]) for k in sorted({o.runs for o in found})},
+        "machines": [
+            {"machine": machine, "device": device}
+            | summary([one for one in found if (one.machine, one.device) == (machine, device)])
+            for machine, device in places
+        ],
+    }

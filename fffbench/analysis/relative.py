@@ -1,0 +1,127 @@
+"""Which of several layers is the fastest, where not all were measured in the same runs?
+
+Absolute times of different runs are never compared: a run has an effect of its own, and a slow hour would choose the
+layer. Times are compared within a run, or through a third layer that both were measured beside: on logarithms, each
+time is the layer's own part plus its run's part, fitted by least squares over all runs of a place (weights are
+processes). Layers that no chain of runs connects are not compared at all. Numbers of threads of one layer are, by the
+times of their own runs, where they were measured apart: between them lies more than between hours, and to leave one out
+would lose the faster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+import numpy as np
+
+from fffbench.analysis.rows import Timed
+from fffbench.analysis.stats import runs_of
+from fffbench.analysis.thin import FULL_PROCESSES, FULL_RUNS
+from fffbench.results.medians import Unit
+
+TIE = 0.05  # of the time: nearer to each other than this, two layers are equals; processes of one cell differ by more
+NEARLY = math.log(1 - TIE)
+
+
+class Relative:
+    """Layers of one place on one scale: ``own`` has the logarithm of each by record, ``part`` of which chain it is."""
+
+    def __init__(self, items: Iterable[Timed]) -> None:
+        """Fit the parts of layers and runs."""
+        items = list(items)
+        self.own: dict[str, float] = {}
+        self.part: dict[str, int] = {}
+        self._runs: dict[Unit, float] = {}
+        units = {unit for item in items for unit in item.medians.units}
+        if len(units) == 1:  # most places of most machines
+            self._runs = dict.fromkeys(units, 0.0)
+            for item in items:
+                self.own[item.record.id], self.part[item.record.id] = math.log(median(item.medians)), 0
+            return
+        for number, chain in enumerate(_chains(items)):
+            self._fit(chain, number)
+
+    def _fit(self, chain: Sequence[Timed], number: int) -> None:
+        units = sorted({unit for item in chain for unit in item.medians.units})
+        column = {unit: len(chain) + index for index, unit in enumerate(units)}
+        seen = [(row, unit, own) for row, item in enumerate(chain) for unit, own in sorted(item.medians.units.items())]
+        matrix, values = np.zeros((len(seen), len(chain) + len(units))), np.zeros(len(seen))
+        for index, (row, unit, own) in enumerate(seen):
+            weight = math.sqrt(min(len(own), FULL_PROCESSES))
+            matrix[index, row] = matrix[index, column[unit]] = weight
+            values[index] = weight * math.log(median(own))
+        solved = np.linalg.lstsq(matrix, values, rcond=None)[0]
+        hour = float(np.mean(solved[len(chain) :]))  # the usual one: of two chains each has its own
+        self._runs |= {unit: float(solved[column[unit]]) - hour for unit in units}
+        for row, item in enumerate(chain):
+            self.own[item.record.id], self.part[item.record.id] = float(solved[row]) + hour, number
+
+    def best_process(self, item: Timed) -> float:
+        """The fastest process of ``item``, on the scale of ``own``."""
+        return min(math.log(min(own)) - self._runs[unit] for unit, own in item.medians.units.items())
+
+    def beside(self, item: Timed, items: Iterable[Timed]) -> list[Timed]:
+        """Which of ``items`` can be compared with ``item``."""
+        part = self.part[item.record.id]
+        return [other for other in items if self.part[other.record.id] == part]
+
+    def fastest(self, items: Sequence[Timed], anchor: Timed | None = None) -> Timed:
+        """The fastest, or a tie's fastest with more evidence: a lucky process may have made one that has little.
+
+        Of those that can be compared with ``anchor``; where none can, of the chain with the most processes.
+        """
+        found = self.beside(anchor, items) if anchor is not None else []
+        if not found:
+            chains: dict[int, list[Timed]] = defaultdict(list)
+            for item in items:
+                chains[self.part[item.record.id]].append(item)
+            found = max(chains.values(), key=lambda chain: (sum(len(item.medians) for item in chain), _name(chain[0])))
+        names = {item.record.cell.implementation for item in found}
+        known = {item.record.id for item in found}
+        found = [
+            *found,
+            *(item for item in items if item.record.cell.implementation in names and item.record.id not in known),
+        ]
+        best = min(found, key=self._order)
+        enough = amount(best)
+        if enough == (FULL_PROCESSES, FULL_RUNS):
+            return best
+        limit = self.own[best.record.id] - NEARLY
+        more = [item for item in found if amount(item) > enough and self.own[item.record.id] <= limit]
+        return min(more, key=lambda item: (*(-part for part in amount(item)), *self._order(item)), default=best)
+
+    def _order(self, item: Timed) -> tuple[float, str]:
+        return self.own[item.record.id], _name(item)
+
+
+def fastest(items: Sequence[Timed]) -> Timed:
+    """The fastest of ``items``, by the runs that they have in common."""
+    return items[0] if len(items) == 1 else Relative(items).fastest(items)
+
+
+def amount(item: Timed) -> tuple[int, int]:
+    """Processes and runs, up to those of a full record."""
+    return min(FULL_PROCESSES, len(item.medians)), min(FULL_RUNS, runs_of(item.medians.units))
+
+
+def _name(item: Timed) -> str:
+    return item.record.cell.id
+
+
+def _chains(items: Sequence[Timed]) -> list[list[Timed]]:
+    """``items`` by which of them a chain of runs connects, in a fixed order."""
+    chains: list[tuple[set[Unit], list[Timed]]] = []
+    for item in sorted(items, key=lambda item: (item.record.machine, _name(item))):
+        units, members = set(item.medians.units), [item]
+        apart = []
+        for chain in chains:
+            if units & chain[0]:
+                units |= chain[0]
+                members = chain[1] + members
+            else:
+                apart.append(chain)
+        chains = [*apart, (units, members)]
+    return [sorted(members, key=_name) for _, members in chains]
