@@ -146,11 +146,12 @@ def doubt(row: Speedup) -> str:
     return "a rival may be faster" if row.reason else "few processes"
 
 
-def gain_cell(row: Speedup, cards: Cards, small: str = "") -> Cell:
-    """A speed-up with its interval, its card, and why it is provisional."""
+def gain_cell(row: Speedup, cards: Cards, small: str = "", beside: str = "") -> Cell:
+    """A speed-up with its interval, its card, and why it is provisional; ``small`` with the card ``beside`` first."""
     value = ratio(row.speedup or 0, row.low, row.high)
     key = cards.link(value, row.record, row.baseline_record)
-    return Cell(value, "; ".join(filter(None, (small, doubt(row)))), key, f"{row.speedup:.6g}", quantity=key)
+    said = "; ".join(filter(None, (small, doubt(row))))
+    return Cell(value, said, key, f"{row.speedup:.6g}", quantity=key, beside=beside)
 
 
 def _gain(row: Speedup | None, cards: Cards) -> Cell:
@@ -163,8 +164,9 @@ def _strict(answer: Answer, cards: Cards) -> Cell:
         return Cell("not measured", words=True)
     where = "" if row.batch == PUBLISHED_BATCH else f"at batch {row.batch}"
     with_tf32 = answer.with_tf32
-    beside = f"{number(with_tf32.speedup or 0)}x over dense with TF32" if with_tf32 else ""
-    return gain_cell(row, cards, "; ".join(filter(None, (where, beside))))
+    links: list[Link] = []
+    beside = f"{gain_text(with_tf32, cards.citing(links))} over dense with TF32" if with_tf32 else ""
+    return gain_cell(row, cards, "; ".join(filter(None, (where, beside))), links[0].to if links else "")
 
 
 def facts(first: First, cards: Cards | None = None) -> tuple[Fact, ...]:

@@ -62,23 +62,19 @@ def sentence(found: Models) -> Said:
     limits: list[ModelRow] = []
     titles, places = [], []
     ends: list[float] = []
-    lost: set[str] = set()
     for machine, work, rows in by_work(found.rows):
         best, none = _best(rows, "fff"), _best(rows, "none")
         if work.architecture.of_layers or best is None or best.gain is None:
             continue
         gains.append(best)
         ends += best.gain_interval or (best.gain, best.gain)
-        lost.update(best.lost_modes)
         limits += [none] if none is not None and none.gain is not None else []
         titles.append(work.architecture.title)
         places.append(found.names.get(machine, machine))
     if not gains:
         return Said("")
     named, where = (" and ".join(dict.fromkeys(names)) for names in (titles, places))
-    how = " (slower)" if max(ends) < 1 else "" if min(ends) > 1 else f" (undecided: intervals from {_spread(ends)})"
-    if lost:
-        how += f", {' and '.join(sorted(lost))} left out, which had no time with them"
+    how = " (slower)" if max(ends) < 1 else "" if min(ends) > 1 else " (undecided: intervals hold 1x)"
     gain, links = _range(gains, found.cards)
     bound = ""
     if limits:
@@ -103,6 +99,7 @@ def _spread(values: Sequence[float]) -> str:
 def table(found: Models) -> Table | None:
     """A line per machine and work: the best replacement of each kind over the model as it is."""
     lines = []
+    lost: set[str] = set()
     for machine, work, rows in by_work(found.rows)[:MOST]:
         dense = next((row for row in rows if Variant.parse(row.variant).kind == "dense"), None)
         if dense is None:
@@ -110,11 +107,14 @@ def table(found: Models) -> Table | None:
         name = found.names.get(machine, machine)
         cells = [_gain(_best(rows, kind), found.cards) for kind in KINDS]
         key = found.cards.time(dense)
+        lost.update(mode for row in rows for mode in row.lost_modes)
         lines.append((Cell(work_title(work), name), Cell(seconds(dense.time), link=key, quantity=key), *cells))
     if not lines:
         return None
     left = len(by_work(found.rows)) - len(lines)
     more = f" {left} more in all.html." if left else ""
+    if lost:
+        more = f" Where one side had no time in a mode ({', '.join(sorted(lost))}), neither is taken in it.{more}"
     return Table(
         "models",
         ("Model and work", "As it is", "FFF", "No feedforward at all", "Small dense", "int8"),
@@ -132,7 +132,8 @@ def _gain(row: ModelRow | None, cards: ModelCards) -> Cell:
         return Cell("not measured", words=True)
     low, high = row.gain_interval or (None, None)
     share = "" if row.share is None else f"{percent(row.share)} of the possible"
-    key, small = cards.gain(row), "; ".join(filter(None, (row.title, share)))
+    what = "" if Variant.parse(row.variant).kind == "none" else row.title  # which the column's head says
+    key, small = cards.gain(row), "; ".join(filter(None, (what, share)))
     return Cell(ratio(row.gain, low, high), small, key, quantity=key)
 
 
