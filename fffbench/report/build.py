@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fffbench.analysis.served import served
 from fffbench.report import (
+    changes,
     comparing,
     curves,
     dictionary,
@@ -60,13 +61,23 @@ def hero_lines(analysis: Analysis) -> list[hero.Line]:
     return hero.lines(analysis.claims, analysis.climbs, by_place, analysis.shown)
 
 
+def changes_of(analysis: Analysis, folder: Path | None, whole: Models | None) -> changes.Changes:
+    """What differs from the last published version under ``folder``."""
+    return changes.changes(folder, changes.figures(analysis, first_of(analysis, whole), whole))
+
+
 def build(
-    analysis: Analysis, yours: Yours | None = None, folder: Path | None = None, whole: Models | None = None
+    analysis: Analysis,
+    yours: Yours | None = None,
+    folder: Path | None = None,
+    whole: Models | None = None,
+    since: changes.Changes | None = None,
 ) -> Page:
     """The page of an analysis and of ``whole`` models.
 
-    ``yours`` is what runs say that are not published, ``folder`` holds the results.
+    ``yours`` is what runs say that are not published, ``folder`` holds the results, ``since`` what changed.
     """
+    since = since or changes.Changes()
     results = analysis.results
     cards = cards_of(analysis, folder)
     first = first_of(analysis, whole)
@@ -90,6 +101,8 @@ def build(
         break_even=tables_of_page.break_even(analysis, cards),
         evidence=(*_evidence(analysis), *proofs.sentences(folder)),
         machines=tables_of_page.machines(analysis),
+        changed=changes.sentence(since),
+        changes=changes.table(since, cards),
         yours=yours.table if yours else None,
         cards=(*cards.all, *(whole.cards.all if whole else ()), *(yours.cards if yours else ())),
         compare=comparing.data(analysis),

@@ -83,7 +83,7 @@ def charts(rows: Sequence[Speedup], devices: Sequence[Device]) -> tuple[Figure, 
         (WIDTH, _at_one_batch([row for row in trees if row.trees == 1])),
         (FAMILY, _of_family(trees)),
     )
-    found = []
+    found: list[Figure] = []
     for axis, here in of_axis:
         panels = {dtype: lines for dtype in TYPES if (lines := _lines(here, axis.at, dtype))}
         if panels:

@@ -158,8 +158,13 @@ def _gain(row: Speedup | None, cards: Cards) -> Cell:
     return Cell("not measured", words=True) if row is None else gain_cell(row, cards)
 
 
+def strict_row(answer: Answer) -> Speedup | None:
+    """The row of ``answer`` in strict fp32."""
+    return next((row for row in answer.rows if row.dtype == STRICT), None)
+
+
 def _strict(answer: Answer, cards: Cards) -> Cell:
-    row = next((row for row in answer.rows if row.dtype == STRICT), None)
+    row = strict_row(answer)
     if row is None:
         return Cell("not measured", words=True)
     where = "" if row.batch == PUBLISHED_BATCH else f"at batch {row.batch}"

@@ -22,10 +22,10 @@ from fffbench.claims.rows import ClaimRow
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.files import write_plain
-from fffbench.report import history_section, ladder_section, model_section, regression_section, waterfall
+from fffbench.report import changes, history_section, ladder_section, model_section, regression_section, waterfall
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.archive import archive
-from fffbench.report.build import build
+from fffbench.report.build import build, changes_of
 from fffbench.report.method import Method
 from fffbench.report.models import Models, models
 from fffbench.report.published import own_runs, split
@@ -62,7 +62,8 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     environment.filters |= {"tight": _tight, "cited": _cited}
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
-    front, rest = build(analysis, yours, folder, whole), archive(analysis, whole, folder)
+    since = changes_of(analysis, folder, whole)
+    front, rest = build(analysis, yours, folder, whole, since), archive(analysis, whole, folder)
     pages = {
         INDEX: environment.get_template("index.html.j2").render(page=front, **shared),
         ALL: environment.get_template("all.html.j2").render(page=rest, **shared),
@@ -73,6 +74,7 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)
         write_models(whole, out)
+        write_csv(out / changes.CSV, changes.csv_rows(since), changes.CSV_COLUMNS)
         if folder is not None:
             copy_files(chain.from_iterable(named), folder, out)
         for name, html in pages.items():

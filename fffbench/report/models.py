@@ -47,7 +47,7 @@ def models(folder: Path | None, names: dict[str, str]) -> Models | None:
     return Models(tuple(rows), tuple(judge_models(rows)), names, results, folder) if rows else None
 
 
-def _best(rows: Sequence[ModelRow], kind: str) -> ModelRow | None:
+def best_of(rows: Sequence[ModelRow], kind: str) -> ModelRow | None:
     """The fastest replacement of one kind that is compared with the model as it is."""
     found = [row for row in rows if Variant.parse(row.variant).kind == kind and row.gain is not None]
     return max(found, key=lambda row: row.gain or 0, default=None)
@@ -63,7 +63,7 @@ def sentence(found: Models) -> Said:
     titles, places = [], []
     ends: list[float] = []
     for machine, work, rows in by_work(found.rows):
-        best, none = _best(rows, "fff"), _best(rows, "none")
+        best, none = best_of(rows, "fff"), best_of(rows, "none")
         if work.architecture.of_layers or best is None or best.gain is None:
             continue
         gains.append(best)
@@ -105,7 +105,7 @@ def table(found: Models) -> Table | None:
         if dense is None:
             continue
         name = found.names.get(machine, machine)
-        cells = [_gain(_best(rows, kind), found.cards) for kind in KINDS]
+        cells = [_gain(best_of(rows, kind), found.cards) for kind in KINDS]
         key = found.cards.time(dense)
         lost.update(mode for row in rows for mode in row.lost_modes)
         lines.append((Cell(work_title(work), name), Cell(seconds(dense.time), link=key, quantity=key), *cells))

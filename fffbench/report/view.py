@@ -329,6 +329,8 @@ class Page:
     break_even: Table | None
     evidence: tuple[str, ...]
     machines: Table | None
+    changed: str
+    changes: Table | None
     yours: Table | None
     cards: tuple[Card, ...]
     compare: str
