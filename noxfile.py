@@ -131,6 +131,13 @@ def readme(session: nox.Session) -> None:
 
 
 @nox.session
+def publish(session: nox.Session) -> None:
+    """Write results/published/VERSION.json, which later pages say what changed since: ``nox -s publish -- 0.2.0``."""
+    install_reading(session)
+    session.run("python", "-m", "benchmarks.studies.publish", *session.posargs)
+
+
+@nox.session
 def asv(session: nox.Session) -> None:
     """Airspeed Velocity with what its machine plugin needs: ``nox -s asv -- run HEAD~2..HEAD``, ``-- publish``."""
     session.install(CONSTRAINTS, "asv", "asv-runner", "virtualenv", "psutil", "py-cpuinfo2", "numpy", "nvidia-ml-py")

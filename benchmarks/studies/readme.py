@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fffbench.errors import UserError
@@ -37,13 +37,18 @@ HERO = (
 )
 
 
-def block(analysis: Analysis, whole: Models | None = None) -> str:
-    """The generated part of the README, between the markers: the page's first screen in a dozen lines and a chart."""
+def block(analysis: Analysis, whole: Models | None = None, results: Path | None = None) -> str:
+    """The generated part of the README, between the markers: the page's first screen in a dozen lines and a chart.
+
+    A number of the table leads to the raw file it was read from, where that lies in the folder ``results``.
+    """
     first = build.first_of(analysis, whole)
     parts = [f"**{markdown(lede(first))}**"]
-    found = answers_table(first, build.cards_of(analysis))
+    cards = build.cards_of(analysis, results)
+    found = answers_table(first, cards)
     if found is not None:
-        parts.append("\n".join(_table(found)))
+        files = {card.id: card.sides[0].files[-1].to for card in cards.all if card.sides and card.sides[0].files}
+        parts.append("\n".join(_table(found, files)))
         parts.append("\n".join(f"- **{markdown(fact.question)}** {markdown(fact.answer)}" for fact in facts(first)))
     if build.hero_lines(analysis):
         parts.append(f"![{HERO}]({SVG.as_posix()})")
@@ -62,11 +67,14 @@ def preset_table() -> str:
     return "\n".join(["| preset | measures |", "|---|---|", *rows]) + "\n"
 
 
-def _table(table: Table) -> list[str]:
+def _table(table: Table, files: Mapping[str, str]) -> list[str]:
     """The page's first table in Markdown: what stands small there stands in brackets here."""
 
     def written(cell: Cell) -> str:
         text = markdown(cell.main)
+        if files.get(cell.link):
+            figure, space, rest = text.partition(" ")
+            text = f"[{figure}]({files[cell.link]}){space}{rest}"
         return f"{text} ({markdown(cell.small)})" if cell.small else text
 
     lines = [" | ".join(map(written, row)) for row in table.rows]
@@ -89,7 +97,8 @@ def stale(root: Path, results: Path) -> dict[Path, str]:
     text = _read(readme)
     if len(BLOCK.findall(text)) != 1:
         raise UserError(f"{readme.name}: needs one line starting with {BEGIN!r} and, after it, one line {END!r}")
-    new = BLOCK.sub(lambda match: match[1] + block(analysis, whole) + match[3], text)
+    beside = results if results.resolve() == (root / "results").resolve() else None  # a link elsewhere would not open
+    new = BLOCK.sub(lambda match: match[1] + block(analysis, whole, beside) + match[3], text)
     found = {readme: new} if new != text else {}
     made = {"terms": terms, "presets": preset_table}
     for page in sorted((root / REFERENCE).glob("*.md")):

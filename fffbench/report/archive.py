@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from fffbench.analysis.breakeven import BreakEven
 from fffbench.report import history_section, ladder_section, regression_section
 from fffbench.report.analysed import Analysis
 from fffbench.report.claim_section import claim_views, claims_table
 from fffbench.report.machine_section import fingerprints, machine_views
 from fffbench.report.models import Models, archived
+from fffbench.report.raw import raw_files
 from fffbench.report.samples import medians_text, strip
-from fffbench.report.view import Archive, Cell, SampleRow, Table
+from fffbench.report.view import Archive, Cell, RunView, SampleRow, Table
 from fffbench.units import number, seconds
 
 
-def archive(analysis: Analysis, whole: Models | None = None) -> Archive:
-    """The archive of an analysis; ``analysis.shown`` says whose rows and samples it holds."""
+def archive(analysis: Analysis, whole: Models | None = None, folder: Path | None = None) -> Archive:
+    """The archive of an analysis; ``analysis.shown`` says whose rows and samples it holds, ``folder`` the raw files."""
     results = analysis.results
     samples = _samples(analysis)
     climbs = [climb for climb in analysis.climbs if climb.machine in analysis.machines]
@@ -25,6 +29,7 @@ def archive(analysis: Analysis, whole: Models | None = None) -> Archive:
 
     views = claim_views(analysis, told, {row.anchor: row for row in samples}, link)
     tables = (_break_even(analysis, axis) for axis in ("batch", "neurons"))
+    of_models = archived(whole)
     return Archive(
         claims=tuple(views),
         claims_table=claims_table(views),
@@ -39,24 +44,47 @@ def archive(analysis: Analysis, whole: Models | None = None) -> Archive:
         refused=tuple(refusal.line for refusal in results.refused),
         samples=tuple(samples),
         left_out=analysis.left_out,
-        models=archived(whole),
+        models=of_models,
+        cards=whole.cards.all if whole else (),
+        runs=_runs(analysis, folder),
     )
+
+
+def _runs(analysis: Analysis, folder: Path | None) -> dict[str, RunView]:
+    """The runs whose samples are here, by what a row of samples calls them."""
+    return {
+        _named(run.machine.id, run.id): RunView(
+            f"{analysis.names[run.machine.id]}, run {run.id}",
+            f"{run.preset}, {run.started[:10]}, {run.sources}",
+            raw_files(run.paths, folder),
+            f"machine-{run.machine.id}",
+        )
+        for run in analysis.results.runs.values()
+        if run.machine.id in analysis.machines
+    }
+
+
+def _named(machine: str, run: str) -> str:
+    return f"{machine}, run {run}"
 
 
 def _break_even(analysis: Analysis, axis: str) -> Table | None:
     head = "batch" if axis == "batch" else "width"
+    cells = {record.id: record.cell.workload for record in analysis.results.records}
     rows = []
     for item in analysis.crossings:
         if item.axis != axis or item.machine not in analysis.machines:
             continue
         sure = str(item.sure_from) if item.sure_from is not None else "not reached"
+        curve = [(cells[name], analysis.anchors[name]) for name in item.records]
+        points = {work.batch if axis == "batch" else work.shape.n: anchor for work, anchor in curve}
         rows.append(
             (
                 Cell(item.fixed, f"{analysis.places[item.machine, item.device]}, {item.dtype}"),
-                Cell(f"{item.target:g}x"),
-                _met(item),
-                Cell(sure, words=item.sure_from is None),
-                Cell(f"{number(item.best)}x", f"at {item.best_at}"),
+                Cell(f"{item.target:g}x", words=True),
+                _met(item, points),
+                Cell(sure, link=points.get(item.sure_from or 0, ""), words=item.sure_from is None),
+                Cell(f"{number(item.best)}x", f"at {item.best_at}", points[item.best_at]),
             )
         )
     if not rows:
@@ -75,12 +103,16 @@ def _break_even(analysis: Analysis, axis: str) -> Table | None:
     )
 
 
-def _met(item: BreakEven) -> Cell:
+def _met(item: BreakEven, points: Mapping[int, str]) -> Cell:
+    """Where it is met, with the samples of the measured places before and after: ``points`` has those of each."""
     if item.first is None:
         return Cell(f"not reached up to {item.measured_to}", words=True)
-    if item.interpolated:
-        return Cell(f"about {item.first:.0f}", "interpolated", sort=f"{item.first:.6g}")
-    return Cell(f"{item.first:.0f}", "the smallest measured")
+    if not item.interpolated:
+        return Cell(f"{item.first:.0f}", "the smallest measured", points[min(points)])
+    before = max(place for place in points if place <= item.first)
+    after = min(place for place in points if place >= item.first)
+    small = f"interpolated, between {before} and {after}"
+    return Cell(f"about {item.first:.0f}", small, points[after], f"{item.first:.6g}", beside=points[before])
 
 
 def _skipped(analysis: Analysis) -> Table | None:
@@ -119,9 +151,9 @@ def _samples(analysis: Analysis) -> list[SampleRow]:
             SampleRow(
                 analysis.anchors[record.id],
                 record.cell.id,
-                f"{record.machine}, run {record.run}",
+                _named(record.machine, record.run),
                 seconds(time.value),
-                medians_text(record),
+                medians_text(record.info.processes),
                 strip(record.info.processes),
                 notes,
             )

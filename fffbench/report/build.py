@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fffbench.analysis.served import served
 from fffbench.report import (
+    changes,
     comparing,
     curves,
     dictionary,
@@ -22,7 +23,7 @@ from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
 from fffbench.report.first import NO_MODEL, First, answers_table, facts, lede
 from fffbench.report.models import Models
-from fffbench.report.view import Page
+from fffbench.report.view import Link, Page, Said
 from fffbench.report.waterfall import waterfalls
 from fffbench.report.yours import Yours
 
@@ -38,13 +39,20 @@ def first_of(analysis: Analysis, whole: Models | None = None) -> First:
         {(answer.machine, answer.device): answer for answer in analysis.answers},
         analysis.climbs,
         analysis.claims,
-        (models.sentence(whole) if whole else "") or NO_MODEL,
+        (models.sentence(whole).text if whole else "") or NO_MODEL,
     )
 
 
-def cards_of(analysis: Analysis) -> Cards:
-    """A collector of cards for the numbers of one page."""
-    return Cards(analysis.results, analysis.anchors, analysis.places)
+def cards_of(analysis: Analysis, folder: Path | None = None) -> Cards:
+    """A collector of cards for the numbers of one page; ``folder`` holds the raw files."""
+    return Cards(analysis.results, analysis.anchors, analysis.places, folder=folder)
+
+
+def _lede(first: First, cards: Cards, whole: Models | None) -> Said:
+    """The first sentence, with the cards of its figures."""
+    links: list[Link] = []
+    text = lede(first, cards.citing(links))
+    return Said(text, (*links, *(models.sentence(whole).links if whole else ())))
 
 
 def hero_lines(analysis: Analysis) -> list[hero.Line]:
@@ -53,38 +61,50 @@ def hero_lines(analysis: Analysis) -> list[hero.Line]:
     return hero.lines(analysis.claims, analysis.climbs, by_place, analysis.shown)
 
 
+def changes_of(analysis: Analysis, folder: Path | None, whole: Models | None) -> changes.Changes:
+    """What differs from the last published version under ``folder``."""
+    return changes.changes(folder, changes.figures(analysis, first_of(analysis, whole), whole))
+
+
 def build(
-    analysis: Analysis, yours: Yours | None = None, folder: Path | None = None, whole: Models | None = None
+    analysis: Analysis,
+    yours: Yours | None = None,
+    folder: Path | None = None,
+    whole: Models | None = None,
+    since: changes.Changes | None = None,
 ) -> Page:
     """The page of an analysis and of ``whole`` models.
 
-    ``yours`` is what runs say that are not published, ``folder`` holds the results.
+    ``yours`` is what runs say that are not published, ``folder`` holds the results, ``since`` what changed.
     """
+    since = since or changes.Changes()
     results = analysis.results
-    cards = cards_of(analysis)
+    cards = cards_of(analysis, folder)
     first = first_of(analysis, whole)
     ways = ladder_chart.panels(analysis.climbs, analysis.shown)
     return Page(
         title=TITLE,
-        lede=lede(first),
+        lede=_lede(first, cards, whole),
         answers=answers_table(first, cards),
-        facts=facts(first),
+        facts=facts(first, cards),
         hero=hero.hero(hero_lines(analysis), CEILING),
         summary=ledger_section.summary(analysis),
         devices=tuple((device.short, device.name) for device in analysis.shown),
         ledger=ledger_section.ledger(analysis, cards, whole),
         notes=ledger_section.notes(analysis, cards, whole),
-        model=(models.table(whole) if whole else None) or tables_of_page.model(analysis.shown, first.served),
+        model=(models.table(whole) if whole else None) or tables_of_page.model(analysis.shown, first.served, cards),
         curves=curves.charts(analysis.rows, analysis.shown),
         why=waterfalls(analysis, first.served),
         roofline=roofs.roofline(analysis),
         ladder=ladder_chart.chart(ways),
-        ladders=ladder_chart.sentences(ways),
+        ladders=ladder_chart.sentences(ways, cards),
         break_even=tables_of_page.break_even(analysis, cards),
         evidence=(*_evidence(analysis), *proofs.sentences(folder)),
         machines=tables_of_page.machines(analysis),
+        changed=changes.sentence(since),
+        changes=changes.table(since, cards),
         yours=yours.table if yours else None,
-        cards=(*cards.all, *(yours.cards if yours else ())),
+        cards=(*cards.all, *(whole.cards.all if whole else ()), *(yours.cards if yours else ())),
         compare=comparing.data(analysis),
         version=_version(),
         date=max((run.started[:10] for run in results.runs.values()), default=""),

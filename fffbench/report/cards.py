@@ -1,25 +1,29 @@
 """Where does a number come from? A card with both sides' samples, run, commit, raw file and the command for its cells.
 
-Only numbers that stand on the page have one; asking for a number's link is what makes its card.
+Only numbers that stand on the page have one; asking for a number's link is what makes its card. A number that was
+computed from others (a range, a crossing of a curve) has a card that says how, with links to theirs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.stats import time_of_medians
 from fffbench.devices import threads_text
 from fffbench.plan.workload import FAULTY, Cell
-from fffbench.report.anchors import Anchors
+from fffbench.report.anchors import Anchors, name_of
+from fffbench.report.raw import raw_files
 from fffbench.report.samples import medians_text, strip
 from fffbench.report.shown import Place
-from fffbench.report.view import Card, SideView
+from fffbench.report.view import Card, Link, SideView
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 from fffbench.units import seconds
 
 ARCHIVE = "all.html"
+Cite = Callable[..., str]  # of a figure, the value with its interval, and the records it rests on
 
 
 def command_of(cells: Sequence[Cell]) -> str:
@@ -50,6 +54,11 @@ def command_of(cells: Sequence[Cell]) -> str:
     )
 
 
+def plain_figure(text: str, *_: str | None) -> str:
+    """A figure of a text that links nowhere."""
+    return text
+
+
 class Cards:
     """The cards of the numbers that asked for one, in the order of asking."""
 
@@ -60,14 +69,18 @@ class Cards:
         names: Mapping[Place, str],
         *,
         archived: bool = True,
+        folder: Path | None = None,
     ) -> None:
-        """Take the records that numbers rest on, those of all runs; ``archived`` if all.html has their samples."""
-        self._archived = archived
+        """Take the records that numbers rest on, those of all runs.
+
+        ``archived`` if all.html has their samples; ``folder`` holds the raw files that a card links to.
+        """
+        self._archived, self._folder = archived, folder
         self._records = {record.id: record for record in (*results.records, *one_record_per_cell(results).records)}
         self._results, self._anchors, self._names = results, anchors, names
         self._cards: dict[str, Card] = {}
 
-    def link(self, value: str, record: str | None, baseline: str | None = None) -> str:
+    def link(self, value: str, record: str | None = None, baseline: str | None = None) -> str:
         """The name of the card of a record's time, or of its ratio to ``baseline``, shown as ``value``.
 
         Empty where a record is unknown.
@@ -80,6 +93,31 @@ class Cards:
             self._cards[key] = self._card(key, value, [self._records[name] for name in sides])
         return key
 
+    def derived(self, value: str, what: str, how: str, parts: Sequence[Link]) -> str:
+        """The name of the card of a number that was computed from others: ``parts`` are those, with their cards.
+
+        Empty where no part has a card: then nothing would say where the number comes from.
+        """
+        known = tuple(part for part in parts if part.to)
+        if not known:
+            return ""
+        key = name_of("d", what, *(part.to for part in known))
+        self.add(Card(key, value, what, how=how, parts=known))
+        return key
+
+    def add(self, card: Card) -> None:
+        """Take in a card that was made elsewhere, once."""
+        self._cards.setdefault(card.id, card)
+
+    def citing(self, links: list[Link]) -> Cite:
+        """What writes a figure into a text and its card's name into ``links``, in the order of writing."""
+
+        def cite(text: str, value: str, *records: str | None) -> str:
+            links.append(Link(text, self.link(value, *records)))
+            return text
+
+        return cite
+
     @property
     def all(self) -> tuple[Card, ...]:
         """Every card that was asked for."""
@@ -91,10 +129,10 @@ class Cards:
         return Card(
             id=key,
             value=value,
-            title=" over ".join(cell.implementation for cell in cells),
+            title=" over ".join(cell.implementation for cell in cells)
+            + f", {self._names[sides[0].machine, work.device]}",
             protocol=f"{work.shape.id}, batch {work.batch}, {work.dtype}, {work.routing} routing, "
             f"{protocol.cache} caches, call {protocol.call}",
-            place=self._names[sides[0].machine, work.device],
             sides=tuple(map(self._side, sides)),
             command=command_of(cells),
         )
@@ -113,7 +151,7 @@ class Cards:
             run=", ".join(run.id for run in runs),
             date=run.started[:10],
             sources=run.sources,
-            path=", ".join(f"results/{path}" for run in runs for path in run.paths),
+            files=raw_files([path for run in runs for path in run.paths], self._folder),
             link=f"{ARCHIVE}#{self._anchors[record.id]}" if self._archived else "",
             machine=f"{ARCHIVE}#machine-{record.machine}" if self._archived else "",
         )

@@ -93,7 +93,7 @@ def _program(row: ClaimRow) -> Cell | None:
         return None
     shipped, mended = row.program_shipped, row.program_mended
     main = f"as shipped {ICONS[shipped]} {shipped}, mended {ICONS[mended]} {mended}"
-    return Cell(main, row.program, badge=mended)
+    return Cell(main, row.program, badge=mended, beside=f"claim-{row.id}")
 
 
 def claims_table(views: Sequence[ClaimView]) -> Table | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from fffbench.analysis.headline import PUBLISHED_SHAPE, fair, shape_of
 from fffbench.report.analysed import Analysis
 
 DIGITS = 4  # significant, of a number in the data
-MOST_CELLS = 4000  # of runs, the newest first: what keeps the page small
+MOST_CELLS = 3000  # of runs, the newest first: what keeps the page small
 
 
 def data(analysis: Analysis) -> str:
@@ -24,10 +25,7 @@ def data(analysis: Analysis) -> str:
         line = fields.setdefault(key, [None] * len(shown))
         known = line[place]
         if known is None or (row.time or 0) < (known[0] or 0):
-            line[place] = [
-                _short(value)
-                for value in (row.time, row.time_low, row.time_high, row.baseline_time, row.speedup, row.low, row.high)
-            ]
+            line[place] = [_short(value) for value in (row.time, row.time_low, row.time_high, row.speedup)]
     order = sorted(fields, key=lambda key: (key.split()[0], int(key.split()[1])))
     runs, cells = _runs(analysis)
     value = {
@@ -44,16 +42,21 @@ def _short(value: float | None) -> float | None:
 
 
 def _runs(analysis: Analysis) -> tuple[list[Any], list[str]]:
-    """Of each run its name, machine and date and, by number of a cell, the time with its interval; newest first."""
+    """Of each run its name, machine and date and, by number of a cell, the time with its interval; newest first.
+
+    A cell that one run of a machine has and no other can be set beside nothing, so it is left out.
+    """
+    results = analysis.results
+    counted = Counter((record.machine, record.cell.id) for record in results.records)
     cells: dict[str, int] = {}
     by_run: dict[str, dict[int, list[float | None]]] = {}
     left = MOST_CELLS
-    for record in sorted(analysis.results.records, key=lambda record: (record.started, record.run), reverse=True):
-        if record.machine not in analysis.machines or left <= 0:
+    for record in sorted(results.records, key=lambda record: (record.started, record.run), reverse=True):
+        if record.machine not in analysis.machines or counted[record.machine, record.cell.id] < 2 or left <= 0:
             continue
         left -= 1
         time = analysis.times[record.id]
         number = cells.setdefault(record.cell.id, len(cells))
         by_run.setdefault(record.run, {})[number] = [_short(time.value), _short(time.low), _short(time.high)]
-    runs = [analysis.results.runs[name] for name in by_run]
+    runs = [results.runs[name] for name in by_run]
     return [[run.id, analysis.names[run.machine.id], run.started[:10], by_run[run.id]] for run in runs], list(cells)

@@ -36,8 +36,9 @@ from fffbench.units import number, ratio
 MAX_TICKS = 6  # places named on an axis: more would touch in a panel of half the page, or on a phone
 LABEL = 8.5  # points
 HOW_TO_READ = (
-    "The fastest FFF kernel over the fastest dense layer, each at its own best thread count; cold caches, random "
-    "tokens, on a GPU inside a graph. Above 1x FFF is faster; bands are 95 % intervals. CPUs are dashed."
+    "In all of these charts: the fastest FFF kernel over the fastest dense layer, each at its own best thread count; "
+    "cold caches, random tokens, on a GPU inside a graph. Above 1x FFF is faster; bands are 95 % intervals. CPUs are "
+    "dashed."
 )
 At = Callable[[Speedup], int]
 Lines = dict[Place, list[Speedup]]
@@ -82,11 +83,11 @@ def charts(rows: Sequence[Speedup], devices: Sequence[Device]) -> tuple[Figure, 
         (WIDTH, _at_one_batch([row for row in trees if row.trees == 1])),
         (FAMILY, _of_family(trees)),
     )
-    found = []
+    found: list[Figure] = []
     for axis, here in of_axis:
         panels = {dtype: lines for dtype in TYPES if (lines := _lines(here, axis.at, dtype))}
         if panels:
-            text = f"{axis.text} {HOW_TO_READ}"
+            text = axis.text if found else f"{axis.text} {HOW_TO_READ}"  # said once: the charts are read alike
             drawn = [_draw(panels, axis, shown, narrow=narrow) for narrow in (False, True)]
             found.append(Figure(axis.name, axis.title, text, *drawn))
     return tuple(found)

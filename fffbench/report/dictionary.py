@@ -110,6 +110,15 @@ FILES: tuple[tuple[str, str, Columns], ...] = (
         "published figures of whole models with their verdicts",
         (("id, published, measured, verdict", "the figure, what it is held against, the answer"),),
     ),
+    (
+        "changes.csv",
+        "what differs from the last published version",
+        (
+            ("version, key, what", "the version; the question, as results/published names it, and in words"),
+            ("before, before_low, before_high, before_verdict", "what that version published"),
+            ("now, low, high, verdict, size", "what stands here now; the larger value over the smaller"),
+        ),
+    ),
     ("history.csv", "asv's history of this project's kernels", (("commit, value, step", "a point and its step"),)),
     ("regressions.csv", "every case of every regression check", (("case, ratio, verdict", "a case and its answer"),)),
     ("skipped.csv", "planned cells without a time", (("cell, reason", "what was planned and why it has no time"),)),

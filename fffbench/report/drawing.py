@@ -72,6 +72,14 @@ STYLE: dict[Any, Any] = {
     "lines.markersize": 5,
 }
 
+# What draws nothing, half of a drawing's bytes: the page's font takes the place of the library's list, frames without
+# ink, turns by nothing, and names of groups that nobody refers to (those of ticks a test looks up).
+_SPARE = re.compile(
+    r"; font-family: [^;\"]*(?=[;\"])"
+    r'| transform="rotate\(-?0 [^"]*\)"'
+    r'|<path d="[^"]*" style="fill: none"/>'
+    r'|(?<=<g) id="(?![^"]*tick)[^"]*"'
+)
 _ATTRIBUTE, _LONG = re.compile(r'="[^"]*"'), re.compile(r"(\d+\.\d\d)\d+")  # a hundredth of a point is not seen
 
 
@@ -130,6 +138,7 @@ def to_svg(figure: Drawing, name: str, description: Sequence[str]) -> Markup:
         text = text.replace(colour, f"var({variable})")
     text = re.sub(r"font: (?:bold|700) ([\d.]+)px [^;\"]*", r"font-weight: bold; font-size: \1px", text)
     text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = _SPARE.sub("", text)
     text = re.sub(r"\s*\n\s*", "\n", text)
     text = _ATTRIBUTE.sub(lambda match: _LONG.sub(r"\1", match[0]), text)
     width = float(re.search(r'viewBox="0 0 ([\d.]+)', text).group(1))  # type: ignore[union-attr]

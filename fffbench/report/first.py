@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fffbench.analysis.fidelity import Climb
+from fffbench.analysis.fidelity import Climb, Step
 from fffbench.analysis.headline import (
     PUBLISHED_BATCH,
     PUBLISHED_GAIN,
@@ -23,9 +23,9 @@ from fffbench.claims.program import deciding_climb
 from fffbench.claims.rows import ClaimRow
 from fffbench.claims.rule import EXCEEDED, REPRODUCED
 from fffbench.devices import HOST
-from fffbench.report.cards import Cards
+from fffbench.report.cards import Cards, Cite, plain_figure
 from fffbench.report.shown import Device, Place
-from fffbench.report.view import Cell, Fact, Table
+from fffbench.report.view import Cell, Fact, Link, Table
 from fffbench.units import number, ratio
 
 BATCHES = (1, 128, 1024, PUBLISHED_BATCH)
@@ -58,14 +58,24 @@ class First:
     model: str = NO_MODEL
 
 
-def _range(values: Sequence[float]) -> str:
+def gain_text(found: Speedup | Step, cite: Cite) -> str:
+    """``111x``, cited with the records it rests on."""
+    if found.speedup is None:
+        return "not measured"
+    records = found.records if isinstance(found, Step) else (found.record, found.baseline_record)
+    return cite(f"{number(found.speedup)}x", ratio(found.speedup, found.low, found.high), *records)
+
+
+def _range(found: Sequence[Speedup | Step], cite: Cite) -> str:
     """``1.5x to 2.0x``, or one figure where both are written alike."""
-    low, high = f"{number(min(values))}x", f"{number(max(values))}x"
-    return low if low == high else f"{low} to {high}"
+    low, high = (pick(found, key=lambda one: one.speedup or 0) for pick in (min, max))
+    if number(low.speedup or 0) == number(high.speedup or 0):
+        return gain_text(low, cite)
+    return f"{gain_text(low, cite)} to {gain_text(high, cite)}"
 
 
-def lede(first: First) -> str:
-    """The three facts: the layer at its best, the layer as it is served, the model."""
+def lede(first: First, cite: Cite = plain_figure) -> str:
+    """The three facts: the layer at its best, the layer as it is served, the model; ``cite`` writes the figures."""
     # the table below shows these batches: a figure of the sentence that stands nowhere is a riddle
     shown = {place: [row for row in by.values() if row.batch in BATCHES] for place, by in first.served.items()}
     known = [(place, row) for place, rows in shown.items() for row in rows]
@@ -74,18 +84,19 @@ def lede(first: First) -> str:
         return "No fast feedforward layer was measured beside a dense one under fair conditions yet."
     parts: list[str] = []
     for host, name in PLACES:
-        gains = [row.speedup or 0 for (_, kind), row in known if (kind == HOST) == host]
-        gains = gains or [row.speedup or 0 for _, kind, row in strict if (kind == HOST) == host]
-        if gains:
-            most = max(gains)
-            faster = f"up to {number(most)}x faster" if most >= 1 else f"slower ({number(most)}x)"
+        rows = [row for (_, kind), row in known if (kind == HOST) == host]
+        rows = rows or [row for _, kind, row in strict if (kind == HOST) == host]
+        if rows:
+            most = max(rows, key=lambda row: row.speedup or 0)
+            said = gain_text(most, cite)
+            faster = f"up to {said} faster" if (most.speedup or 0) >= 1 else f"slower ({said})"
             than = "" if parts else " than the best dense layer"
             parts.append(f"{faster}{than} on {name}")
     small = [row for (_, kind), row in known if kind != HOST and row.batch <= SERVED_UP_TO]
     middle = ""
     if small:
         types = " or ".join(dict.fromkeys(type_name(row.dtype) for row in small))
-        spread = _range([row.speedup or 0 for row in small])
+        spread = _range(small, cite)
         batches = sorted({row.batch for row in small})
         middle = f", but {spread} on a GPU as models are served ({types}, batch {batches[0]} to {batches[-1]})"
     layer = next(iter(first.answers.values())).rows[0] if first.answers else known[0][1]
@@ -133,30 +144,37 @@ def doubt(row: Speedup) -> str:
     return ", ".join(filter(None, (few(row.runs, row.processes), untried)))
 
 
-def gain_cell(row: Speedup, cards: Cards, small: str = "") -> Cell:
-    """A speed-up with its interval, its card, and why it is provisional."""
+def gain_cell(row: Speedup, cards: Cards, small: str = "", beside: str = "") -> Cell:
+    """A speed-up with its interval, its card, and why it is provisional; ``small`` with the card ``beside`` first."""
     value = ratio(row.speedup or 0, row.low, row.high)
     key = cards.link(value, row.record, row.baseline_record)
-    return Cell(value, "; ".join(filter(None, (small, doubt(row)))), key, f"{row.speedup:.6g}", quantity=key)
+    said = "; ".join(filter(None, (small, doubt(row))))
+    return Cell(value, said, key, f"{row.speedup:.6g}", quantity=key, beside=beside)
 
 
 def _gain(row: Speedup | None, cards: Cards) -> Cell:
     return Cell("not measured", words=True) if row is None else gain_cell(row, cards)
 
 
+def strict_row(answer: Answer) -> Speedup | None:
+    """The row of ``answer`` in strict fp32."""
+    return next((row for row in answer.rows if row.dtype == STRICT), None)
+
+
 def _strict(answer: Answer, cards: Cards) -> Cell:
-    row = next((row for row in answer.rows if row.dtype == STRICT), None)
+    row = strict_row(answer)
     if row is None:
         return Cell("not measured", words=True)
     where = "" if row.batch == PUBLISHED_BATCH else f"at batch {row.batch}"
     with_tf32 = answer.with_tf32
-    beside = f"{number(with_tf32.speedup or 0)}x over dense with TF32" if with_tf32 else ""
-    return gain_cell(row, cards, "; ".join(filter(None, (where, beside))))
+    links: list[Link] = []
+    beside = f"{gain_text(with_tf32, cards.citing(links))} over dense with TF32" if with_tf32 else ""
+    return gain_cell(row, cards, "; ".join(filter(None, (where, beside))), links[0].to if links else "")
 
 
-def facts(first: First) -> tuple[Fact, ...]:
-    """The published figure, the count, and what was not measured."""
-    found = [_published(first)]
+def facts(first: First, cards: Cards | None = None) -> tuple[Fact, ...]:
+    """The published figure, the count, and what was not measured; ``cards`` say where the figures come from."""
+    found = [_published(first, cards)]
     rows = [row for answer in first.answers.values() for row in answer.rows]
     if rows:
         most = max(
@@ -165,11 +183,14 @@ def facts(first: First) -> tuple[Fact, ...]:
         best, unsure = most.speedup or 0, f" (provisional: {doubt(most)})" if doubt(most) else ""
         ceiling = max(row.n / (row.trees * (row.levels + row.leaf_width)) for row in rows)
         reached = "was reached as a speed" if best >= ceiling else "was not reached as a speed"
+        links: list[Link] = []
+        gain = gain_text(most, cards.citing(links) if cards else plain_figure)
         found.append(
             Fact(
                 f"{number(ceiling)}x?",
                 f"A count of operations ({rows[0].n} neurons over {rows[0].levels} used), not a measurement. It "
-                f"{reached}: the most that this layer gave here is {number(best)}x{unsure}.",
+                f"{reached}: the most that this layer gave here is {gain}{unsure}.",
+                tuple(links),
             )
         )
     found.append(
@@ -178,7 +199,7 @@ def facts(first: First) -> tuple[Fact, ...]:
     return tuple(fact for fact in found if fact)
 
 
-def _published(first: First) -> Fact | None:
+def _published(first: First, cards: Cards | None) -> Fact | None:
     """What became of the published figure: another program gives it, theirs does not."""
     strict = [
         row
@@ -195,10 +216,12 @@ def _published(first: First) -> Fact | None:
     answer = "Yes" if reached and all(reached) else "Partly" if any(reached) else "No"
     if answer == "Yes" and min(gains) < PUBLISHED_GAIN:  # its interval reaches the figure, its middle does not
         answer = "About"
+    links: list[Link] = []
+    cite = cards.citing(links) if cards else plain_figure
     best = max(strict, key=lambda row: row.speedup or 0)
     unsure = f"; the largest is provisional: {doubt(best)}" if doubt(best) else ""
     said = (
-        f"{answer}, for this one layer on a CPU with the best kernel: {_range(gains)} "
+        f"{answer}, for this one layer on a CPU with the best kernel: {_range(strict, cite)} "
         f"over the best dense layer (strict fp32, batch {strict[0].batch}{unsure})"
     )
     steps = []
@@ -207,8 +230,9 @@ def _published(first: First) -> Fact | None:
         if own and device.device == HOST:
             steps.append(deciding_climb(own, PUBLISHED_BATCH))
     if not steps:
-        return Fact(f"{PUBLISHED_GAIN}x?", f"{said}. The published program was not measured here.")
-    shipped = _range([climb.steps[0].speedup or 0 for climb in steps])
-    mended = [climb.mended.speedup for climb in steps if climb.mended.speedup]
-    after = f" and {_range(mended)} once it computes the right thing" if mended else ""
-    return Fact(f"{PUBLISHED_GAIN}x?", f"{said}. The published program gives {shipped} as shipped{after}.")
+        return Fact(f"{PUBLISHED_GAIN}x?", f"{said}. The published program was not measured here.", tuple(links))
+    shipped = _range([climb.steps[0] for climb in steps], cite)
+    mended = [climb.mended for climb in steps if climb.mended.speedup]
+    after = f" and {_range(mended, cite)} once it computes the right thing" if mended else ""
+    text = f"{said}. The published program gives {shipped} as shipped{after}."
+    return Fact(f"{PUBLISHED_GAIN}x?", text, tuple(links))

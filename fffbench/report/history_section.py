@@ -152,7 +152,7 @@ def table(series: Sequence[Series], names: dict[str, str], note: str) -> Table |
                 Cell(_short(item), kind),
                 Cell(names.get(item.machine, item.machine), where),
                 Cell(str(len(item.points)), f"{first.commit[:8]} to {last.commit[:8]}"),
-                Cell(_written(item, last.value), changed, sort=f"{last.value:.6g}"),
+                Cell(_written(item, last.value), changed, CSV, f"{last.value:.6g}"),
                 Cell(item.sentence, words=True),
             )
         )
@@ -161,7 +161,7 @@ def table(series: Sequence[Series], names: dict[str, str], note: str) -> Table |
         ("Benchmark", "Machine", "Commits", "Newest", "Steps"),
         (False, False, True, True, False),
         tuple(rows),
-        "history.csv",
+        CSV,
         note or "A step is a level that at least two commits in a row show, found by asv's own step detection.",
         filterable=True,
     )
@@ -196,6 +196,7 @@ def csv_rows(series: Sequence[Series]) -> list[dict[str, object]]:
     return rows
 
 
+CSV = "history.csv"  # with the samples of every point
 CSV_COLUMNS = (
     "machine",
     "environment",

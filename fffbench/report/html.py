@@ -22,14 +22,16 @@ from fffbench.claims.rows import ClaimRow
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.files import write_plain
-from fffbench.report import history_section, ladder_section, model_section, regression_section, waterfall
+from fffbench.report import changes, history_section, ladder_section, model_section, regression_section, waterfall
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.archive import archive
-from fffbench.report.build import build
+from fffbench.report.build import build, changes_of
 from fffbench.report.method import Method
 from fffbench.report.models import Models, models
 from fffbench.report.published import own_runs, split
+from fffbench.report.raw import copy_files
 from fffbench.report.tables import CELL_COLUMNS, cell_rows, write_csv
+from fffbench.report.view import Said
 from fffbench.report.yours import your_runs
 from fffbench.results.store import Results
 from fffbench.text import plain
@@ -51,23 +53,30 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     out = Path(out_dir)
     published, own = split(results, own_runs(results, folder) if folder else frozenset())
     analysis = analyse(published)
-    yours = your_runs(own, analysis) if own else None
+    yours = your_runs(own, analysis, folder) if own else None
     whole = models(folder, analysis.names)
     environment = Environment(
         loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         finalize=lambda value: plain(value) if type(value) is str else value,
     )  # fmt: skip
-    environment.filters["tight"] = _tight
+    environment.filters |= {"tight": _tight, "cited": _cited}
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
+    since = changes_of(analysis, folder, whole)
+    front, rest = build(analysis, yours, folder, whole, since), archive(analysis, whole, folder)
     pages = {
-        INDEX: environment.get_template("index.html.j2").render(page=build(analysis, yours, folder, whole), **shared),
-        ALL: environment.get_template("all.html.j2").render(page=archive(analysis, whole), **shared),
+        INDEX: environment.get_template("index.html.j2").render(page=front, **shared),
+        ALL: environment.get_template("all.html.j2").render(page=rest, **shared),
     }
+    named = [side.files for card in (*front.cards, *rest.cards) for side in card.sides]
+    named += [run.files for run in rest.runs.values()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)
         write_models(whole, out)
+        write_csv(out / changes.CSV, changes.csv_rows(since), changes.CSV_COLUMNS)
+        if folder is not None:
+            copy_files(chain.from_iterable(named), folder, out)
         for name, html in pages.items():
             write_plain(out / name, html.lstrip())
     except OSError as error:
@@ -79,6 +88,17 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
 def _tight(text: str) -> Markup:
     """``text`` with intervals that do not break inside."""
     return Markup(str(escape(plain(text))).replace(", ", ",&nbsp;") if "x [" in text else escape(plain(text)))  # noqa: S704
+
+
+def _cited(said: Said) -> Markup:
+    """The text of ``said`` with each of its figures, taken in their order, a link to its card."""
+    found, text = [], plain(said.text)
+    for link in said.links:
+        before, figure, after = text.partition(link.text)
+        if figure and link.to:
+            found += [escape(before), Markup('<a href="#{}">{}</a>').format(link.to, figure)]
+            text = after
+    return Markup("").join([*found, escape(text)])
 
 
 def _static(environment: Environment, name: str) -> str:

@@ -14,9 +14,11 @@ from matplotlib.axes import Axes
 from fffbench.analysis.fidelity import Climb, changes
 from fffbench.claims.program import deciding_climb
 from fffbench.report import drawing
+from fffbench.report.cards import Cards
 from fffbench.report.drawing import CMM, FFF, GRID, INK, MARKERS, MUTED, STYLE, label, log_ticks, times_label
+from fffbench.report.first import gain_text
 from fffbench.report.shown import Device, Place
-from fffbench.report.view import Figure, LadderLine
+from fffbench.report.view import Figure, LadderLine, Link, Said
 from fffbench.units import number, ratio
 
 BATCH = 16384  # of the publications
@@ -37,18 +39,20 @@ def panels(climbs: Sequence[Climb], devices: Sequence[Device]) -> list[Panel]:
     return found
 
 
-def sentences(found: Sequence[Panel]) -> tuple[LadderLine, ...]:
+def sentences(found: Sequence[Panel], cards: Cards) -> tuple[LadderLine, ...]:
     """One sentence per benchmark: what as shipped became on each device, and the mistake that mattered most."""
     told = []
     for panel in found:
+        links: list[Link] = []
+        cite = cards.citing(links)
         first = panel[0][1]
         names = " and ".join(device.short for device, _ in panel)
-        shipped = " and ".join(f"{number(climb.steps[0].speedup or 0)}x" for _, climb in panel)
-        mended = " and ".join(f"{number(climb.mended.speedup or 0)}x" for _, climb in panel)
+        shipped = " and ".join(gain_text(climb.steps[0], cite) for _, climb in panel)
+        mended = " and ".join(gain_text(climb.mended, cite) for _, climb in panel)
         largest = changes(first, mistakes=True)[:1]
         why = f"; what changed it most on {panel[0][0].short}: {largest[0]}" if largest else ""
         said = f"{shipped} as shipped, {mended} mended ({names}){why}."
-        told.append(LadderLine(f"{first.published:g}x: {first.title}", first.claim, (said,)))
+        told.append(LadderLine(f"{first.published:g}x: {first.title}", first.claim, (Said(said, tuple(links)),)))
     return tuple(told)
 
 

@@ -40,7 +40,10 @@ def ladders(climbs: Sequence[Climb], anchors: Anchors, names: Mapping[tuple[str,
 
 
 def _table(group: Sequence[Climb], anchors: Anchors, table_id: str) -> Table:
-    published = (Cell("as published", "elsewhere"), *(Cell(f"{number(climb.published)}x") for climb in group))
+    published = (
+        Cell("as published", "elsewhere"),
+        *(Cell(f"{number(climb.published)}x", words=True) for climb in group),
+    )
     rows: list[tuple[Cell, ...]] = [published]
     for index, step in enumerate(group[0].steps):
         rows.append(
@@ -78,8 +81,9 @@ def _cell(step: Step, anchors: Anchors, arrival: float | None) -> Cell:
     factor = step.factor if arrival is None else arrival
     changed = "" if factor is None else f"{written_change(factor)}; "
     small = f"{changed}{step.ours} {seconds(step.time or 0)}, {step.dense} {seconds(step.dense_time or 0)}"
-    link, quantity = anchors.get(step.records[0], ""), anchors.quantity(*step.records)
-    return Cell(ratio(step.speedup, step.low, step.high), small, link, quantity=quantity)
+    link, beside = (anchors.get(record, "") for record in (step.records[0], step.records[-1]))
+    value = ratio(step.speedup, step.low, step.high)
+    return Cell(value, small, link, quantity=anchors.quantity(*step.records), beside=beside)
 
 
 def csv_rows(climbs: Sequence[Climb]) -> list[dict[str, object]]:

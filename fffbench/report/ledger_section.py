@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 
-from fffbench.analysis.fidelity import Climb
 from fffbench.claims import leaning
 from fffbench.claims import rule as verdicts
 from fffbench.claims.ledger import load_claims
@@ -15,11 +14,11 @@ from fffbench.report import models
 from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
 from fffbench.report.claim_section import ICONS, claim_views
-from fffbench.report.ladder_chart import panels
+from fffbench.report.ladder_chart import Panel, panels
 from fffbench.report.models import Models
 from fffbench.report.sources import source
-from fffbench.report.view import LedgerCell, LedgerGroup, LedgerRow, Note
-from fffbench.units import number
+from fffbench.report.view import LedgerCell, LedgerGroup, LedgerRow, Link, Note
+from fffbench.units import number, ratio
 
 SPEEDS, USERS, WIDTHS, COUNTS, UNTESTABLE = (
     "Speeds that were published",
@@ -58,7 +57,7 @@ def ledger(analysis: Analysis, cards: Cards, whole: Models | None = None) -> tup
         for device in analysis.shown:
             here = [row for row in found if (row.machine, row.device) == device.place]
             cells.append(_cell(here, device.short, leans.get((first.id, *device.place), ""), cards))
-        own = [panel[1] for panel in ways.get(first.id, [])]
+        own = ways.get(first.id, [])
         alone = None
         if not any(cells):
             text = (
@@ -70,7 +69,9 @@ def ledger(analysis: Analysis, cards: Cards, whole: Models | None = None) -> tup
             )
             alone = LedgerCell("", ICONS[first.verdict], first.verdict, text)
         rows[group_of(first)].append(
-            LedgerRow(first.id, first.published_shown, first.statement, tuple(cells), *_program(found, own), alone)
+            LedgerRow(
+                first.id, first.published_shown, first.statement, tuple(cells), *_program(found, own, cards), alone
+            )
         )
     groups = tuple(LedgerGroup(name, tuple(rows[name])) for name in GROUPS if rows[name])
     return (*models.ledger_group(whole, len(analysis.shown)), *groups)
@@ -88,15 +89,23 @@ def _cell(rows: Sequence[ClaimRow], device: str, leans: str, cards: Cards) -> Le
     return LedgerCell(device, ICONS[leans or verdict], verdict, shown.value_shown, key, key, leans)
 
 
-def _program(rows: Sequence[ClaimRow], climbs: Sequence[Climb]) -> tuple[str, str]:
-    """What the published program gives once mended, over the page's devices, and its verdict where they agree."""
+def _program(rows: Sequence[ClaimRow], panel: Panel, cards: Cards) -> tuple[str, str, str]:
+    """What the published program gives once mended, over the page's devices, its verdict where they agree, its card."""
     verdicts_ = list(dict.fromkeys(row.program_mended for row in rows if row.program_mended))
-    gains = [climb.mended.speedup for climb in climbs if climb.mended.speedup]
+    steps = [(device, climb.mended) for device, climb in panel if climb.mended.speedup]
+    gains = [step.speedup or 0 for _, step in steps]
     if not verdicts_ or not gains:
-        return "", ""
+        return "", "", ""
     low, high = f"{number(min(gains))}x", f"{number(max(gains))}x"
     icons = " ".join(ICONS[name] for name in verdicts_)
-    return f"{icons} {low if low == high else f'{low} to {high}'}", verdicts_[0] if len(verdicts_) == 1 else ""
+    text = f"{icons} {low if low == high else f'{low} to {high}'}"
+    parts = []
+    for device, step in steps:
+        value = ratio(step.speedup or 0, step.low, step.high)
+        parts.append(Link(f"{value}, {device.name}", cards.link(value, *step.records)))
+    how = f"{rows[0].published_shown}: what the published program gives here with its mistakes mended, on each device."
+    key = cards.derived(text, "The published program, mended", how, parts)
+    return text, verdicts_[0] if len(verdicts_) == 1 else "", key
 
 
 def notes(analysis: Analysis, cards: Cards, whole: Models | None = None) -> tuple[Note, ...]:
@@ -109,7 +118,7 @@ def notes(analysis: Analysis, cards: Cards, whole: Models | None = None) -> tupl
             view.statement,
             source(view.source),
             view.confidence,
-            (view.note,) if view.note else (),
+            (Link(view.note),) if view.note else (),
             view.findings,
             view.command,
         )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fffbench.analysis.model_text import COLUMNS, cells_of, sentence
 from fffbench.analysis.models import ModelRow, by_work, work_title
 from fffbench.claims.model_claims import Figure, ModelVerdict
+from fffbench.report.model_cards import ModelCards
 from fffbench.report.view import Cell, Table
 
 CSV, ELSEWHERE_CSV, CLAIMS_CSV = "models.csv", "elsewhere.csv", "model-claims.csv"
@@ -26,14 +27,14 @@ def sentences(rows: Sequence[ModelRow]) -> list[str]:
     return [said for _, _, group in by_work(rows) if (said := sentence(group))]
 
 
-def tables(rows: Sequence[ModelRow], names: dict[str, str]) -> list[Table]:
-    """A table for each machine and work; ``names`` says what machines are."""
+def tables(rows: Sequence[ModelRow], names: dict[str, str], cards: ModelCards | None = None) -> list[Table]:
+    """A table for each machine and work; ``names`` says what machines are, ``cards`` where a figure comes from."""
     return [
         Table(
             f"models-{number}",
             ("Feedforward layers", *COLUMNS[1:]),
             tuple(name in NUMERIC for name in COLUMNS),
-            tuple(tuple(Cell(text) for text in cells_of(row)) for row in group),
+            tuple(_line(row, cards) for row in group),
             CSV,
             f"{work_title(work)}, on {names.get(machine, machine)}. {CAPTION}",
         )
@@ -41,7 +42,18 @@ def tables(rows: Sequence[ModelRow], names: dict[str, str]) -> list[Table]:
     ]
 
 
-def claims_table(verdicts: Sequence[ModelVerdict], names: dict[str, str]) -> Table:
+def _line(row: ModelRow, cards: ModelCards | None) -> tuple[Cell, ...]:
+    """A row's cells; the time and the gain have cards, which the other figures of the row share with them."""
+    time, gain = (cards.time(row), cards.gain(row)) if cards else ("", "")
+    of_gain = ("gain", "of possible")
+    found = []
+    for name, text in zip(COLUMNS, cells_of(row), strict=True):
+        link = "" if name not in NUMERIC or not text else gain if name in of_gain else time
+        found.append(Cell(text, link=link, quantity=link if name in ("time", "gain") else ""))
+    return tuple(found)
+
+
+def claims_table(verdicts: Sequence[ModelVerdict], names: dict[str, str], cards: ModelCards | None = None) -> Table:
     """What was published about whole models, and what was measured."""
     head = ("What was published", "Figure", "Machine", "Verdict", "Why")
     rows = tuple(
@@ -50,7 +62,7 @@ def claims_table(verdicts: Sequence[ModelVerdict], names: dict[str, str]) -> Tab
             Cell(one.shown),
             Cell(names.get(one.machine or "", one.machine or "none")),
             Cell(one.verdict),
-            Cell(one.reason),
+            Cell(one.reason, link=cards.verdict(one) if cards else ""),
         )
         for one in verdicts
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from fffbench.analysis.models import ModelRow, by_work, model_rows, work_title
@@ -13,9 +14,10 @@ from fffbench.plan.models import Variant
 from fffbench.report import model_section
 from fffbench.report.cards import ARCHIVE
 from fffbench.report.claim_section import CONFIDENCE, ICONS
+from fffbench.report.model_cards import ModelCards
 from fffbench.report.sources import source
-from fffbench.report.view import Cell, LedgerCell, LedgerGroup, LedgerRow, Note, Table
-from fffbench.results.models import load_models
+from fffbench.report.view import Cell, LedgerCell, LedgerGroup, LedgerRow, Link, Note, Said, Table
+from fffbench.results.models import ModelResults, load_models
 from fffbench.units import number, percent, ratio, seconds
 
 MOST = 12  # works on the page; the archive has all
@@ -29,49 +31,67 @@ class Models:
     rows: tuple[ModelRow, ...]
     verdicts: tuple[ModelVerdict, ...]
     names: dict[str, str]
+    results: ModelResults = field(default_factory=ModelResults)
+    folder: Path | None = None
+
+    @cached_property
+    def cards(self) -> ModelCards:
+        """The cards of the figures that asked for one."""
+        return ModelCards(self.results, self.rows, self.names, self.folder)
 
 
 def models(folder: Path | None, names: dict[str, str]) -> Models | None:
     """What lies under ``folder`` of whole models; None where nothing does."""
-    rows = model_rows(load_models(folder)) if folder is not None else []
-    return Models(tuple(rows), tuple(judge_models(rows)), names) if rows else None
+    results = load_models(folder) if folder is not None else ModelResults()
+    rows = model_rows(results)
+    return Models(tuple(rows), tuple(judge_models(rows)), names, results, folder) if rows else None
 
 
-def _best(rows: Sequence[ModelRow], kind: str) -> ModelRow | None:
+def best_of(rows: Sequence[ModelRow], kind: str) -> ModelRow | None:
     """The fastest replacement of one kind that is compared with the model as it is."""
     found = [row for row in rows if Variant.parse(row.variant).kind == kind and row.gain is not None]
     return max(found, key=lambda row: row.gain or 0, default=None)
 
 
-def sentence(found: Models) -> str:
+def sentence(found: Models) -> Said:
     """What a model gains, for the first screen: over all works of whole models that have trees and the model as it is.
 
     One layer of a larger model is no model; it stands in the table.
     """
-    gains, limits, titles, places = [], [], [], []
+    gains: list[ModelRow] = []
+    limits: list[ModelRow] = []
+    titles, places = [], []
     ends: list[float] = []
-    lost: set[str] = set()
     for machine, work, rows in by_work(found.rows):
-        best, none = _best(rows, "fff"), _best(rows, "none")
+        best, none = best_of(rows, "fff"), best_of(rows, "none")
         if work.architecture.of_layers or best is None or best.gain is None:
             continue
-        gains.append(best.gain)
+        gains.append(best)
         ends += best.gain_interval or (best.gain, best.gain)
-        lost.update(best.lost_modes)
-        limits += [none.gain] if none is not None and none.gain is not None else []
+        limits += [none] if none is not None and none.gain is not None else []
         titles.append(work.architecture.title)
         places.append(found.names.get(machine, machine))
     if not gains:
-        return ""
+        return Said("")
     named, where = (" and ".join(dict.fromkeys(names)) for names in (titles, places))
-    how = " (slower)" if max(ends) < 1 else "" if min(ends) > 1 else f" (undecided: intervals from {_range(ends)})"
-    if lost:
-        how += f", {' and '.join(sorted(lost))} left out, which had no time with them"
-    bound = f", and at {_range(limits)} with no feedforward layer at all" if limits else ""
-    return f"a whole model ({named} on {where}) runs at {_range(gains)} of its speed with such layers{how}{bound}"
+    how = " (slower)" if max(ends) < 1 else "" if min(ends) > 1 else " (undecided: intervals hold 1x)"
+    gain, links = _range(gains, found.cards)
+    bound = ""
+    if limits:
+        most, more = _range(limits, found.cards)
+        bound, links = f", and at {most} with no feedforward layer at all", (*links, *more)
+    text = f"a whole model ({named} on {where}) runs at {gain} of its speed with such layers{how}{bound}"
+    return Said(text, links)
 
 
-def _range(values: Sequence[float]) -> str:
+def _range(rows: Sequence[ModelRow], cards: ModelCards) -> tuple[str, tuple[Link, ...]]:
+    """The least and the largest gain, and the cards of both."""
+    ends = [pick(rows, key=lambda row: row.gain or 0) for pick in (min, max)]
+    links = tuple(Link(f"{number(row.gain or 0)}x", cards.gain(row)) for row in ends)
+    return _spread([row.gain or 0 for row in ends]), links
+
+
+def _spread(values: Sequence[float]) -> str:
     low, high = f"{number(min(values))}x", f"{number(max(values))}x"
     return low if low == high else f"{low} to {high}"
 
@@ -79,17 +99,22 @@ def _range(values: Sequence[float]) -> str:
 def table(found: Models) -> Table | None:
     """A line per machine and work: the best replacement of each kind over the model as it is."""
     lines = []
+    lost: set[str] = set()
     for machine, work, rows in by_work(found.rows)[:MOST]:
         dense = next((row for row in rows if Variant.parse(row.variant).kind == "dense"), None)
         if dense is None:
             continue
         name = found.names.get(machine, machine)
-        cells = [_gain(_best(rows, kind)) for kind in KINDS]
-        lines.append((Cell(work_title(work), name), Cell(seconds(dense.time)), *cells))
+        cells = [_gain(best_of(rows, kind), found.cards) for kind in KINDS]
+        key = found.cards.time(dense)
+        lost.update(mode for row in rows for mode in row.lost_modes)
+        lines.append((Cell(work_title(work), name), Cell(seconds(dense.time), link=key, quantity=key), *cells))
     if not lines:
         return None
     left = len(by_work(found.rows)) - len(lines)
     more = f" {left} more in all.html." if left else ""
+    if lost:
+        more = f" Where one side had no time in a mode ({', '.join(sorted(lost))}), neither is taken in it.{more}"
     return Table(
         "models",
         ("Model and work", "As it is", "FFF", "No feedforward at all", "Small dense", "int8"),
@@ -102,12 +127,14 @@ def table(found: Models) -> Table | None:
     )
 
 
-def _gain(row: ModelRow | None) -> Cell:
+def _gain(row: ModelRow | None, cards: ModelCards) -> Cell:
     if row is None or row.gain is None:
         return Cell("not measured", words=True)
     low, high = row.gain_interval or (None, None)
     share = "" if row.share is None else f"{percent(row.share)} of the possible"
-    return Cell(ratio(row.gain, low, high), "; ".join(filter(None, (row.title, share))))
+    what = "" if Variant.parse(row.variant).kind == "none" else row.title  # which the column's head says
+    key, small = cards.gain(row), "; ".join(filter(None, (what, share)))
+    return Cell(ratio(row.gain, low, high), small, key, quantity=key)
 
 
 def measured_claims(found: Models | None) -> dict[str, list[ModelVerdict]]:
@@ -126,7 +153,8 @@ def ledger_group(found: Models | None, columns: int) -> tuple[LedgerGroup, ...]:
         (verdict, count), *_ = Counter(one.verdict for one in each).most_common(1)
         first = next(one for one in each if one.verdict == verdict)
         others = f" So on {count} of {len(each)} works." if len(each) > 1 else ""
-        alone = LedgerCell("", ICONS[verdict], verdict, f"{first.reason}{others}")
+        key = found.cards.verdict(first) if found else ""
+        alone = LedgerCell("", ICONS[verdict], verdict, f"{first.reason}{others}", key)
         rows.append(LedgerRow(name, first.shown, first.statement, (None,) * columns, alone=alone))
     return (LedgerGroup("Whole models", tuple(rows)),) if rows else ()
 
@@ -140,7 +168,10 @@ def notes(found: Models | None) -> tuple[Note, ...]:
             each[0].statement,
             source(each[0].source),
             CONFIDENCE[each[0].confidence],
-            tuple(f"{ICONS[one.verdict]} {one.verdict}: {one.reason}" for one in each),
+            tuple(
+                Link(f"{ICONS[one.verdict]} {one.verdict}: {one.reason}", found.cards.verdict(one) if found else "")
+                for one in each
+            ),
             (),
             COMMAND,
             f"{ARCHIVE}#model-claims",
@@ -153,5 +184,5 @@ def archived(found: Models | None) -> tuple[Table, ...]:
     """Every table of whole models, and what others published."""
     if found is None:
         return ()
-    tables = model_section.tables(found.rows, found.names)
-    return (*tables, model_section.claims_table(found.verdicts, found.names))
+    tables = model_section.tables(found.rows, found.names, found.cards)
+    return (*tables, model_section.claims_table(found.verdicts, found.names, found.cards))

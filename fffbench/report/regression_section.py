@@ -43,7 +43,7 @@ def _newest(check: Check, title: str) -> list[tuple[Cell, ...]]:
             Cell(row.case, f"base {seconds(row.base_seconds)}"),
             Cell(title),
             Cell(row.answer),
-            Cell(f"{number(row.ratio)}x", f"[{number(row.low)}, {number(row.high)}]", sort=f"{row.ratio:.6g}"),
+            Cell(f"{number(row.ratio)}x", f"[{number(row.low)}, {number(row.high)}]", CSV, f"{row.ratio:.6g}"),
             Cell(str(len(row.blocks))),
         )
         for row in check.cases

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from fffbench.analysis.stats import process_medians
-from fffbench.results.record import Record
 from fffbench.units import number, seconds
 
 WIDTH = 120  # units of the strip's own coordinates; CSS gives it its size
@@ -39,10 +38,10 @@ def strip(processes: Sequence[Sequence[float]]) -> Markup:
     return Markup(f'<svg viewBox="0 0 {WIDTH} {STEP * len(spans)}"><path d="{path}"/></svg>')  # noqa: S704 - digits only
 
 
-def medians_text(record: Record) -> str:
+def medians_text(processes: Sequence[Sequence[float]]) -> str:
     """``1.45 1.44 1.46 ms``: the process medians in one unit."""
-    medians = process_medians(record.info.processes)[:MAX_PROCESSES]
+    medians = process_medians(processes)[:MAX_PROCESSES]
     unit = seconds(max(medians)).split(" ")[1]
     factor = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}[unit]
-    more = len(record.info.processes) - len(medians)
+    more = len(processes) - len(medians)
     return " ".join(number(value / factor) for value in medians) + f" {unit}" + (f" and {more} more" if more else "")

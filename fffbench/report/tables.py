@@ -96,9 +96,10 @@ def speed_cell(row: Speedup | None, anchors: Anchors) -> Cell:
     tried = "" if row.tried is None else f", {tried_text(row.tried, row.not_measured)}"
     thin = f", {provisional(row)}" if row.provisional else ""
     small = f"{row.baseline_implementation}{threads}{tried}{thin}"
-    link = anchors.get(row.baseline_record or "", "")
+    link, beside = anchors.get(row.record or "", ""), anchors.get(row.baseline_record or "", "")
     quantity = anchors.quantity(row.record, row.baseline_record)
-    return Cell(ratio(row.speedup, row.low, row.high), small, link, f"{row.speedup:.6g}", quantity=quantity)
+    value = ratio(row.speedup, row.low, row.high)
+    return Cell(value, small, link, f"{row.speedup:.6g}", quantity=quantity, beside=beside)
 
 
 def time_cell(row: Speedup, anchors: Anchors) -> Cell:

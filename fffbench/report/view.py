@@ -6,9 +6,26 @@ and ``SampleRow.strip`` are markup, drawn by this package.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
+
+
+@dataclass(frozen=True)
+class Link:
+    """Words or a figure, and where they lead: a card's name, an address, or nowhere (empty)."""
+
+    text: str
+    to: str = ""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A text whose figures, in their order, lead to their cards."""
+
+    text: str
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,12 @@ class Cell:
     words: bool = False
     badge: str = ""  # the verdict whose colour it has
     quantity: str = ""  # which time or ratio the number is; one quantity has one value on a page
+    beside: str = ""  # where the smaller line leads: the other side of a ratio
+
+    @property
+    def href(self) -> str:
+        """The address of ``link``: a place on the page, or a file beside it."""
+        return self.link if ".html#" in self.link or self.link.endswith(".csv") else f"#{self.link}"
 
 
 @dataclass(frozen=True)
@@ -78,6 +101,16 @@ class LadderView:
     sentences: tuple[str, ...]
     table: Table
     command: str
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One run: its machine and id, when and of which sources it was made, its files, its machine's fingerprint."""
+
+    title: str
+    sources: str
+    files: tuple[Link, ...]
+    machine: str
 
 
 @dataclass(frozen=True)
@@ -158,6 +191,8 @@ class Archive:
     samples: tuple[SampleRow, ...]
     left_out: int
     models: tuple[Table, ...] = ()
+    cards: tuple[Card, ...] = ()  # of whole models, whose samples are in no table
+    runs: Mapping[str, RunView] = field(default_factory=dict)  # by what a row of samples calls its run
 
 
 @dataclass(frozen=True)
@@ -172,23 +207,23 @@ class SideView:
     run: str
     date: str
     sources: str
-    path: str
+    files: tuple[Link, ...]
     link: str
     machine: str
 
 
 @dataclass(frozen=True)
 class Card:
-    """Where a number comes from: both sides, and the command that measures just these cells."""
+    """Where a number comes from: both sides and the command that measures just these cells, or how it was computed."""
 
     id: str
     value: str
     title: str
-    protocol: str
-    place: str
-    sides: tuple[SideView, ...]
-    command: str
-    note: str = ""
+    protocol: str = ""
+    sides: tuple[SideView, ...] = ()
+    command: str = ""
+    how: str = ""
+    parts: tuple[Link, ...] = ()  # the numbers it was computed from
 
 
 @dataclass(frozen=True)
@@ -197,6 +232,12 @@ class Fact:
 
     question: str
     answer: str
+    links: tuple[Link, ...] = ()
+
+    @property
+    def said(self) -> Said:
+        """The answer with its figures' cards."""
+        return Said(self.answer, self.links)
 
 
 @dataclass(frozen=True)
@@ -222,6 +263,7 @@ class LedgerRow:
     cells: tuple[LedgerCell | None, ...]
     program: str = ""
     program_badge: str = ""
+    program_link: str = ""
     alone: LedgerCell | None = None  # the verdict of a claim that no device answers
 
 
@@ -250,7 +292,7 @@ class Note:
     statement: str
     source: Source
     confidence: str
-    paragraphs: tuple[str, ...]
+    paragraphs: tuple[Link, ...]
     findings: tuple[Finding, ...]
     command: str
     more: str = ""  # where the rest is, if not under its own name in the archive
@@ -262,7 +304,7 @@ class LadderLine:
 
     title: str
     claim: str
-    sentences: tuple[str, ...]
+    sentences: tuple[Said, ...]
 
 
 @dataclass(frozen=True)
@@ -270,7 +312,7 @@ class Page:
     """Everything on the page, in the page's order."""
 
     title: str
-    lede: str
+    lede: Said
     answers: Table | None
     facts: tuple[Fact, ...]
     hero: Figure | None
@@ -287,6 +329,8 @@ class Page:
     break_even: Table | None
     evidence: tuple[str, ...]
     machines: Table | None
+    changed: str
+    changes: Table | None
     yours: Table | None
     cards: tuple[Card, ...]
     compare: str

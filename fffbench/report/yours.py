@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from fffbench.analysis.headline import Answer
 from fffbench.report.analysed import Analysis, analyse
@@ -21,10 +22,10 @@ class Yours:
     cards: tuple[Card, ...]
 
 
-def your_runs(own: Results, published: Analysis) -> Yours:
+def your_runs(own: Results, published: Analysis, folder: Path | None = None) -> Yours:
     """A row per device, type and batch of ``own`` as the headline asks, beside the published figure of that device."""
     analysis = analyse(own, kind="y")
-    cards = Cards(own, analysis.anchors, analysis.places, archived=False)
+    cards = Cards(own, analysis.anchors, analysis.places, archived=False, folder=folder)
     beside = {(answer.machine, answer.device): answer for answer in published.answers}
     rows = []
     for answer in analysis.answers:

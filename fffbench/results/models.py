@@ -155,6 +155,7 @@ class ModelResults:
     skipped: list[tuple[str, ModelCell, str]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     runs: list[RunInfo] = field(default_factory=list)
+    paths: dict[str, str] = field(default_factory=dict)  # of each run its file, below the folder of results
 
 
 def load_models(results_dir: Path | str) -> ModelResults:
@@ -192,6 +193,7 @@ def _read(path: Path, root: Path, table: Table, found: ModelResults, seen: set[s
     if not isinstance(cells, list) or not isinstance(skipped, list) or len(cells) + len(skipped) > MAX_CELLS:
         return refuse("cells", f"cells and skipped must be lists, of {MAX_CELLS} entries at most")
     found.runs.append(run)
+    found.paths[run.run] = shown
     found.machines[run.machine.id] = run.machine
     _take_cells(cells, run, table.of(run, timed.MODELS), found, seen, refuse)
     _take_skipped(skipped, run, found, refuse)

@@ -58,11 +58,11 @@ TOUCHING = """[...document.querySelectorAll("figure svg")].filter(svg => svg.get
 })"""
 # follow every link from a number; what lands must show the number, in the window
 LANDS = """(() => {
-  const bad = [], links = [...document.querySelectorAll("a[href^='#n-']")];
+  const bad = [], links = [...document.querySelectorAll("a[href^='#n-'], a[href^='#m-'], a[href^='#d-']")];
   for (const link of links) {
     location.hash = link.getAttribute("href");
     const card = document.querySelector(".card:target"), box = card && card.querySelector("h2").getBoundingClientRect();
-    const number = link.textContent.split(/\\s/)[0];
+    const number = (link.textContent.match(/\\d[\\d.]*(x| \\w+)/) || link.textContent.split(/\\s/))[0];
     const inside = card && box.top >= 0 && box.bottom <= innerHeight && box.right <= innerWidth;
     if (!inside || !card.textContent.includes(number))
       bad.push(link.textContent + " to " + link.hash);
@@ -74,7 +74,7 @@ LANDS = """(() => {
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    return render(load(ROOT / "results"), tmp_path_factory.mktemp("page"))
+    return render(load(ROOT / "results"), tmp_path_factory.mktemp("page"), folder=ROOT / "results")
 
 
 @pytest.fixture(scope="module")

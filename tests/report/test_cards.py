@@ -11,7 +11,10 @@ from fffbench.report.analysed import analyse
 from fffbench.report.anchors import Anchors
 from fffbench.report.build import cards_of
 from fffbench.report.cards import command_of
+from fffbench.report.html import _cited, render
+from fffbench.report.raw import copy_files, raw_files
 from fffbench.report.sources import source
+from fffbench.report.view import Link, Said
 from fffbench.results.store import load
 
 
@@ -30,10 +33,46 @@ def test_a_card_has_both_sides_with_run_commit_date_and_file(tmp_path):
     assert (card.id, card.value) == (key, "a value")
     assert [side.what for side in card.sides] == [row.implementation, row.baseline_implementation]
     for side in card.sides:
-        assert side.path == f"results/matrix/test-cpu-2c-0001/{side.run}.json"
+        [file] = side.files
+        assert file.text == f"results/matrix/test-cpu-2c-0001/{side.run}.json"
+        assert file.to == ""  # nobody said where the raw files are
         assert (side.date, f"commit {'a' * 10}" in side.sources) == ("2026-01-02", True)
         assert side.processes.startswith("6 processes: ")
         assert side.link.startswith("all.html#r-")
+
+
+def test_a_raw_file_is_linked_where_it_lies_and_only_inside_the_results(tmp_path):
+    (tmp_path / "matrix").mkdir()
+    (tmp_path / "matrix" / "a b.json").write_text("{}")
+    (tmp_path.parent / "outside.json").write_text("{}")
+    names = ["matrix/a b.json", "matrix/none.json", "../outside.json", str(tmp_path / "matrix" / "a b.json")]
+    files = raw_files(names, tmp_path)
+    assert [file.to for file in files] == ["results/matrix/a%20b.json", "", "", ""]
+    copy_files(files, tmp_path, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").rglob("*.json")] == ["a b.json"]
+
+
+def test_a_page_in_the_folder_of_its_own_results_overwrites_none(tmp_path):
+    write_run(tmp_path / "results", cells=quick_cells())
+    before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.json")}
+    render(load(tmp_path / "results"), tmp_path, folder=tmp_path / "results")
+    assert before == {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.json")}
+
+
+def test_a_number_made_of_others_says_how_and_one_made_of_nothing_known_has_no_card(tmp_path):
+    write_run(tmp_path / "results", cells=quick_cells())
+    analysis, row = answered(tmp_path)
+    cards = cards_of(analysis)
+    part = Link("3x", cards.link("3x", row.record, row.baseline_record))
+    key = cards.derived("about 3", "A crossing", "Between these:", [part, Link("2x", "")])
+    assert (cards.all[-1].id, cards.all[-1].parts, cards.all[-1].how) == (key, (part,), "Between these:")
+    assert key == cards.derived("another value", "A crossing", "Between these:", [part])
+    assert cards.derived("about 3", "A crossing", "Between these:", [Link("2x", "")]) == ""
+
+
+def test_a_figure_in_a_sentence_leads_to_its_card_and_the_sentence_stays_what_it_was():
+    said = Said("1x & 2x, then 1x", (Link("1x", "n-1"), Link("2x", ""), Link("1x", "n-2"), Link("9x", "n-3")))
+    assert str(_cited(said)) == '<a href="#n-1">1x</a> &amp; 2x, then <a href="#n-2">1x</a>'
 
 
 def test_the_same_cells_have_the_same_card_and_an_unknown_record_has_none(tmp_path):

@@ -43,7 +43,7 @@ def whole():
 
 
 def test_the_first_screen_says_what_a_model_gains_and_what_it_could(whole):
-    said = models.sentence(whole)
+    said = models.sentence(whole).text
     assert "BERT-base" in said
     assert "BERT-base on A machine" in said
     assert "at 2.00x of its speed with such layers, and at 2.50x with no feedforward layer at all" in said
@@ -55,7 +55,7 @@ def test_one_layer_of_a_larger_model_is_no_model():
     work = f"{layer}-decode-b1x512-bf16-cuda-1th-s0"
     records = [record(name, SECONDS[name], work) for name in ("dense", "none")]
     records.append(record("fff-1x16", 0.05, work))
-    assert models.sentence(Models(tuple(model_rows(ModelResults(records=records))), (), {})) == ""
+    assert models.sentence(Models(tuple(model_rows(ModelResults(records=records))), (), {})).text == ""
 
 
 def test_the_table_has_the_model_as_it_is_and_the_best_of_each_kind_with_its_share(whole):

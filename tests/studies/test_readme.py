@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from synthetic import STABLE, cell_id, quick_cells, write_run
 
 from benchmarks.studies.readme import main
 
+ROOT = Path(__file__).parents[2]
+OWN_LINKS = re.compile(r"\[[\d.]+x\]\(results/[\w./-]+\.json\)|\]\(docs/answer\.svg\)")
 README = "# fffbench\n\nwords\n\n<!-- answer:begin (generated) -->\n<!-- answer:end -->\n\nmore words\n"
 
 
@@ -35,7 +38,8 @@ def test_the_block_is_written_between_the_markers_and_nothing_else_changes(root)
     head, _, line = re.findall(r"^\|.*\|$", text, re.MULTILINE)
     assert head == "| Device | batch 1 | batch 128 | batch 16384 | strict fp32 |"
     assert re.fullmatch(
-        r"\| Test CPU, 2 cores \(strict fp32\) (\| [\d.]+x \[[\d.]+, [\d.]+\]( \([^|]*\))? ){4}\|", line
+        r"\| Test CPU, 2 cores \(strict fp32\) (\| \[[\d.]+x\]\(results/[^)]+\) \[[\d.]+, [\d.]+\]( \([^|]*\))? ){4}\|",
+        line,
     )
     block = text[text.index("<!-- answer:begin") : text.index("<!-- answer:end")]
     assert len([one for one in block.splitlines()[1:] if one]) <= 12
@@ -108,8 +112,32 @@ def test_a_machines_name_is_neither_a_link_nor_an_escape_sequence(root, name):
     text = (root / "README.md").read_text()
     block = text[text.index("answer:begin") : text.index("answer:end")]
     assert "example.org" in block or "red" in block
-    assert not re.search(r"(?<!\\)\]\(|(?<!\\)\]:|https?://|www\.|@", block.replace("](docs/answer.svg)", ""))
+    assert not re.search(r"(?<!\\)\]\(|(?<!\\)\]:|https?://|www\.|@", re.sub(OWN_LINKS, "", block))
     assert block.replace("\n", "").isprintable()
+
+
+def test_every_number_of_the_table_leads_to_a_raw_file_that_is_there(root):
+    assert run(root) == 0
+    text = (root / "README.md").read_text()
+    rows = [line for line in text[text.index("answer:begin") :].splitlines() if line.startswith("| ")][1:]
+    assert rows
+    for row in rows:
+        for cell in row.strip("| ").split(" | ")[1:]:
+            if cell == "not measured":
+                continue
+            [path] = re.findall(r"^\[[\d.]+x\]\((results/[^)]+\.json)\) \\?\[", cell)
+            assert (root / path).is_file()
+
+
+def test_every_number_of_the_committed_readme_leads_to_a_raw_file_that_is_there():
+    text = (ROOT / "README.md").read_text()
+    block = text[text.index("answer:begin") : text.index("answer:end")]
+    rows = [line for line in block.splitlines() if line.startswith("| ")][1:]
+    numbers = [cell for row in rows for cell in row.strip("| ").split(" | ")[1:] if cell != "not measured"]
+    assert len(numbers) > 10
+    for cell in numbers:
+        [path] = re.findall(r"^\[[\d.]+x\]\((results/[^)]+\.json)\)", cell)
+        assert (ROOT / path).is_file()
 
 
 def test_a_machines_name_is_text_not_markup(root):

@@ -107,7 +107,7 @@ if (picker && data.devices) {
   pair("Device", data.devices, [0, 1], (a, b) => data.rows.filter(([, by]) => by[a] && by[b]).map(([name, by]) => {
     const [x, y] = [by[a], by[b]], [type, batch] = name.split(" ");
     return [`${type}, batch ${batch}`, seconds(x[0]), seconds(y[0]), three(x[0] / y[0]) + "x",
-      verdict(x[1] / y[2], x[2] / y[1]), three(x[4]) + "x", three(y[4]) + "x"];
+      verdict(x[1] / y[2], x[2] / y[1]), three(x[3]) + "x", three(y[3]) + "x"];
   }), ["Published layer", "FFF on A", "FFF on B", "A over B", "Faster", "over dense, A", "over dense, B"],
   "Time per call of the fastest FFF kernel; B is faster where the intervals of the two times do not meet.");
   const runs = data.runs.map(([id, machine, date]) => `${id} (${machine}, ${date})`);
