@@ -84,7 +84,7 @@ def measure_cell(cell: Cell, process: int, data: Data | None, effort: Effort) ->
     samples, said = _time(cell, layer, pool, calls, effort, renew)
     failure = None
     if not chosen.wrong and workload.batch:
-        failure = fresh.fault(cell, chosen.family, pool, calls, renew)
+        failure = fresh.fault(cell, chosen.family, pool, calls, data, renew)
     if failure is None and chosen.foreign and (name := seal.replaced(names)) is not None:
         failure = f"it replaced {name}"
     if failure is not None:

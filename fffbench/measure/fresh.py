@@ -80,12 +80,31 @@ def refill(cell: Cell, pool: inputs.Pool, data: Data | None) -> None:
 
 
 def fault(
-    cell: Cell, family: str, pool: inputs.Pool, calls: Sequence[Callable[[], Any]], renew: Callable[[], object]
+    cell: Cell,
+    family: str,
+    pool: inputs.Pool,
+    calls: Sequence[Callable[[], Any]],
+    data: Data | None,
+    renew: Callable[[], object],
 ) -> str | None:
     """What is wrong with the outputs that the timed calls left in ``pool``, or None.
 
-    Where a call returns its output, one more is made on renewed inputs, which looks like the timed ones.
+    Where a call returns its output, one more is made on renewed inputs, which looks like the timed ones. Where it
+    writes into one, another follows on new inputs with the output left as it is: a kernel sees one that is unwritten.
     """
+    failure = _fault(cell, family, pool, calls, renew)
+    if failure is not None or cell.protocol.call == "torch":
+        return failure
+    batch = SYSTEM.randrange(len(pool.x))
+    refill(cell, pool, data)
+    calls[batch]()
+    cell.workload.place.synchronize()
+    return _wrong_rows(cell, family, pool, {batch: pool.y[batch]})
+
+
+def _fault(
+    cell: Cell, family: str, pool: inputs.Pool, calls: Sequence[Callable[[], Any]], renew: Callable[[], object]
+) -> str | None:
     import torch
 
     if cell.protocol.call == "torch":
@@ -100,6 +119,13 @@ def fault(
         outputs = {i: pool.y[i] for i in written}
         if not outputs:
             return "wrong result of a timed call: nothing was written"
+    return _wrong_rows(cell, family, pool, outputs)
+
+
+def _wrong_rows(cell: Cell, family: str, pool: inputs.Pool, outputs: Mapping[int, torch.Tensor]) -> str | None:
+    """What is wrong with rows, picked now, of the outputs of some batches, or None."""
+    import torch
+
     chosen = [
         (SYSTEM.choice(list(outputs)), SYSTEM.randrange(cell.workload.batch))
         for _ in range(rows_to_check(cell.workload, family))

@@ -51,6 +51,7 @@ NEW_CONTENT_SECONDS = 3e-6
 ALL_NEW = 3  # first samples, all on new content: a process that has time for no more knows none
 FEWEST_COMPARED = 5  # later ones of each kind
 CONTROLS = 0.5  # share of checked calls whose content stays, to compare with
+STALE = 0.5  # share of those with new content whose output is left as the call before wrote it
 SPOILED_SECONDS = 0.1  # a longer call does not read its weights from a cache: a hidden copy would gain nothing
 SPOILED_WIDTH = 16  # below, a row may come out alike by chance
 NOTES, NOTE_LENGTH = 12, 300
@@ -195,15 +196,15 @@ class _Judge:
         drawn = fresh.draw(workload, case.data.law, layout.batches * layout.batch).to(dtype)
         self._tensor("x").view(dtype).copy_(drawn)
         self._x = drawn.view(self._tensor("x").dtype)  # its own: the other process may write into the sheet
-        columns = rng.integers(layout.d, size=layout.batch)
-        part["columns"][:] = np.concatenate((columns, columns))
+        part["columns"][:] = rng.integers(layout.d, size=len(part["columns"]))
         # One element changes the logits by some 7 %, at any width: more than the widest tolerance, and few turns.
-        values = torch.from_numpy(rng.standard_normal(layout.batch) * max(1.0, 0.07 * layout.d**0.5)).to(dtype)
-        self._tensor("values").view(dtype).copy_(torch.cat((values, values)))
-        offsets = rng.integers(max(1, layout.batch), size=MOST_CHECKS)
+        values = rng.standard_normal(len(part["values"])) * max(1.0, 0.07 * layout.d**0.5)
+        self._tensor("values").view(dtype).copy_(torch.from_numpy(values))
+        offsets = rng.permutation(MOST_CHECKS)  # none twice: also a batch of one token has other content each time
         if case.cell.protocol.cache != "cold":
             offsets[ALL_NEW:][rng.random(MOST_CHECKS - ALL_NEW) < CONTROLS] = CONTROL
         part["offsets"][:] = offsets
+        part["stale"][:] = rng.random(MOST_CHECKS) < STALE
         part["rows"][:] = rng.integers(max(1, layout.batch), size=MOST_CHECKS)
         part["places"][:] = rng.random(MOST_CHECKS)
         part["kept"].view(np.uint8)[:] = UNWRITTEN

@@ -53,9 +53,10 @@ class Layout:
         bits = np.uint32 if self.itemsize == 4 else np.uint16
         return {
             "x": (bits, (self.batches * self.batch, self.d)),
-            "columns": (np.int64, (2 * self.batch,)),
-            "values": (bits, (2 * self.batch,)),
+            "columns": (np.int64, (MOST_CHECKS + self.batch,)),
+            "values": (bits, (MOST_CHECKS + self.batch,)),
             "offsets": (np.int64, (MOST_CHECKS,)),
+            "stale": (np.bool_, (MOST_CHECKS,)),
             "rows": (np.int64, (MOST_CHECKS,)),
             "places": (np.float64, (MOST_CHECKS,)),
             "outputs": (bits, (self.outputs, self.d)),
@@ -107,7 +108,7 @@ class Staged:
         self._y = None if y is None else [tensor.data_ptr() for tensor in y]
         self._columns, self._values = sheet.part["columns"].astype(np.int64), sheet.part["values"].copy()
         self._offsets, self._rows = sheet.part["offsets"].tolist(), sheet.part["rows"].tolist()
-        self._places = sheet.part["places"].tolist()
+        self._stale, self._places = sheet.part["stale"].tolist(), sheet.part["places"].tolist()
         self._kept = sheet.part["kept"].ctypes.data
         self._starts = np.arange(sheet.layout.batch, dtype=np.int64) * sheet.layout.d
         self._undo: dict[int, tuple[npt.NDArray[np.int64], Bits]] = {}
@@ -118,7 +119,10 @@ class Staged:
         return calls - 1 if where >= 0.5 else int(2 * where * calls)
 
     def change(self, batch: int) -> None:
-        """Change one element in every row of the batch's input, in place of the last change; unwrite its output."""
+        """Change one element in every row of the batch's input, in place of the last change; unwrite its output.
+
+        Or leave the output of the content before, which is as wrong now: a kernel sees an unwritten one.
+        """
         offset, x, count = self._offsets[len(self.batches)], self._x[batch], self._layout.batch
         if offset != CONTROL:
             if batch in self._undo:
@@ -127,7 +131,8 @@ class Staged:
             index = self._starts + self._columns[offset : offset + count]
             self._undo[batch] = (index, x[index])
             x[index] = self._values[offset : offset + count]
-        self.unwrite(batch)
+        if offset == CONTROL or not self._stale[len(self.batches)]:
+            self.unwrite(batch)
 
     def unwrite(self, batch: int) -> None:
         """Fill the batch's output with what no kernel writes."""

@@ -30,6 +30,7 @@ CHEATS = {
     # where it has time for few calls, spoiled weights show it
     "caches_by_content": (("outputs are kept", "copy of w"), SMALL, (HOT, Protocol("hot", "torch"))),
     "works_once": ("wrong result of a timed call", SMALL, (COLD, HOT)),
+    "works_where_unwritten": ("wrong result of a timed call", SMALL, (COLD, WARM, HOT)),
     "works_at_checked_batches": ("wrong result of a timed call", MANY, (COLD, WARM)),
     "returns_a_lazy_tensor": ("not a plain torch.Tensor", SMALL, (TORCH,)),
     "works_after_returning": ("wrong result", LARGE, (COLD, WARM, HOT)),

@@ -9,6 +9,7 @@ from error_model import oracle
 from fffbench.devices import cuda
 from fffbench.devices.clock import Effort
 from fffbench.devices.cpu import Cpu
+from fffbench.implementations import fff_cpu
 from fffbench.measure import cellrun, check, inputs
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
@@ -82,6 +83,24 @@ def test_a_cell_without_drawn_data_or_reference_makes_both_on_its_device_and_say
     assert 0 < outcome.error <= outcome.tolerance
     assert "drawn on the device" in outcome.notes[0]
     assert min(outcome.samples) > 0
+
+
+def test_a_kernel_that_computes_only_where_its_output_is_unwritten_is_refused_on_its_device(monkeypatch):
+    honest = fff_cpu.prepare
+
+    def prepare(weights, workload):
+        layer = honest(weights, workload)
+
+        def bind(x, y):
+            run = layer.bind(x, y)
+            return lambda: run() if y[0, 0].isnan() else None
+
+        return replace(layer, bind=bind)
+
+    monkeypatch.setattr(fff_cpu, "prepare", prepare)
+    cell = Cell("fff_cpu", Workload(Shape.tree(64, 1, 6), 40), Protocol("hot", "kernel"))
+    outcome = cellrun.measure_cell(cell, 0, None, Effort(0.01))
+    assert "wrong result of a timed call" in outcome.failure
 
 
 @pytest.mark.parametrize(
