@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from fffbench import timed
 from fffbench.analysis import pooling
 from fffbench.analysis.once import once
 from fffbench.analysis.pooling import Spread
-from fffbench.analysis.spread import key_of, spreads, timed_sources
+from fffbench.analysis.spread import key_of, spreads
 from fffbench.analysis.stats import Estimate
 from fffbench.results.medians import Medians, beside
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
 RULE = (
-    f"{pooling.RULE} Of sources that changed since, the runs of the newest count; where no run says which it timed, "
-    "they count alike."
+    f"{pooling.RULE} Where the sources changed between runs, those of the newest count; runs of which nobody knows the "
+    "sources count, alike, only where there are no others."
 )
 
 
@@ -62,8 +63,9 @@ def _with_spread(record: Record, spread: Spread) -> Record:
 
 
 def _of_newest_sources(records: Sequence[Record]) -> list[Record]:
-    newest = max(records, key=_age)
-    return sorted((one for one in records if timed_sources(one) == timed_sources(newest)), key=_age)
+    known = [one for one in records if one.timed_sources != timed.UNKNOWN]
+    newest = max(known or records, key=_age)
+    return sorted((one for one in records if one.timed_sources == newest.timed_sources), key=_age)
 
 
 def _age(record: Record) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from statistics import median, variance
 import numpy as np
 import numpy.typing as npt
 
+from fffbench import timed
 from fffbench.analysis import pooling
 from fffbench.analysis.once import once
 from fffbench.analysis.pooling import ALL, OWN, UNKNOWN, Between, Observation, Spread
@@ -65,15 +66,7 @@ def key_of(record: Record) -> Key:
 
 def compatible(one: Record, two: Record) -> bool:
     """Whether two records of a cell may be of the same sources: they are not known to differ."""
-    return all(
-        not a or not b or a == b
-        for a, b in ((one.info.sources, two.info.sources), (timed_sources(one), timed_sources(two)))
-    )
-
-
-def timed_sources(record: Record) -> str:
-    """The digest of what was timed; empty where nobody knows."""
-    return str(getattr(record, "timed_sources", "") or getattr(record.info, "timed_sources", ""))
+    return timed.UNKNOWN in (one.timed_sources, two.timed_sources) or one.timed_sources == two.timed_sources
 
 
 class _Pairs:

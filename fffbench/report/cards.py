@@ -146,7 +146,7 @@ class Cards:
             what=record.cell.implementation,
             threads=", ".join(filter(None, (work.dtype, threads))),
             time=seconds(time_of_medians(record.medians).value),
-            processes=f"{count} process{'es' * (count != 1)}: {medians_text(record)}",
+            processes=f"{count} process{'es' * (count != 1)}: {medians_text(record.info.processes)}",
             strip=strip(record.info.processes),
             run=", ".join(run.id for run in runs),
             date=run.started[:10],
