@@ -125,3 +125,76 @@ class Control(_Passes):
     params = (["dense_linear", "dense_padded"], CONTROL_BATCHES)
     most_calls = 4  # a call reads 25 MB of weights, so a short pass is long enough to time
     param_names = ("implementation", "batch")
+
+
+PUBLISHED = tuple(f"d768-n4095-t1x12-b{batch}-fp32-" for batch in BATCHES)  # what Optimised measures of every kernel
+
+
+def guarded():
+    """The workloads that kernels declare in ``GUARDED``, ``name id`` each, beyond those of ``Optimised``.
+
+    This tree's are read, as above; behind them stand those of other packages that are installed here.
+    """
+    found = []
+    for path in sorted(IMPLEMENTATIONS.glob("[a-z]*.py")):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        named = {target: value for node in body for target, value in _assigned(node)}
+        beyond = [text for text in named.get("GUARDED", ()) if path.stem not in OPTIMISED or _beyond(text)]
+        found += [f"{path.stem} {text}" for text in beyond]
+    return found + _of_others()
+
+
+def _beyond(text):
+    return not text.startswith(PUBLISHED)
+
+
+def _of_others():
+    try:
+        from fffbench.implementations.registry import implementations
+
+        foreign = (item for item in implementations().values() if item.foreign)
+        return sorted(f"{item.name} {text}" for item in foreign for text in item.guarded)
+    except (AttributeError, ImportError):  # a commit from before GUARDED
+        return []
+
+
+class Guarded(_Passes):
+    """Every workload that a kernel declares as guarded, and that ``Optimised`` does not measure."""
+
+    params = (guarded(),)
+    param_names = ("case",)
+
+    def setup(self, case):
+        if self.ready == case:
+            return
+        name, text = case.split(" ")
+        if "-cuda-" in text and not NVIDIA.exists():
+            raise NotImplementedError("no NVIDIA device here")
+        import torch
+        from threadpoolctl import threadpool_limits
+
+        from fffbench.implementations.registry import implementation
+        from fffbench.measure import cellrun, inputs
+        from fffbench.plan.workload import parse_cell
+
+        try:
+            cell, chosen = parse_cell(f"{name}@{text}@warm-kernel"), implementation(name)
+        except Exception as error:  # a commit from before this implementation or this kind of layer
+            raise NotImplementedError(str(error)) from error
+        workload = cell.workload
+        reason = chosen.unsupported(workload)
+        if reason is not None:
+            raise NotImplementedError(reason)
+        torch.set_num_threads(workload.threads)
+        threadpool_limits(workload.threads)
+        self.pool = inputs.make_pool(cell, _data(workload, cellrun.data_tokens(cell)))
+        layer = chosen.prepare(self.pool.weights, workload)
+        self.calls = [layer.bind(x, y) for x, y in zip(self.pool.x, self.pool.y, strict=True)][: self.most_calls]
+        self.wait = torch.cuda.synchronize if workload.device == "cuda" else _nothing
+        self.ready = case
+        self.time_pass(case)
+
+    def time_pass(self, _case):
+        for call in self.calls:
+            call()
+        self.wait()

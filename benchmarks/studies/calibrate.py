@@ -21,20 +21,28 @@ from benchmarks.studies import asv_rates
 from benchmarks.studies.simulate import simulate
 from fffbench.analysis import regression
 from fffbench.analysis.regression import Plan
+from fffbench.devices import HOST
+from fffbench.devices.cuda import NAME as CUDA
 from fffbench.errors import UserError
 from fffbench.regress import build, check, cuda, planted, planted_cuda, run, sources
 from fffbench.regress.run import Answer, Builds, Request
-from fffbench.regress.suite import CPU, CUDA, CUDA_TOKENS, Suite, write_data
+from fffbench.regress.suite import CUDA_TOKENS, Suite, suite_of, write_data
 
 CALIBRATION = "calibration"
 SAME = 0  # percent planted
 # comparisons wanted by percent planted; every case of a run is one
 COMPARISONS = {
-    CPU.device: {SAME: 210, 5: 42, 10: 42, 20: 42},
-    CUDA.device: {SAME: 24, 10: 12, 20: 12},  # 12 runs: six minutes on an H200
+    HOST: {SAME: 210, 5: 42, 10: 42, 20: 42},
+    CUDA: {SAME: 24, 10: 12, 20: 12},  # 12 runs: six minutes on an H200
 }
 # work is planted into .cu files, so Triton's kernels have no known slow-down
-CUDA_KERNELS = replace(CUDA, cases=tuple(case for case in CUDA.cases if case.implementation == "fff_cuda"))
+
+
+def _cuda_kernels() -> Suite:
+    suite = suite_of(CUDA)
+    return replace(suite, cases=tuple(case for case in suite.cases if case.implementation == "fff_cuda"))
+
+
 TRIALS = 4000
 REGRESS, ASV = "regress", "asv"
 STUDIES = (REGRESS, ASV)
@@ -64,9 +72,9 @@ def study(path: Path, comparisons: dict[int, int], trials: int, revision: str | 
     data = write_data(workspace)
 
     def one(percent: int, label: str) -> dict[str, Any]:
-        return _one(replace(builds, head=heads[percent]), data, workspace, CPU, plan, label, None)
+        return _one(replace(builds, head=heads[percent]), data, workspace, suite_of(HOST), plan, label, None)
 
-    _measure(path, state, comparisons, CPU, one, end)
+    _measure(path, state, comparisons, suite_of(HOST), one, end)
 
 
 def study_cuda(path: Path, comparisons: dict[int, int], revision: str | None, end: float | None) -> None:
@@ -74,22 +82,22 @@ def study_cuda(path: Path, comparisons: dict[int, int], revision: str | None, en
     if (reason := cuda.reason()) is not None:
         raise UserError(f"--device cuda: {reason}")
     root = sources.repository(revision or ".")
-    subject = sources.read(root, revision, sources.CUDA)
+    subject, kernels = sources.read(root, revision, sources.CUDA), _cuda_kernels()
     plan = Plan()
     state = _load(path)
     state["plan"] = regression.plan_json(plan)
     workspace = root / check.WORKSPACE
     data = write_data(workspace, CUDA_TOKENS)
     with cuda.Server() as server:
-        builds = cuda.build_all(subject, subject, CUDA_KERNELS, workspace, data, server, _say)
+        builds = cuda.build_all(subject, subject, kernels, workspace, data, server, _say)
         wanted = {f"head{n}": (planted_cuda.plant(subject, n), f"head{n}") for n in comparisons if n != SAME}
-        slower = cuda.compile_all(wanted, CUDA_KERNELS.cases, workspace, data, server, _say, CUDA_KERNELS.device)
+        slower = cuda.compile_all(wanted, kernels.cases, workspace, data, server, _say, CUDA)
 
         def one(percent: int, label: str) -> dict[str, Any]:
             sides = replace(builds, head=slower[f"head{percent}"]) if percent != SAME else builds
-            return _one(sides, data, workspace, CUDA_KERNELS, plan, label, server)
+            return _one(sides, data, workspace, kernels, plan, label, server)
 
-        _measure(path, state, comparisons, CUDA_KERNELS, one, end)
+        _measure(path, state, comparisons, kernels, one, end)
 
 
 def _measure(
@@ -109,7 +117,7 @@ def _measure(
 
 def of_device(runs: Sequence[dict[str, Any]], device: str) -> list[dict[str, Any]]:
     """The runs of one device; those from before there were two are of the CPU."""
-    return [item for item in runs if item.get("device", CPU.device) == device]
+    return [item for item in runs if item.get("device", HOST) == device]
 
 
 def _one(
@@ -179,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.calibrate", description=__doc__.split("\n")[0])
     parser.add_argument("--results", type=Path, default=Path("results"), help="the folder of results")
     parser.add_argument("--revision", help="whose kernels (default: the working tree; for asv its commit)")
-    parser.add_argument("--device", choices=tuple(COMPARISONS), default=CPU.device, help="whose kernels; cuda: no asv")
+    parser.add_argument("--device", choices=tuple(COMPARISONS), default=HOST, help="whose kernels; cuda: no asv")
     parser.add_argument("--study", choices=STUDIES, action="append", help="only this one; may be given twice")
     parser.add_argument("--budget", help="stop after this time, such as 20m; the same command continues")
     parser.add_argument("--trials", type=int, default=TRIALS, help="of every rule, model and slow-down")
@@ -210,17 +218,17 @@ def _studies(given: argparse.Namespace) -> None:
     end = time.monotonic() + parse_duration(given.budget) if given.budget else None
     folder = given.results / CALIBRATION
     name = f"{fingerprint.machine_id(fingerprint.stable())}.json"
-    suite = CUDA_KERNELS if given.device == CUDA.device else CPU
+    suite = _cuda_kernels() if given.device == CUDA else suite_of(HOST)
     wanted = COMPARISONS[given.device]
     comparisons = {percent: max(len(suite.cases), round(n * given.scale)) for percent, n in wanted.items()}
     studies = given.study or STUDIES
     if REGRESS in studies:
         with lock.machine("fffbench calibrate"):
-            if suite is CPU:
+            if suite.device == HOST:
                 study(folder / name, comparisons, given.trials, given.revision, end)
             else:
                 study_cuda(folder / name, comparisons, given.revision, end)
-    if ASV in studies and suite is CPU:  # asv takes the machine's lock itself, for every pair
+    if ASV in studies and suite.device == HOST:  # asv takes the machine's lock itself, for every pair
         pairs = {percent: max(1, round(n * given.scale)) for percent, n in asv_rates.PAIRS.items()}
         workspace = sources.repository() / check.WORKSPACE / "asv"
         asv_rates.study(folder / ASV / name, workspace, given.revision or "HEAD", pairs, end, _say)

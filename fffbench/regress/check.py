@@ -6,19 +6,21 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fffbench.analysis import regression
 from fffbench.analysis.regression import Plan
 from fffbench.anonymity import neutral
+from fffbench.devices import HOST
+from fffbench.devices.cuda import NAME as CUDA
 from fffbench.errors import UserError
 from fffbench.files import write_plain
 from fffbench.regress import build, cuda, planted, run, sources
 from fffbench.regress.run import Builds, Outcome, Say
 from fffbench.regress.sources import Revision
-from fffbench.regress.suite import CPU, CUDA, CUDA_TOKENS, PLANTED_PERCENT, Suite, write_data
+from fffbench.regress.suite import CUDA_TOKENS, PLANTED_PERCENT, Suite, suites, write_data
 from fffbench.results import regressions
 from fffbench.results.names import publish
 from fffbench.results.regressions import Check, Compared, ControlRow
@@ -26,18 +28,17 @@ from fffbench.text import markdown as escaped
 
 WORKSPACE = Path("build") / "regress"  # under the repository: git ignores it
 BUDGET_SECONDS = 600.0
-SUITES = (CPU, CUDA)
-DECIDING = {CPU.device: sources.CPU, CUDA.device: sources.CUDA}
+DECIDING = {HOST: sources.CPU, CUDA: sources.CUDA}
 
 
 def chosen(devices: Sequence[str], words: Sequence[str]) -> tuple[Suite, ...]:
     """The suites of ``devices``, of their cases those that contain one of ``words`` (all where there are none)."""
     found = []
-    for suite in (suite for suite in SUITES if suite.device in devices):
+    for suite in (suite for suite in suites() if suite.device in devices):
         cases = tuple(case for case in suite.cases if not words or any(word in case.name for word in words))
         found += [replace(suite, cases=cases)] if cases else []
     if not found:
-        names = "; ".join(case.name for suite in SUITES for case in suite.cases)
+        names = "; ".join(case.name for suite in suites() for case in suite.cases)
         raise UserError(f"--only {','.join(words)!r}: no case contains that; the cases are: {names}")
     return tuple(found)
 
@@ -48,7 +49,7 @@ class Wanted:
 
     base: str
     head: str | None = None
-    suites: tuple[Suite, ...] = SUITES
+    suites: tuple[Suite, ...] = field(default_factory=suites)
     plan: Plan = Plan()  # noqa: RUF009 - frozen
     budget: float = BUDGET_SECONDS
 
@@ -79,7 +80,7 @@ def check(wanted: Wanted, root: Path, say: Say) -> Check:
     """
     began = time.monotonic()
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    skipped = {name: why for suite in SUITES if (why := absent(suite, wanted.suites)) for name in _kernels(suite)}
+    skipped = {name: why for suite in suites() if (why := absent(suite, wanted.suites)) for name in _kernels(suite)}
     names, due, same = (wanted.base, wanted.head or sources.WORKING_TREE), [], 0
     for suite in (suite for suite in wanted.suites if not absent(suite, wanted.suites)):
         base, head = (sources.read(root, name, DECIDING[suite.device]) for name in (wanted.base, wanted.head))
@@ -97,7 +98,7 @@ def check(wanted: Wanted, root: Path, say: Say) -> Check:
     for number, (suite, base, head) in enumerate(due, start=1):
         # the first of two devices leaves the second half of the time
         deadline = began + wanted.budget * number / len(due)
-        compare = _compare_cuda if suite.device == CUDA.device else _compare_cpu
+        compare = _compare_cuda if suite.device == CUDA else _compare_cpu
         outcomes.append(compare(base, head, suite, plan, root / WORKSPACE, deadline, say))
     return as_check(outcomes, wanted.plan, names, started, time.monotonic() - began, skipped)
 
@@ -129,7 +130,7 @@ def absent(suite: Suite, wanted: Sequence[Suite]) -> str | None:
     """Why the kernels of ``suite`` are not part of a check of ``wanted`` here, or None."""
     if all(other.device != suite.device for other in wanted):
         return "not asked for"
-    return cuda.reason() if suite.device == CUDA.device else None
+    return cuda.reason() if suite.device == CUDA else None
 
 
 def _kernels(suite: Suite) -> list[str]:

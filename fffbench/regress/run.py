@@ -23,9 +23,10 @@ import numpy as np
 
 from fffbench.analysis import regression
 from fffbench.analysis.regression import Bounds, Control, Plan
+from fffbench.devices import HOST
 from fffbench.errors import UserError
 from fffbench.parent import end_with_parent
-from fffbench.regress.suite import CPU, PLANTED_PERCENT, Case, Suite
+from fffbench.regress.suite import PLANTED_PERCENT, Case, Suite, suite_of
 from fffbench.results.journal import Journal
 
 BASE, HEAD, TWIN, PLANTED = "base", "head", "twin", "planted"
@@ -171,7 +172,7 @@ def compare(
     data: Path,
     journals: Path,
     *,
-    suite: Suite = CPU,
+    suite: Suite | None = None,
     plan: Plan | None = None,
     deadline: float | None = None,
     say: Say = lambda _: None,
@@ -183,7 +184,7 @@ def compare(
     Blocks already in the journal of the same builds, suite, plan and ``label`` are taken from there; the journal
     is removed when the comparison has ended by itself. ``work`` measures one block (default: a fresh worker).
     """
-    plan = plan or Plan()
+    suite, plan = suite or suite_of(HOST), plan or Plan()
     work = work or run_worker
     measured = Measured(suite, plan)
     header = _header(builds, suite, plan, label)

@@ -1,4 +1,4 @@
-"""Which kernels does a regression check compare, and on which data?
+"""Which kernels does a regression check compare, and on which data? Those that say so: GUARDED beside a kernel.
 
 Every case is one comparison. Weights stay in cache and inputs rotate over a
 pool of tokens, as in the protocol ``warm``: the least noisy one in which a
@@ -9,39 +9,59 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fffbench.devices import HOST, cuda
+from fffbench.implementations.registry import Implementation, implementation, implementations
 from fffbench.plan.workload import Shape, Workload
 from fffbench.problems.tree import ZIPF_EXPONENT
 
 D, LEVELS = 768, 12
 N = 2**LEVELS - 1
 TOKENS = 4096  # of the pool: at least as many as leaves
+PLANTED_PERCENT = 20
+CUDA_BATCHES = 2  # of 16384 tokens, that calls rotate over: in fp32 their inputs and outputs are three times the L2
+CUDA_TOKENS_AT_ONCE = 512  # single tokens that calls rotate over: as many as a turn has calls
+CUDA_TOKENS = CUDA_BATCHES * 16384
 
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel at one batch; ``pool`` bounds the batches that its calls rotate over."""
+    """One kernel on one workload; ``pool`` bounds the batches that its calls rotate over.
+
+    ``op`` of kind ``op``: the class of the extension, its keyword arguments, and the elements of its weights.
+    """
 
     name: str
-    kind: str  # fff, gemv, layer (of the implementation named), control
-    batch: int
-    dtype: str = "fp32"
-    trees: int = 1
-    levels: int = LEVELS
-    threads: int = 1
-    pool: int = TOKENS
+    kind: str  # op (of the extension), layer (of the implementation named), control
+    workload: Workload
     implementation: str = ""
+    pool: int = TOKENS
+    op: tuple[str, dict[str, Any], tuple[int, ...]] | None = None
 
     @property
     def request(self) -> dict[str, Any]:
-        """The case as a worker reads it."""
-        return {**asdict(self), "d": D, "n": N}
+        """The case as a worker reads it: plain data, since a worker imports nothing of this package."""
+        work, shape = self.workload, self.workload.shape
+        rows = {name: normal.shape[0] for name, normal in shape.tensors().items()}
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "implementation": self.implementation,
+            "pool": self.pool,
+            "workload": work.id,
+            "batch": work.batch,
+            "dtype": work.dtype,
+            "d": shape.d,
+            "n": shape.n,
+            "rows": rows,
+            "op": self.op,
+        }
 
 
 @dataclass(frozen=True)
@@ -60,50 +80,73 @@ class Suite:
         return f"{name} ({self.label})" if self.label else name
 
 
-SUITE = (
-    Case("fff_cpu fp32 batch 1", "fff", 1),
-    Case("fff_cpu fp32 batch 128", "fff", 128),
-    Case("fff_cpu fp32 batch 4096", "fff", 4096),
-    Case("fff_cpu bf16 batch 1", "fff", 1, dtype="bf16"),
-    Case("fff_cpu bf16 batch 1024", "fff", 1024, dtype="bf16"),
-    Case("fff_cpu fp32 batch 128, 16 trees of 8 levels", "fff", 128, trees=16, levels=8),
-    Case("dense_gemv fp32 batch 1", "gemv", 1),
-)
-# numpy's BLAS, the same code on both sides: where it moves, the machine moved
-DRIFT = Case("dense by numpy, batch 4", "control", 4)
-# the other two controls are shown on this one: short calls, and work of every kind in them
-TWIN_CONTROL = replace(SUITE[1], name="control pair")
-PLANTED_CONTROL = replace(SUITE[1], name="planted slow-down")
-PLANTED_PERCENT = 20
+def case_of(item: Implementation, workload: Workload) -> Case:
+    """How ``item`` is compared on ``workload``: by its C++ op where it has one, else as a layer."""
+    name = f"{item.name} {workload.dtype} batch {workload.batch}{_beside_the_published(workload)}"
+    if workload.device != HOST:
+        pool = CUDA_BATCHES if workload.batch > 1 else CUDA_TOKENS_AT_ONCE
+        return Case(name, "layer", workload, item.name, pool)
+    try:
+        call = item.call(workload)
+    except ValueError:
+        return Case(name, "layer", workload, item.name)
+    return Case(name, "op", workload, item.name, op=(call.op, call.sizes, call.weights))
 
 
-CPU = Suite(HOST, SUITE, DRIFT, TWIN_CONTROL, PLANTED_CONTROL)
+def _beside_the_published(workload: Workload) -> str:
+    """What a case's name says of a shape that is not the published one."""
+    shape = workload.shape
+    parts = [f"d {shape.d}"] * (shape.d != D)
+    if shape.leaf_width:
+        parts.append(f"{shape.levels} levels above leaves of {shape.leaf_width}")
+    elif shape.trees and (shape.trees, shape.levels) != (1, LEVELS):
+        parts.append(f"{shape.trees} trees of {shape.levels} levels")
+    elif not shape.trees and shape.n != N:
+        parts.append(f"n {shape.n}")
+    parts += [f"{workload.threads} threads"] * (workload.threads > 1)
+    return "".join(f", {part}" for part in parts)
 
 
-def _cuda(name: str, dtype: str, batch: int) -> Case:
-    pool = CUDA_BATCHES if batch > 1 else CUDA_TOKENS_AT_ONCE
-    return Case(f"{name} {dtype} batch {batch}", "layer", batch, dtype, pool=pool, implementation=name)
+@cache
+def suites() -> tuple[Suite, ...]:
+    """Every guarded case of every registered implementation, by device; and the controls, which are fixed."""
+    cases: dict[str, list[Case]] = {HOST: [], cuda.NAME: []}
+    for item in implementations().values():
+        for workload in item.guards:
+            cases.setdefault(workload.device, []).append(case_of(item, workload))
+    # the control pair and the planted slow-down: short calls, and work of every kind in them
+    tree = Shape.tree(D, 1, LEVELS)
+    shown = case_of(implementation("fff_cpu"), Workload(tree, 128))
+    on_cuda = case_of(implementation("fff_cuda"), Workload(tree, 16384, "bf16", device=cuda.NAME))
+    return (
+        Suite(
+            HOST,
+            tuple(cases[HOST]),
+            # numpy's BLAS, the same code on both sides: where it moves, the machine moved
+            drift=Case("dense by numpy, batch 4", "control", Workload(tree, 4)),
+            twin=replace(shown, name="control pair"),
+            planted=replace(shown, name="planted slow-down"),
+        ),
+        Suite(
+            cuda.NAME,
+            tuple(cases[cuda.NAME]),
+            # two matrix products by torch, the same code on both sides
+            drift=Case(
+                "dense by torch, bf16 batch 1024",
+                "control",
+                Workload(tree, 1024, "bf16", device=cuda.NAME),
+                pool=CUDA_BATCHES,
+            ),
+            twin=replace(on_cuda, name="control pair on CUDA"),
+            planted=replace(on_cuda, name="planted slow-down on CUDA"),
+            label="CUDA",
+        ),
+    )
 
 
-CUDA_BATCHES = 2  # of 16384 tokens, that calls rotate over: in fp32 their inputs and outputs are three times the L2
-CUDA_TOKENS_AT_ONCE = 512  # single tokens that calls rotate over: as many as a turn has calls
-CUDA_TOKENS = CUDA_BATCHES * 16384
-CUDA_SUITE = (
-    _cuda("fff_cuda", "bf16", 16384),
-    _cuda("fff_cuda", "fp32", 16384),
-    _cuda("fff_cuda", "bf16", 1),
-    _cuda("fff_cuda", "fp32", 1),
-    _cuda("fff_triton", "bf16", 16384),
-)
-CUDA = Suite(
-    cuda.NAME,
-    CUDA_SUITE,
-    # two matrix products by torch, the same code on both sides
-    drift=Case("dense by torch, bf16 batch 1024", "control", 1024, "bf16", pool=CUDA_BATCHES),
-    twin=replace(CUDA_SUITE[0], name="control pair on CUDA"),
-    planted=replace(CUDA_SUITE[0], name="planted slow-down on CUDA"),
-    label="CUDA",
-)
+def suite_of(device: str) -> Suite:
+    """The suite of ``device``."""
+    return next(suite for suite in suites() if suite.device == device)
 
 
 def write_data(root: Path, tokens: int = TOKENS) -> Path:

@@ -57,16 +57,21 @@ class Tensors:
     def __init__(self, folder: str, device: str) -> None:
         """Read nothing yet."""
         self._folder, self.device = Path(folder), device
-        self._held: dict[str, Any] = {}
+        self._held: dict[tuple[str, str, int, int | None], Any] = {}
 
-    def get(self, name: str, dtype: str, d: int) -> Any:
-        """The matrix ``name`` (``x``, ``w1``, ``w2``), rows of ``d``, in ``dtype`` (fp32 or bf16)."""
+    def get(self, name: str, dtype: str, d: int, rows: int | None = None) -> Any:
+        """The matrix ``name`` (``x``, ``w1``, ``w2``), rows of ``d``, in ``dtype`` (fp32 or bf16).
+
+        ``rows`` beyond the data's own are those again.
+        """
         import numpy as np
         import torch
 
-        key = f"{name}.{dtype}"
+        file, key = f"{name}.{dtype}", (name, dtype, d, rows)
         if key not in self._held:
-            array = np.fromfile(self._folder / key, np.float32 if dtype == "fp32" else np.int16)
+            array = np.fromfile(self._folder / file, np.float32 if dtype == "fp32" else np.int16)
+            if rows is not None:
+                array = np.resize(array, rows * d)
             tensor = torch.from_numpy(array).to(self.device)
             self._held[key] = (tensor if dtype == "fp32" else tensor.view(torch.bfloat16)).view(-1, d)
         return self._held[key]
@@ -89,18 +94,18 @@ def bind(case: Case, tensors: Tensors) -> list[Call]:
     import torch
 
     d, dtype, batch = case["d"], case["dtype"], case["batch"]
-    x, w1, w2 = (tensors.get(name, dtype, d) for name in ("x", "w1", "w2"))
+    x = tensors.get("x", dtype, d)
+    weights = {name: tensors.get(name, dtype, d, rows) for name, rows in case["rows"].items()}
     inputs = list(x[: case["pool"] * batch].split(batch))
     if case["kind"] == "control":
-        return _dense(inputs, w1, w2)
+        return _dense(inputs, *weights.values())
     registry = importlib.import_module("fffbench.implementations.registry")
     workloads = importlib.import_module("fffbench.plan.workload")
-    shape = workloads.Shape.tree(d, case["trees"], case["levels"])
-    workload = workloads.Workload(shape, batch, dtype=dtype, threads=case["threads"], device=tensors.device)
+    workload = workloads.parse_cell(f"{case['implementation']}@{case['workload']}@warm-kernel").workload
     chosen = registry.implementation(case["implementation"])
     if (reason := chosen.unsupported(workload)) is not None:
         raise ValueError(reason)
-    layer = chosen.prepare(registry.Weights(w1, w2), workload)
+    layer = chosen.prepare(registry.Weights(*weights.values()), workload)
     return [layer.bind(one, torch.empty_like(one)) for one in inputs]
 
 

@@ -52,17 +52,19 @@ class Buffers:
         self._maps: list[Any] = []
         self._outputs: list[memoryview] = []
 
-    def address(self, name: str) -> tuple[int, int]:
-        """Address and size of the file ``name``, copied on first use."""
-        if name not in self._held:
+    def address(self, name: str, least: int = 0) -> tuple[int, int]:
+        """Address and size of the file ``name``, copied on first use; over and over up to ``least`` bytes."""
+        if name not in self._held or self._held[name][1] < least:
             path = os.path.join(self._folder, name)  # noqa: PTH118 - pathlib costs 8 ms of every start
             size = os.path.getsize(path)  # noqa: PTH202
-            address, view = self._reserve(size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-                done = 0
-                while done < size:
-                    done += file.readinto(view[done:size])
-            self._held[name] = (address, size)
+            total = max(size, least)
+            address, view = self._reserve(total, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            done = 0
+            while done < total:
+                with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                    while done < total and (read := file.readinto(view[done:total])):
+                        done += read
+            self._held[name] = (address, total)
         return self._held[name]
 
     def output(self, name: str, size: int) -> int:
@@ -110,33 +112,36 @@ def load_extension(path: str) -> Any:
     return module
 
 
-def lay_out(case: dict[str, Any], buffers: Buffers) -> tuple[int, int, list[tuple[int, int]]]:
-    """Addresses of W1 and W2, and of x and y for each batch of the pool."""
-    row = case["d"] * (2 if case["dtype"] == "bf16" else 4)
+def lay_out(case: dict[str, Any], buffers: Buffers) -> tuple[list[int], list[tuple[int, int]]]:
+    """Addresses of the weights, and of x and y for each batch of the pool.
+
+    Weights beyond the data's own rows are those rows again: numbers as good as any others.
+    """
+    element = 2 if case["dtype"] == "bf16" else 4
     x, size = buffers.address(f"x.{case['dtype']}")
     y = buffers.output(f"y.{case['dtype']}", size)
-    step = case["batch"] * row
+    step = case["batch"] * case["d"] * element
     places = [(x + at, y + at) for at in range(0, size - step + 1, step)]
-    return buffers.address(f"w1.{case['dtype']}")[0], buffers.address(f"w2.{case['dtype']}")[0], places[: case["pool"]]
+    weights = case["op"][2] if case["op"] else [case["n"] * case["d"]] * 2
+    names = (f"w{min(index, 2)}.{case['dtype']}" for index in range(1, len(weights) + 1))
+    at = [buffers.address(name, count * element)[0] for name, count in zip(names, weights, strict=True)]
+    return at, places[: case["pool"]]
 
 
 def bind(case: dict[str, Any], extension: Any, buffers: Buffers) -> list[Call]:
     """One call for each batch of the pool; ``case`` is ``Case.request`` of ``suite``."""
-    w1, w2, places = lay_out(case, buffers)
-    batch, d, n = case["batch"], case["d"], case["n"]
-    how = {"threads": case["threads"], "dtype": case["dtype"]}
+    weights, places = lay_out(case, buffers)
     if case["kind"] == "control":
-        return _numpy_dense(d, n, batch, w1, w2, places)
-    if case["kind"] == "gemv":
-        call = extension.GemvCall(*places[0][:1], w1, w2, places[0][1], batch, d, n, **how)
-    else:
-        shape = {"trees": case["trees"], "levels": case["levels"]}
-        call = extension.FffCall(*places[0][:1], w1, w2, places[0][1], batch, d, **shape, **how)
-    run_on = call.run_on
-    return [partial(run_on, x, w1, w2, y) for x, y in places]
+        return _numpy_dense(case["d"], case["n"], case["batch"], weights, places)
+    if case["kind"] == "layer":
+        raise ValueError(f"{case['implementation']} is called through torch; fffbench duel compares such kernels")
+    op, sizes, _ = case["op"]
+    x, y = places[0]
+    run_on = getattr(extension, op)(x, *weights, y, **sizes).run_on
+    return [partial(run_on, x, *weights, y) for x, y in places]
 
 
-def _numpy_dense(d: int, n: int, batch: int, w1_at: int, w2_at: int, places: list[tuple[int, int]]) -> list[Call]:
+def _numpy_dense(d: int, n: int, batch: int, weights: list[int], places: list[tuple[int, int]]) -> list[Call]:
     """The drift control: two matrix products by numpy's own BLAS, the same code whatever build is measured."""
     import ctypes
 
@@ -145,7 +150,8 @@ def _numpy_dense(d: int, n: int, batch: int, w1_at: int, w2_at: int, places: lis
     def array(address: int, rows: int) -> Any:
         return np.ctypeslib.as_array((ctypes.c_float * (rows * d)).from_address(address)).reshape(rows, d)
 
-    w1, w2 = array(w1_at, n).T, array(w2_at, n)
+    w1, w2 = (array(at, n) for at in weights)
+    w1 = w1.T
     hidden = np.empty((batch, n), np.float32)
 
     def layer(x: Any, y: Any) -> None:

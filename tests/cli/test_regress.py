@@ -10,7 +10,10 @@ from fffbench.regress import check, cuda, run, sources
 from fffbench.regress.build import BuildError
 from fffbench.regress.run import Builds
 from fffbench.regress.sources import Revision
-from fffbench.regress.suite import CUDA, CUDA_SUITE, DRIFT, SUITE
+from fffbench.regress.suite import suites
+
+CPU, CUDA = suites()
+SUITE, CUDA_SUITE, DRIFT = CPU.cases, CUDA.cases, CPU.drift
 
 BASE = Revision("main", "a" * 40, ())
 HEAD = Revision(sources.WORKING_TREE, "", (("CMakeLists.txt", b"changed"),))
@@ -56,7 +59,7 @@ def test_the_exit_code_says_the_answer(measured, capsys, changes, code, answer):
     assert cli.run(["regress", "main", "--json"]) == code
     printed = json.loads(capsys.readouterr().out)
     assert printed["answer"] == answer
-    assert len(printed["cases"]) == 7
+    assert len(printed["cases"]) == len(SUITE)
 
 
 def test_the_summary_goes_to_the_job_and_the_file(measured, monkeypatch, tmp_path, capsys):

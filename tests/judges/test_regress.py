@@ -10,9 +10,11 @@ import pytest
 from fffbench.errors import UserError
 from fffbench.regress import run
 from fffbench.regress.run import Builds
-from fffbench.regress.suite import CPU, CUDA, DRIFT, PLANTED_CONTROL, SUITE, TWIN_CONTROL
+from fffbench.regress.suite import suites
 
-CASES = SUITE[:3]
+CPU, CUDA = suites()
+CASES = CPU.cases[:3]
+DRIFT, TWIN_CONTROL, PLANTED_CONTROL = CPU.drift, CPU.twin, CPU.planted
 SHORT = replace(CPU, cases=CASES)
 
 

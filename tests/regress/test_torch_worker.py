@@ -14,6 +14,7 @@ import pytest
 
 import fffbench
 from fffbench.errors import UserError
+from fffbench.plan.workload import Shape, Workload
 from fffbench.regress import cuda, run, sources, suite, torch_worker, worker
 from fffbench.regress.build import BuildError
 from fffbench.regress.suite import Case, Suite
@@ -22,12 +23,13 @@ torch = pytest.importorskip("torch")
 
 ROOT = Path(fffbench.__file__).parents[1]
 LAYER = "fffbench/implementations/dense_linear.py"
-LINEAR = Case("dense_linear fp32 batch 2", "layer", 2, pool=2, implementation="dense_linear")
-ABSENT = Case("not_there fp32 batch 2", "layer", 2, pool=2, implementation="not_there")
+WORK = Workload(Shape.tree(768, 1, 4), 2)  # as many rows as the data that these tests draw
+LINEAR = Case("dense_linear fp32 batch 2", "layer", WORK, pool=2, implementation="dense_linear")
+ABSENT = Case("not_there fp32 batch 2", "layer", WORK, pool=2, implementation="not_there")
 SMALL = Suite(
     "cpu",
     (LINEAR, ABSENT),
-    drift=Case("dense by torch", "control", 2, pool=2),
+    drift=Case("dense by torch", "control", WORK, pool=2),
     twin=replace(LINEAR, name="control pair"),
     planted=replace(LINEAR, name="planted slow-down"),
 )
