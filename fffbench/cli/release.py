@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fffbench.cli import notices, tables
+from fffbench.errors import UserError
 from fffbench.units import duration
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ def _models(wanted: Options, results: Path, machine: str, processes: int) -> lis
 
 def measure(wanted: Options, results: Path, over: str, *, early: bool) -> None:
     """Measure what is open, run after run, until nothing is or the budget ends; say what remains."""
+    from fffbench.runs.release import OVERHEAD_SECONDS
+
+    if wanted.budget_seconds is not None and wanted.budget_seconds < 2 * OVERHEAD_SECONDS:
+        least = duration(2 * OVERHEAD_SECONDS)
+        raise UserError(f"--budget {wanted.budget_seconds:g}s is too short for a visit; {least} at least")
     end = None if wanted.budget_seconds is None else time.monotonic() + wanted.budget_seconds
     tried: set[str] = set()
     while (step := _next(wanted, results, tried, end, early=early)) is not None:

@@ -3,6 +3,7 @@
 A preset with ``visits`` (``release``) is measured piece by piece: a piece is what one of its parts has in one block
 (``plan.blocks``), the cells that are compared with each other. A visit of a piece is one run that measured its cells,
 from the sources of now, in at least three fresh processes each; a cell that the preset does not keep may have fewer.
+Runs that were cut short make one visit when they have that together: each of them has both sides of what is compared.
 The hour between two visits is in the interval of whatever is estimated, so the second is offered an hour after the
 first. Everything is read from the results: nothing else is stored, and a visit that another command made counts.
 
@@ -12,7 +13,7 @@ Where a visit was cut short, the groups of a piece (one type, one number of thre
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -125,15 +126,22 @@ class Seen:
         return found
 
     def visits(self, cells: Sequence[Cell], keep: frozenset[Cell], wanted: int) -> Visits:
-        """The runs that measured all of ``cells``."""
+        """The runs that measured all of ``cells``; several that were cut short are one when they have them together."""
         least = {cell.id: FEWEST_PROCESSES if cell in keep else 1 for cell in cells}
-        runs = [
-            run
-            for run, measured in self.processes.items()
-            if any(name in measured for name in least)
-            and all(measured.get(name, 0) >= count or name in self.failed[run] for name, count in least.items())
-        ]
-        return Visits(tuple(sorted(self.begun[run] for run in runs)), wanted)
+        begun, cut = [], Counter[str]()
+        for run in sorted(self.processes, key=self.begun.__getitem__):
+            here = Counter({name: self.processes[run].get(name, 0) for name in least})
+            here.update({name: least[name] for name in least if name in self.failed[run]})
+            if not any(name in self.processes[run] for name in least):
+                continue
+            if here >= Counter(least):
+                begun.append(self.begun[run])
+                continue
+            cut += here
+            if cut >= Counter(least):
+                begun.append(self.begun[run])
+                cut.clear()
+        return Visits(tuple(begun), wanted)
 
 
 def pieces(

@@ -43,6 +43,12 @@ def test_early_is_about_a_preset_of_visits(tmp_path):
     assert "--early goes with" in done.stderr
 
 
+def test_a_budget_in_which_nothing_can_be_measured_is_refused(tmp_path):
+    done = fffbench("run", "--preset", "release", "--budget", "30s", "--results", tmp_path, *FEW)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "too short for a visit" in done.stderr
+
+
 @pytest.mark.parametrize("options", [("--claim", "cpu-78x"), ("--machine", "x")])
 def test_the_ledger_of_a_release_is_about_this_machine_alone(tmp_path, options):
     done = fffbench("todo", "--release", "--results", tmp_path, *options)

@@ -102,6 +102,16 @@ def test_a_group_that_a_short_budget_cut_stays_open_whole_and_the_others_do_not(
     assert found.done == 0
 
 
+def test_runs_that_were_cut_short_make_one_visit_together(tmp_path):
+    visit(tmp_path, 300, processes=1)
+    visit(tmp_path, 200, processes=1)
+    assert piece(tmp_path).done == 0
+    visit(tmp_path, 100, processes=1)
+    assert piece(tmp_path).done == 1
+    visit(tmp_path, 10, processes=2)
+    assert piece(tmp_path).done == 1
+
+
 def test_a_kept_cell_with_two_processes_is_no_visit_and_another_one_is(tmp_path):
     visit(tmp_path, 10, processes=2)
     assert opened(piece(tmp_path)) == {FFF, DENSE}
