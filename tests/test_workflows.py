@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-SOURCES = (".cpp", ".hpp", ".cu", ".py")
+SOURCES = (".cpp", ".hpp", ".cu", ".cuh")
 yaml = pytest.importorskip("yaml")
 
 
@@ -55,13 +55,39 @@ def test_asv_finds_its_branch_in_a_checkout_of_another():
     assert made < min(index for index, text in enumerate(steps) if "nox -s asv" in text)
 
 
-def test_a_kernel_of_any_kind_that_changes_is_compared():
-    paths = yaml.safe_load((ROOT / ".github/workflows/regress.yml").read_text())[True]["pull_request"]["paths"]
-    kernels = [path for path in (ROOT / "fffbench" / "implementations").rglob("*") if path.suffix in SOURCES]
-    assert {path.suffix for path in kernels} == set(SOURCES)
-    for path in kernels:
-        name = str(path.relative_to(ROOT))
-        assert any(name.startswith(pattern.removesuffix("**")) for pattern in paths), name
+def matches(name, patterns):
+    """Whether a pull request that changes ``name`` is one of ``paths``, by the rules of GitHub's filters."""
+    return any(
+        re.fullmatch(
+            "".join({"**": ".*", "*": "[^/]*"}.get(part, re.escape(part)) for part in re.split(r"(\*+)", one)), name
+        )
+        for one in patterns
+    )
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    return yaml.safe_load((ROOT / ".github/workflows/regress.yml").read_text())[True]["pull_request"]["paths"]
+
+
+def test_a_kernel_of_any_kind_that_changes_is_compared(guarded):
+    package = [path.relative_to(ROOT) for path in (ROOT / "fffbench").rglob("*") if path.is_file()]
+    sources = [path for path in package if path.suffix in SOURCES]
+    assert {path.suffix for path in sources} == set(SOURCES)
+    kernels = [path for path in package if path.parts[1] in ("implementations", "operators") and path.suffix == ".py"]
+    assert len(kernels) > 20
+    for path in (*sources, *kernels, Path("CMakeLists.txt"), Path("buildtools/backend.py")):
+        assert matches(str(path), guarded), path
+
+
+@pytest.mark.parametrize("name", ["fffbench/cpu/runtime/call.hpp", "fffbench/ops/tree/kernel.cu", "elsewhere/new.cpp"])
+def test_a_source_that_moves_is_compared_still(guarded, name):
+    assert matches(name, guarded)
+
+
+@pytest.mark.parametrize("name", ["README.md", "fffbench/report/html.py", "results/matrix/m/run.json"])
+def test_what_is_no_kernel_starts_no_comparison(guarded, name):
+    assert not matches(name, guarded)
 
 
 def test_the_reusable_workflow_hands_every_input_to_the_action_and_the_action_takes_no_other():

@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from functools import partial
@@ -21,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from fffbench import extensions
-from fffbench.devices import HOST, device
+from fffbench.devices import HOST, Device, device
 from fffbench.implementations import registry
 from fffbench.implementations.registry import Implementation
-from fffbench.measure import cellrun, inputs, measuring
+from fffbench.measure import alone, cellrun, inputs, measuring
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.problems import Data
 from fffbench.regress.torch_worker import Graphs
@@ -68,11 +69,42 @@ def prepare(case: Case, name: str, folder: str, data: dict[str, Data], *, check:
         place = parse_cell(case["cell"])
         cell = Cell(name, place.workload, place.protocol)
         reason, calls = _calls(chosen, cell, data[case["cell"]], check=check)
+        if reason is None:
+            return runner(cell.workload.place, calls)
     except Exception as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
-    if reason is not None:
-        raise ValueError(reason)
-    return Turns(calls) if cell.workload.device == HOST else Graphs(calls)
+    raise ValueError(reason)
+
+
+class Synchronised(Turns):
+    """Turns on a device whose calls return before they are done, and cannot be captured."""
+
+    def __init__(self, calls: list[Callable[[], object]], synchronize: Callable[[], None]) -> None:
+        """The last call of a turn waits for all of them."""
+        super().__init__(calls)
+        self._synchronize = synchronize
+
+    def run(self, count: int) -> float:
+        """Seconds until ``count`` calls are done."""
+        self._synchronize()
+        began = time.perf_counter()
+        super().run(count)
+        self._synchronize()
+        return time.perf_counter() - began
+
+
+def runner(place: Device, calls: list[Callable[[], object]]) -> Runner:
+    """How ``calls`` take a turn on ``place``: inside a graph where it has graphs."""
+    if place.name == HOST:
+        return Turns(calls)
+    if "graph" not in place.calls:
+        return Synchronised(calls, place.synchronize)
+    graphs = Graphs(calls)
+    try:
+        graphs.run(1)  # a call that waits for the device cannot be captured, and says so here, where it is refused
+    except RuntimeError as error:
+        raise ValueError(f"cannot be captured in a graph: {str(error).splitlines()[0]}") from error
+    return graphs
 
 
 def _calls(
@@ -84,11 +116,11 @@ def _calls(
         return reason, []
     device(work.device).configure(work.dtype, work.threads)
     pool = inputs.make_pool(cell, data)
+    reference = alone.expected(cell, chosen.family, pool) if check else None  # before anything of it has run
     layer = measuring.checked_layer(chosen.prepare(pool.weights, work))
     calls = [layer.bind(x, y) for x, y in zip(pool.x, pool.y, strict=True)]
-    if not check:
+    if reference is None:
         return None, calls
-    reference = cellrun.build_reference(work, chosen.family, data, cellrun.checked_tokens(cell))
     failure = cellrun.check_calls(cell, pool, calls, reference).failure
     return (None if failure is None else f"wrong: {failure}"), calls
 
@@ -101,12 +133,22 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         arguments = {"name": one["implementation"], "folder": one["folder"], "data": data}
         opened = partial(prepare, **arguments, check=request["block"] == 0)
         children[one["name"]] = Child(partial(_pinned, opened, request), request["cases"])
-    return take_all_turns(request, children)
+    # before a graph of calls its own replay is the lead
+    lead = {} if _on_host(request) else {"lead_seconds": 0.0}
+    return take_all_turns(request, children, **lead)
+
+
+def _on_host(request: dict[str, Any]) -> bool:
+    return all(parse_cell(case["cell"]).workload.device == HOST for case in request["cases"])
 
 
 def _pinned(opened: Any, request: dict[str, Any]) -> Any:
-    """In a child: on a core of the block's own, where a single thread computes."""
-    if hasattr(os, "sched_setaffinity") and all(case["threads"] == 1 for case in request["cases"]):
+    """In a child: on a core of the block's own, where a single thread computes.
+
+    Not beside an accelerator: its compilers and launching threads would share that core.
+    """
+    alone = all(case["threads"] == 1 for case in request["cases"]) and _on_host(request)
+    if hasattr(os, "sched_setaffinity") and alone:
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[request["block"] % len(cores)]})
     return opened
