@@ -19,7 +19,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 DIGITS = 16
@@ -37,13 +37,12 @@ PROTOCOL_MODULES = (
     *("devices/clock.py", "devices/cpu.py", "devices/cuda.py", "measure/cellrun.py", "measure/fresh.py"),
     *("measure/idle.py", "measure/inputs.py", "measure/measuring.py", "measure/staging.py", "measure/worker.py"),
 )
-PROTOCOL_STEMS = ("elementwise",)  # of the C++ file that flushes a line
+PROTOCOL_STEMS = ("ceilings",)  # of the C++ file that flushes a line
 # Whoever changes one of these modules enters the new digest here: under a new version where a time may come out
 # otherwise, under the same one with the reason why it cannot. Times of two versions are never pooled. A digest that is
 # not entered is a version of its own.
 PROTOCOLS: dict[str, tuple[int, str]] = {
-    "d169f16cdbe3d19e": (1, "the first that has a version"),
-    "1639d9179aec235a": (1, "checks alone: other outputs are checked, after the timed calls or with the same work before"),
+    "ff39139d46afaf54": (1, "the first that has a version"),
 }
 
 SOURCES = (".py", ".cpp", ".hpp", ".h", ".cu", ".cuh")
@@ -52,19 +51,9 @@ BUILD = "CMakeLists.txt"
 ROOMS = ("implementations", "operators", "models", "blaslib.py", "nn.py", "swapping.py")  # that an import leads into
 # the contract and the registry: they choose what is timed, and are not in it
 NEVER = ("implementations/registry.py", "implementations/_plugin.py")
-# C++ files that only some functions need, by stem; every other file belongs to all of them.
-_FFF = ("FffCall", "LeafCall", "path")
-_ONLY = {
-    **dict.fromkeys(("walk", "bucket", "forest", "stragglers", "errands", "descent", "tree"), _FFF),
-    **dict.fromkeys(("leaf", "leaf_call", "leaf_job"), ("LeafCall",)),
-    **dict.fromkeys(("gemm", "gemm_call"), ("GemmCall",)),
-    **dict.fromkeys(("gemv", "gemv_call"), ("GemvCall",)),
-    "masked": ("mask_trees",),
-    "blas_loops": ("blas_",),
-    "published_loops": ("published_",),
-    **dict.fromkeys(("ceilings", "probes"), ()),
-}
 _CALLED = re.compile(r"\b_cpu\.(\w+)")
+_BOUND = re.compile(rb'\(m, "(\w+)"|\bm\.(?:def|attr)\(\s*"(\w+)"')  # by the host side of an op
+_OP = re.compile(r"/cpu/ops/(\w+)/")
 _FLAG = re.compile(r"(?<![\w-])-(?!W)[A-Za-z][\w=+.,-]*|CMAKE_CXX_STANDARD \d+|CMAKE_BUILD_TYPE \w+")
 _INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"', re.MULTILINE)
 _SPLIT = re.compile(  # of C++: comments, and what must not be taken for one
@@ -171,6 +160,11 @@ def _hash(parts: Iterable[str]) -> str:
     return found.hexdigest()[:DIGITS]
 
 
+def _op(path: str) -> str | None:
+    found = _OP.search(path)
+    return found[1] if found and _compiled_stem(path) is not None else None
+
+
 def _compiled_stem(path: str) -> str | None:
     return Path(path).stem if Path(path).suffix in COMPILED else None
 
@@ -185,8 +179,11 @@ class _Sources:
         self._cuda = {Path(path).name: path for path in tree if path.endswith((".cu", ".cuh"))}
 
     def called(self, starts: Iterable[str]) -> set[str]:
-        """The compiled functions that these modules call, or those that they import."""
-        return {name for path in self._modules(starts) for name in _CALLED.findall(self._text(path))}
+        """What of the compiled module these modules name, or those that they import: functions, and classes as texts."""
+        modules = self._modules(starts)
+        named = {name for path in modules for name in _CALLED.findall(self._text(path))}
+        texts = {text for path in modules for text in _written(self._tree[path])[1] if text[:1].isupper()}
+        return named | texts & {name for op in self._bound.values() for name in op}
 
     def kernels(self) -> str:
         """The digest of all C++ sources and of the flags that they are compiled with."""
@@ -241,17 +238,33 @@ class _Sources:
         return found
 
     def _compiled(self, called: set[str]) -> set[str]:
-        """Of the C++ sources and the build's flags, what the functions ``called`` need."""
-        found = set()
+        """Of the C++ sources and the build's flags, what those need that name ``called``: their ops, and every runtime.
+
+        An op is a folder, with the files of others that its own include.
+        """
+        left = [path for path in self._tree if _op(path) is not None and self._bound[_op(path) or ""] & called]
+        found = set(left)
+        while left:
+            included = {path for name in _INCLUDE.findall(self._tree[left.pop()]) if (path := self._of_op(name))}
+            left += included - found
+            found |= included
+        found |= {path for path in self._tree if _compiled_stem(path) is not None and _op(path) is None}
+        return {*map(self._file, found), _hash(self._flags())}
+
+    def _of_op(self, name: bytes) -> str | None:
+        """The file of an op that an include names."""
+        ending = f"/cpu/{name.decode('utf-8', 'replace')}"
+        return next((path for path in self._tree if path.endswith(ending) and _op(path) is not None), None)
+
+    @cached_property
+    def _bound(self) -> dict[str, set[str]]:
+        """What each C++ op gives Python, by its folder."""
+        found: dict[str, set[str]] = {}
         for path in self._tree:
-            stem = _compiled_stem(path)
-            if stem is None or not _needed(stem, called):
-                continue
-            if b"NB_MODULE" in self._tree[path]:
-                found |= {_hash(one) for one in _statements(tokens(path, self._tree[path])) if _binds(one, called)}
-            else:
-                found.add(self._file(path))
-        return found | {_hash(self._flags())}
+            if (op := _op(path)) is not None:
+                names = (one or two for one, two in _BOUND.findall(self._tree[path]))
+                found.setdefault(op, set()).update(name.decode() for name in names)
+        return found
 
     def _flags(self) -> list[str]:
         uncommented = re.sub(r"#[^\n]*", "", self._text(BUILD)) if BUILD in self._tree else ""
@@ -272,34 +285,14 @@ def _written(module: bytes) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(names), frozenset(texts)
 
 
-def _needed(stem: str, called: set[str]) -> bool:
-    return stem not in _ONLY or any(name.startswith(start) for start in _ONLY[stem] for name in called)
-
-
-def _binds(statement: list[str], called: set[str]) -> bool:
-    return any(f'"{name}"' in statement for name in called)
-
-
-def _statements(found: list[str]) -> Iterator[list[str]]:
-    """The statements of a file of bindings, without the sentences that document them."""
-    depth, one = 0, list[str]()
-    for word in found:
-        depth += (word == "(") - (word == ")")
-        if word == ";" and depth == 0:
-            yield one
-            one = []
-        elif not (word.startswith('"') and " " in word):
-            one.append(word)
-    yield one
-
-
 def _cpp_tokens(text: str) -> list[str]:
     found: list[str] = []
     line: list[str] = []
+    instructions = re.search(r"\basm\b", text) is not None
     for match in _SPLIT.finditer(text + "\n"):
         word = match[0]
-        if match["comment"] is not None:
-            continue
+        if match["comment"] is not None or (word.startswith('"') and " " in word and not instructions):
+            continue  # a sentence that documents or refuses is not timed; what an assembler reads is
         if word != "\n":
             line.append(word)
             continue

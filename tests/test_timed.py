@@ -15,7 +15,7 @@ from fffbench.implementations.registry import implementations
 from fffbench.results import current
 
 PACKAGE = Path(fffbench.__file__).parent
-WALK, GEMM = "implementations/cpu/walk.hpp", "implementations/cpu/gemm.hpp"
+WALK, GEMM = "implementations/cpu/ops/tree/walk.hpp", "implementations/cpu/ops/gemm/gemm.hpp"
 CPU, DENSE, CUDA = "implementations/fff_cpu.py", "implementations/dense_linear.py", "implementations/cuda/latency.cu"
 
 pytestmark = pytest.mark.skipif(not (PACKAGE / "implementations" / "cpu").is_dir(), reason="needs the checkout")
@@ -83,7 +83,7 @@ def test_every_implementation_of_ours_has_a_digest_and_no_two_modules_have_one(b
         ("walk__hpp", lambda text: text.replace("\n", "\n\n")),
         ("walk__hpp", lambda text: '#include "another.hpp"\n#include <vector>\n' + text),
         ("latency__cu", lambda text: "// a comment\n" + text),
-        ("bindings__cpp", lambda text: text.replace("Compute y from x", "Compute what is asked for")),
+        ("op__hpp", lambda text: text.replace("Compute y from x", "Compute what is asked for")),
         ("clock__py", lambda text: text.replace("The last.", "Another sentence.")),
         ("record__py", lambda text: text + "\nANYTHING = 1\n"),
         ("registry__py", lambda text: text + "\nANYTHING = 1\n"),
@@ -95,7 +95,7 @@ def test_what_nobody_times_changes_no_digest(tree, before, name, edit):
 
 
 def test_a_moved_file_and_another_include_change_no_digest(tree, before):
-    after = {path.replace("implementations/cpu/", "implementations/cpu/kernels/"): text for path, text in tree.items()}
+    after = {path.replace("cpu/runtime/", "cpu/runtime/deeper/"): text for path, text in tree.items()}
     assert set(after) != set(tree)
     assert timed.digests(after) == before
 
