@@ -179,7 +179,7 @@ class _Sources:
         self._cuda = {Path(path).name: path for path in tree if path.endswith((".cu", ".cuh"))}
 
     def called(self, starts: Iterable[str]) -> set[str]:
-        """What of the compiled module these modules name, or those that they import: functions, and classes as texts."""
+        """What of the compiled module these modules, or what they import, name: functions, and classes as texts."""
         modules = self._modules(starts)
         named = {name for path in modules for name in _CALLED.findall(self._text(path))}
         texts = {text for path in modules for text in _written(self._tree[path])[1] if text[:1].isupper()}

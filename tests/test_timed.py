@@ -159,9 +159,9 @@ def test_tokens_are_what_is_run():
     assert timed.tokens("a.py", text.encode()) == [
         "def", "f", "(", "x", ")", ":", "\n", "INDENT", "return", 'f"{x!r} {b}"', "\n", "DEDENT",
     ]  # fmt: skip
-    cpp = "#pragma once\n#include <a>\n#define A \\\n  1\nint x = 1'000; // no\nauto s = \"// yes\"; char c = '\"';\n"
+    cpp = "#pragma once\n#include <a>\n#define A \\\n  1\nint x = 1'000; // no\nauto s = \"//yes\"; char c = '\"';\n"
     assert timed.tokens("a.hpp", cpp.encode()) == [
-        "#", "define", "A", "1", "\n", "int", "x", "=", "1'000", ";", "auto", "s", "=", '"// yes"', ";", "char", "c",
+        "#", "define", "A", "1", "\n", "int", "x", "=", "1'000", ";", "auto", "s", "=", '"//yes"', ";", "char", "c",
         "=", "'\"'", ";",
     ]  # fmt: skip
 
