@@ -119,6 +119,8 @@ def _evidence(analysis: Analysis) -> tuple[str, ...]:
     cells, machines, runs = len(results.records), len(results.machines), len(results.runs)
     records = f"{cells} record{'s' * (cells != 1)} of {runs} run{'s' * (runs != 1)} on {machines}"
     said = [f"{records} machine{'s' * (machines != 1)}, each checked against a float64 reference before it was timed."]
+    if results.superseded:
+        said.append(f"{len(results.superseded)} more records are of older sources and stand in no figure.")
     if results.refused:
         said.append(f"{len(results.refused)} parts of result files were refused (refused.csv).")
     if results.skipped:

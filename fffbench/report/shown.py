@@ -18,7 +18,7 @@ MOST = 8  # columns of the ledger that fit on a screen of 1280 pixels, lines of 
 LONGEST = 26  # characters of a short name: a longer one would leave a drawing for a phone no room
 RULE = (
     f"One device stands for each model of hardware, the one with the most records, and at most {MOST} of them; every "
-    "machine is in the CSV files."
+    "machine is in the CSV files. Older sources (*): not measured since the kernels or the measuring changed."
 )
 _MAKER = re.compile(r"^(NVIDIA|AMD|Intel|Apple) ")
 _MEMORY = re.compile(r"\s*\b(\d+ ?GB|HBM\w*)\b")
@@ -58,10 +58,16 @@ def devices(results: Results) -> list[Device]:
     counted = Counter((record.machine, record.cell.workload.device) for record in results.records)
     named = {place: machine_name(results.machines[place[0]], place[1]) for place in counted}
     best: dict[tuple[str, str], Place] = {}
-    for place in sorted(counted, key=lambda place: (-counted[place], place)):
+    for place in sorted(counted, key=lambda place: (place in results.older, -counted[place], place)):
         best.setdefault((named[place], place[1]), place)
     chosen = sorted(list(best.values())[:MOST], key=lambda place: (place[1], place[0]))
-    return [Device(*place, _HOST.sub(r", host of \1", named[place]), short_name(named[place])) for place in chosen]
+    return [_device(place, named[place], older=place in results.older) for place in chosen]
+
+
+def _device(place: Place, named: str, *, older: bool) -> Device:
+    """The device with the word for one that nobody has measured from the sources of now."""
+    name, short = _HOST.sub(r", host of \1", named), short_name(named)
+    return Device(*place, f"{name}, older sources" if older else name, f"{short}*" if older else short)
 
 
 def left_out(results: Results, shown: Sequence[Device]) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from fffbench.text import plain
 
 MOST_FILES = 10_000  # in one room of a results folder; a year of a run every hour is 8760
+ARCHIVE = "archive"  # a folder of measurements of older sources, with the same rooms
 LINK = "a link; results are read from plain folders only"
 
 
@@ -33,6 +34,13 @@ class Refusal:
 def shown_path(path: Path, root: Path) -> str:
     """``path`` relative to the results folder, printable whatever bytes its name has."""
     return plain(os.fsencode(path.relative_to(root)).decode("utf-8", "replace"))
+
+
+def files_of_room(root: Path, room: str) -> tuple[list[Path], list[Refusal]]:
+    """The files of a room and of the same room in the archive, as ``json_files`` gives them."""
+    files, refused = json_files(root, room)
+    older, refused_older = json_files(root, f"{ARCHIVE}/{room}")
+    return [*files, *older], [*refused, *refused_older]
 
 
 def json_files(root: Path, room: str) -> tuple[list[Path], list[Refusal]]:

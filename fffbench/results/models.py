@@ -20,11 +20,12 @@ from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError, fi
 from fffbench import timed
 from fffbench.errors import UserError
 from fffbench.plan.models import ModelCell, parse_model_cell
-from fffbench.results.current import Table, read_table
-from fffbench.results.listing import Refusal, json_files, shown_path
+from fffbench.results.current import Table, current, read_table
+from fffbench.results.listing import Refusal, files_of_room, shown_path
 from fffbench.results.parsing import FieldError, parse_json, printable, short, why
 from fffbench.results.reader import read_run
 from fffbench.results.record import FULL_PROCESSES, Machine, RunInfo, Text
+from fffbench.results.superseded import Place
 from fffbench.units import LONGEST_SECONDS, SHORTEST_SECONDS
 
 ROOM = "models"
@@ -156,19 +157,38 @@ class ModelResults:
     refused: list[Refusal] = field(default_factory=list)
     runs: list[RunInfo] = field(default_factory=list)
     paths: dict[str, str] = field(default_factory=dict)  # of each run its file, below the folder of results
+    superseded: list[ModelRecord] = field(default_factory=list)  # of older sources, where there are newer ones
+    older: frozenset[Place] = frozenset()  # places of older sources alone, where others are of those of now
 
 
 def load_models(results_dir: Path | str) -> ModelResults:
     """Read every file of whole models below ``results_dir``; nothing in it is fatal."""
     root = Path(results_dir)
-    files, refused = json_files(root, ROOM)
+    files, refused = files_of_room(root, ROOM)
     table, unread = read_table(root)
     found = ModelResults(refused=[*refused, *unread])
     seen: set[str] = set()
     for path in files:
         _read(path, root, table, found, seen)
     found.records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
+    _supersede(found)
     return found
+
+
+def _supersede(found: ModelResults) -> None:
+    """Where whole models were measured from the sources of now on a device, leave only those: see ``superseded``."""
+    now = current(timed.MODELS)
+    if now is None:
+        return
+    places = {_place(record) for record in found.records if record.timed_sources == now}
+    kept = [record for record in found.records if record.timed_sources == now or _place(record) not in places]
+    found.superseded = [record for record in found.records if record.timed_sources != now and _place(record) in places]
+    found.older = frozenset({_place(record) for record in kept} - places) if places else frozenset()
+    found.records = kept
+
+
+def _place(record: ModelRecord) -> Place:
+    return record.machine, record.cell.work.device
 
 
 def _read(path: Path, root: Path, table: Table, found: ModelResults, seen: set[str]) -> None:

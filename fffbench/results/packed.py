@@ -24,14 +24,14 @@ from typing import IO, Any
 
 from fffbench.errors import UserError
 from fffbench.files import read_plain
-from fffbench.results.listing import LINK, Refusal
+from fffbench.results.listing import ARCHIVE, LINK, Refusal
 from fffbench.results.models import ROOM as MODELS
 from fffbench.results.parsing import MAX_BYTES
 from fffbench.results.regressions import REGRESS
 from fffbench.text import plain
 
 ROOMS = ("matrix", REGRESS, MODELS)
-OLD = "archive"  # a folder of measurements of older sources, which a merge must not make current
+OLD = ARCHIVE  # which a merge must not make current
 MOST_ENTRIES = 1_000_000  # of one source: 500 machines of 10 files each are 5000
 MOST_DEPTH = 12  # of a folder that is walked
 EXPANSION = 200  # times its own size; results shrink to a tenth (gzip), at most to a thirtieth (xz, equal machines)

@@ -1,6 +1,7 @@
 """What has been measured so far, on which machines?
 
-Reads ``results/matrix/<machine>/*.json`` and asv's history beside it into plain, sorted, immutable data.
+Reads ``results/matrix/<machine>/*.json``, the same below ``archive``, and asv's history beside it into plain, sorted,
+immutable data.
 Files and cells that cannot be used are listed, never fatal.
 """
 
@@ -18,11 +19,12 @@ from fffbench.results import chronology
 from fffbench.results import current as current_sources
 from fffbench.results.asv import HistoryPoint, read_history
 from fffbench.results.identity import Facts, facts, owners
-from fffbench.results.listing import Refusal, json_files, shown_path
+from fffbench.results.listing import Refusal, files_of_room, shown_path
 from fffbench.results.open_jobs import OpenJob, read_open_jobs
 from fffbench.results.reader import FileContent, SkippedCell, read_file, without_duplicates
 from fffbench.results.record import DIRTY, Machine, Record
 from fffbench.results.regressions import Check, read_checks
+from fffbench.results.superseded import Place, skipped_now, spoken
 
 MATRIX = "matrix"
 # What all files together may take: files that are large because they hold a lot take one to eight bytes for each of
@@ -68,6 +70,8 @@ class Results:
     history: tuple[HistoryPoint, ...] = ()
     checks: tuple[Check, ...] = ()
     open_jobs: tuple[OpenJob, ...] = ()
+    superseded: tuple[Record, ...] = ()  # of older sources, where there are newer ones: in no figure
+    older: frozenset[Place] = frozenset()  # places of older sources alone, where others are of those of now
     known: dict[object, Any] = field(default_factory=dict, init=False, compare=False, repr=False)  # ``analysis.once``
 
     def machine_of(self, record: Record) -> Machine:
@@ -103,20 +107,23 @@ def load(results_dir: Path | str) -> Results:
         skipped = [replace(s, started=moved[s.run]) if s.run in moved else s for s in skipped]
     records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
     skipped.sort(key=lambda item: (item.machine, item.started, item.run, item.cell.id))
+    parted = spoken(records, current_sources.current)
     machines = _newest_machines(runs)
     runs = {name: _with_ceilings(run, machines[run.machine.id]) for name, run in sorted(runs.items())}
     history = read_history(root)
     checks, unread = read_checks(root)
     open_jobs, strange = read_open_jobs(root)
     return Results(
-        records=tuple(records),
+        records=parted.records,
         machines=machines,
-        skipped=tuple(dict.fromkeys(skipped)),
+        skipped=tuple(dict.fromkeys(skipped_now(skipped, parted))),
         refused=tuple(sorted([*refused, *unread_table, *history.refused, *unread, *strange])),
         runs=runs,
         history=tuple(history.points),
         checks=tuple(checks),
         open_jobs=tuple(open_jobs),
+        superseded=parted.superseded,
+        older=parted.older,
     )
 
 
@@ -138,7 +145,7 @@ def load_file(path: Path) -> Results:
 
 def _contents(root: Path) -> tuple[dict[str, FileContent], list[Refusal]]:
     """What every file holds, by its shown path; where all are more than memory allows, the largest are left out."""
-    files, refused = json_files(root, MATRIX)
+    files, refused = files_of_room(root, MATRIX)
     contents: dict[str, FileContent] = {}
     costs: dict[str, int] = {}
     allowed = max(MOST_MEMORY, MEMORY_OF_A_BYTE * sum(_size(path) for path in files))

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fffbench.measure.forecast import Ceilings, process_seconds
 from fffbench.plan.workload import Cell
-from fffbench.results.listing import json_files
+from fffbench.results.listing import files_of_room
 from fffbench.results.reader import read_file
 from fffbench.results.record import Record
 from fffbench.results.store import MATRIX
@@ -82,7 +82,7 @@ def learnt(results_dir: Path, machine: str, *, others: bool = False) -> Learnt:
     """
     records: dict[bool, list[Record]] = {True: [], False: []}
     ceilings: Ceilings = {}
-    for path in json_files(results_dir, MATRIX)[0]:
+    for path in files_of_room(results_dir, MATRIX)[0]:
         own = path.parent.name == machine
         if not own and not others:
             continue

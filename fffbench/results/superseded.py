@@ -1,0 +1,71 @@
+"""Which records speak, and which are superseded?
+
+A place is a device of a machine. Where the project's own kernels (family ``fff``) were measured from the sources of now
+at a place, only records of the sources of now speak for it; older ones are superseded: read, counted, in no figure,
+table, claim or first screen. Where they were not, everything that was measured there speaks, and where other places are
+of the sources of now, this one is ``older`` and named so: a machine that nobody has measured again is better shown with
+a word than dropped. Files move to ``results/archive/`` (``python -m benchmarks.studies.archive_older``), so a folder
+shows what is current; where a file lies decides nothing.
+
+What nobody can know here changes nothing: kernels built from other sources than those beside them, or an implementation
+of another package, whose records always speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from fffbench import timed
+from fffbench.results.reader import SkippedCell
+from fffbench.results.record import Record
+
+KERNELS = "fff"  # the family
+
+Place = tuple[str, str]  # machine and device
+Current = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The records that speak, the others, and the places that are of older sources where another one is not."""
+
+    records: tuple[Record, ...]
+    superseded: tuple[Record, ...]
+    older: frozenset[Place]
+
+
+def place_of(record: Record) -> Place:
+    """Machine and device."""
+    return record.machine, record.cell.workload.device
+
+
+def spoken(records: Sequence[Record], current: Current) -> Spoken:
+    """Part ``records`` as the module says; ``current`` gives the digest of the sources of now."""
+    known = {name: current(name) for name in {record.cell.implementation for record in records}}
+    now = {place_of(record) for record in records if record.info.family == KERNELS and _is(record, known)}
+    speaks = [place_of(record) not in now or _is(record, known) or _nobodys(record, known) for record in records]
+    # a place whose kernels nobody can compare with those of now is not called older
+    compared = {place_of(record) for record in records if known[record.cell.implementation] is not None}
+    return Spoken(
+        tuple(record for record, yes in zip(records, speaks, strict=True) if yes),
+        tuple(record for record, yes in zip(records, speaks, strict=True) if not yes),
+        frozenset(compared - now) if now else frozenset(),
+    )
+
+
+def skipped_now(skipped: Iterable[SkippedCell], parted: Spoken) -> tuple[SkippedCell, ...]:
+    """``skipped`` without those of runs that are superseded at a place of current sources."""
+    runs = {(record.run, place_of(record)) for record in parted.records}
+    old = {(record.run, place_of(record)) for record in parted.superseded} - runs
+    return tuple(item for item in skipped if (item.run, (item.machine, item.cell.workload.device)) not in old)
+
+
+def _is(record: Record, known: dict[str, str | None]) -> bool:
+    """Whether ``record`` is of the sources of now."""
+    return record.timed_sources != timed.UNKNOWN and record.timed_sources == known[record.cell.implementation]
+
+
+def _nobodys(record: Record, known: dict[str, str | None]) -> bool:
+    """Whether it is of an implementation that is not here, by a version that would have known its sources."""
+    return known[record.cell.implementation] is None and bool(record.info.timed_sources)
