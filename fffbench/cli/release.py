@@ -45,13 +45,14 @@ def ledger(wanted: Options, results: Path) -> Ledger:
     from fffbench.results import store
     from fffbench.results.current import current
     from fffbench.results.store import Results
-    from fffbench.runs import planning, release
+    from fffbench.runs import release
+    from fffbench.runs.parts import parts
 
     chosen = preset(wanted.preset)
     machine = fingerprint.machine_id(fingerprint.stable())
     processes = wanted.processes or release.processes_of_visit(chosen.processes, chosen.visits)
     loaded = store.load(results) if results.exists() else Results()
-    plan = planning.parts(wanted, results)
+    plan = parts(wanted, results)
     seen = release.Seen.of(loaded, machine, current)
     layers = release.pieces(plan.cells, plan.keep, plan.unable, seen, chosen.visits)
     models = _models(wanted, results, machine, processes)
@@ -129,11 +130,12 @@ class _Runs:
 
 def _next(wanted: Options, results: Path, tried: set[str], end: float | None, *, early: bool) -> Step | None:
     """What is measured next; None where nothing is open, or nothing fits into the time until ``end``."""
-    from fffbench.runs import planning, release
+    from fffbench.runs import release
+    from fffbench.runs.parts import interrupted
 
     left = None if end is None else (end - time.monotonic() - release.OVERHEAD_SECONDS) / release.OVERTIME
     runs = _Runs(wanted, results, left)
-    begun = None if tried else planning.interrupted(replace(wanted, command=runs.command), results)
+    begun = None if tried else interrupted(replace(wanted, command=runs.command), results)
     if begun is not None:
         return runs.layers(("what was interrupted",), begun.cells, begun.processes)
     state = ledger(wanted, results)

@@ -103,14 +103,14 @@ def _settles(outcome: Outcome, cell: Cell) -> bool:
     return outcome.cell == cell.id and (outcome.failure is None or outcome.retry == NEVER)
 
 
-def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
+def runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
     """The plan of what can run here, and the cells that cannot, with reasons."""
     environment.clean()
     chosen = preset(options.preset) if options.cells is None else Preset(options.preset, "", ())
     for name in options.axes.implementations:
         if name in broken():
             raise UserError(broken()[name])
-    wanted = dict.fromkeys(options.cells, True) if options.cells is not None else _cells_of(chosen, options)
+    wanted = dict.fromkeys(options.cells, True) if options.cells is not None else cells_of(chosen, options)
     if options.only is not None:
         wanted = {cell: keep for cell, keep in wanted.items() if cell.id in options.only}
     answers = registry_reasons([(implementation(cell.implementation), cell.workload) for cell in wanted])
@@ -128,7 +128,7 @@ def _runnable(options: Options) -> tuple[Plan, list[tuple[Cell, str]]]:
     return plan, [(cell, reason) for cell, reason in reasons.items() if reason is not None]
 
 
-def _cells_of(chosen: Preset, options: Options) -> dict[Cell, bool]:
+def cells_of(chosen: Preset, options: Options) -> dict[Cell, bool]:
     """The cells of a preset on this machine, with the axes asked for; True for those to keep."""
     names = Names(
         {name: item.family for name, item in implementations().items()},
@@ -146,7 +146,7 @@ def _no_such_call(cell: Cell) -> str | None:
 
 def planned_cells(options: Options) -> dict[str, str | None]:
     """Every cell that ``options`` plan, by id: None, or why it cannot run here. Measures nothing."""
-    plan, skipped = _runnable(options)
+    plan, skipped = runnable(options)
     return {**dict.fromkeys((cell.id for cell in plan.cells), None), **{cell.id: why for cell, why in skipped}}
 
 
@@ -160,59 +160,7 @@ def of_block(options: Options, block: str) -> Options:
     return replace(options, only=frozenset(cell.id for cell in held), processes=processes, command=typed)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """A preset's cells by its parts, those to keep, those that cannot run here; seconds of one process of a cell."""
-
-    cells: dict[str, tuple[Cell, ...]]
-    keep: frozenset[Cell]
-    unable: frozenset[Cell]
-    cost: Callable[[Cell], float]
-
-
-def parts(options: Options, results_dir: Path) -> Parts:
-    """The parts of the preset that ``options`` name, on this machine; measures nothing."""
-    plan, skipped = _runnable(options)
-    here = {*plan.cells, *(cell for cell, _ in skipped)}
-    found = {}
-    for name in preset(options.preset).parts:
-        its_cells = _cells_of(preset(name), options)
-        found[name] = tuple(cell for cell in its_cells if cell in here)
-    known = forecasts.learnt(results_dir, fingerprint.machine_id(fingerprint.stable()), others=True)
-    costs = _forecast(plan, known.ceilings, known)
-    return Parts(found, plan.keep, frozenset(cell for cell, _ in skipped), lambda cell: costs[cell])
-
-
-@dataclass(frozen=True)
-class Interrupted:
-    """What a run that was interrupted measures: its cells, and fresh processes for each."""
-
-    cells: tuple[Cell, ...]
-    processes: int
-
-
-def interrupted(options: Options, results_dir: Path) -> Interrupted | None:
-    """The newest run of this preset that was interrupted here and can go on: same sources, libraries, surroundings."""
-    folder = results_dir / "matrix" / fingerprint.machine_id(fingerprint.stable())
-    for path in reversed(journals.paths([folder])):
-        with contextlib.suppress(UserError):
-            kept = journals.read(path)
-            if kept.run.preset != options.preset:
-                continue
-            again = replace(
-                options,
-                only=frozenset(kept.header.cells),
-                processes=kept.header.processes,
-                command=kept.header.command,
-            )
-            plan, _ = _runnable(again)
-            sources = measured_sources(implementation(name) for name in {cell.implementation for cell in plan.cells})
-            if _plan_key(plan, sources, again) == kept.header.plan:
-                return Interrupted(plan.cells, kept.header.processes)
-    return None
-
-
-def _forecast(
+def costs_of(
     plan: Plan, ceilings: dict[str, dict[str, float]], known: forecasts.Learnt | None = None
 ) -> dict[Cell, float]:
     """The expected cost of one process of every cell, in seconds; ``known`` is what was measured here before."""
@@ -242,9 +190,9 @@ class Expected:
 
 def expected(options: Options, results_dir: Path) -> Expected:
     """What ``prepare`` and ``measure`` would do; measures nothing."""
-    plan, skipped = _runnable(options)
+    plan, skipped = runnable(options)
     known = forecasts.learnt(results_dir, fingerprint.machine_id(fingerprint.stable()), others=True)
-    costs = {cell: cost * plan.processes for cell, cost in _forecast(plan, known.ceilings, known).items()}
+    costs = {cell: cost * plan.processes for cell, cost in costs_of(plan, known.ceilings, known).items()}
     total = sum(costs.values()) + plan.processes * forecast.ROUND_SECONDS
     return Expected(
         costs,
@@ -260,7 +208,7 @@ def prepare(options: Options, results_dir: Path, say: Callable[[str], None]) -> 
 
     Nobody else can measure on this machine or into this folder from here to the end of ``measure``.
     """
-    plan, skipped = _runnable(options)
+    plan, skipped = runnable(options)
     for reason in broken().values():
         say(f"left out: {reason}")
     if not plan.cells:
@@ -272,7 +220,7 @@ def prepare(options: Options, results_dir: Path, say: Callable[[str], None]) -> 
         folder = results_dir / "matrix" / fingerprint.machine_id(facts)
         locks.enter_context(lock.folder(folder, doing))
         sources = measured_sources(implementation(name) for name in {cell.implementation for cell in plan.cells})
-        key = _plan_key(plan, sources, options)
+        key = plan_key(plan, sources, options)
         kept = journals.resumable(folder, key, say)
         if kept is not None:
             good = sum(outcome.failure is None for outcome in kept.outcomes)
@@ -286,7 +234,7 @@ def prepare(options: Options, results_dir: Path, say: Callable[[str], None]) -> 
             say(others)
         plan = replace(plan, ceilings=run.machine.ceilings)
         known = forecasts.learnt(results_dir, folder.name)
-        costs = _forecast(plan, run.machine.ceilings, known)
+        costs = costs_of(plan, run.machine.ceilings, known)
         return Planned(run, plan, costs, journal, sources, done, locks.pop_all())
 
 
@@ -311,6 +259,11 @@ def _begun(
     run = new_run(options.preset, folder, known, say, [_skipped(cell, reason) for cell, reason in skipped])
     journal = folder / f"{run.run}{journals.SUFFIX}"
     described = {name: implementation(name) for name in sorted({cell.implementation for cell in plan.cells})}
+    if unknown := [name for name in described if current(name) is None]:
+        say(
+            f"nobody can know the sources of {', '.join(unknown)} here (kernels built from others than those beside, "
+            "or a package edited in place): the result says so, no run is pooled with it and no release counts it"
+        )
     header = Header(
         plan=key,
         run=run,
@@ -332,7 +285,7 @@ def _skipped(cell: Cell, reason: str) -> Skipped:
     return Skipped(cell=cell.id, family=implementation(cell.implementation).family, reason=str(plain(neutral(reason))))
 
 
-def _plan_key(plan: Plan, sources: Sources, options: Options) -> str:
+def plan_key(plan: Plan, sources: Sources, options: Options) -> str:
     """Identifies a run worth continuing: the same cells, effort, sources, libraries, surroundings, command."""
     parts: list[Any] = [[cell.id for cell in plan.cells], plan.processes, plan.sample_seconds, sources.digest]
     parts += provenance.surroundings()
