@@ -155,14 +155,18 @@ def summary(found: Sequence[LeftOut]) -> dict[str, Any]:
 
 def committed(results: Results) -> dict[str, Any]:
     """The study over ``results``: all comparisons, each machine's and device's, by runs, and by what changed."""
-    found = list(left_out(results))
+    return tallied(list(left_out(results)), printed(results))
+
+
+def tallied(found: Sequence[LeftOut], widths: dict[str, Any]) -> dict[str, Any]:
+    """The study over all comparisons ``found``, with the ``widths`` of printed figures."""
     places = sorted({(one.machine, one.device) for one in found})
     return {
         "level": LEVEL,
         "all": summary(found),
         "sources not known to differ": summary([one for one in found if not one.changed]),
         "sources changed": summary([one for one in found if one.changed]),
-        "printed figures": printed(results),
+        "printed figures": widths,
         "by runs": {str(k): summary([one for one in found if one.runs == k]) for k in sorted({o.runs for o in found})},
         "machines": [
             {"machine": machine, "device": device}

@@ -61,8 +61,8 @@ def _intervals(folder: Path) -> list[str]:
         said = (
             f"Intervals: with each run of {places} machines left out in turn, the 95 % interval of the others held its "
             f"ratio in {held:.0f} of {count:.0f} comparisons ({share}; intervals of processes alone, as they were "
-            f"printed before, in {earlier}). Of simulated runs it held {percent(min(shares))} to {percent(max(shares))} "
-            "(nox -s replication)."
+            f"printed before, in {earlier}). Of simulated runs it held {percent(min(shares))} to "
+            f"{percent(max(shares))} (nox -s replication)."
         )
         return [said]
     return []
