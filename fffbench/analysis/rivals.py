@@ -132,7 +132,7 @@ def _unsure(chosen: Timed, tried: Sequence[Timed], relative: Relative) -> dict[s
     connected = relative.beside(chosen, tried)
     names = {item.record.cell.implementation for item in (*connected, chosen)}
     apart = {item.record.cell.implementation for item in tried} - names
-    found = {other: f"was never measured in a run with {name}" for other in apart}
+    found = dict.fromkeys(apart, f"was never measured in a run with {name}")
     fullest: dict[tuple[str, int], Timed] = {}  # a wider layer of the same name is no other layer
     for item in connected:
         key = item.record.cell.implementation, item.record.cell.workload.threads
