@@ -58,6 +58,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def replication(session: nox.Session) -> None:
+    """Do the printed intervals hold a run that was left out? About two minutes; figures in results/replication."""
+    install_reading(session)
+    session.run("python", "-m", "benchmarks.studies.replication", *(session.posargs or ["--write"]))
+
+
+@nox.session
 def sanitize(session: nox.Session) -> None:
     """C++ kernels under AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer, in builds of their own."""
     session.install(CONSTRAINTS, "numpy", "scipy", "pytest")

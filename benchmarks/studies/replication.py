@@ -14,7 +14,10 @@ Nothing is measured here; the figures are about this project's arithmetic.
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,15 +25,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+
+from fffbench.analysis import pooling
 from fffbench.analysis.evidence import one_record_per_cell
-from fffbench.analysis.spread import compatible
-from fffbench.analysis.stats import LEVEL, ratio_of_medians
-from fffbench.results.medians import beside
+from fffbench.analysis.pooling import Spread
+from fffbench.analysis.spread import compatible, fitted
+from fffbench.analysis.stats import LEVEL, ratio_of_medians, ratios_of
+from fffbench.results.medians import Medians, beside
 from fffbench.results.record import Record
-from fffbench.results.store import Results
+from fffbench.results.store import Results, load
 
 ROOT = Path(__file__).parents[2]
-KEPT = ROOT / "results" / "replication"
+KEPT = "replication"  # folder beside the results
 HELD, SIMULATED, WIDER = 0.90, (0.93, 0.97), 2.0  # what the tests ask: shares held, and widths over those of before
 Interval = Callable[[Record, Record], tuple[float, float] | None]
 
@@ -148,13 +155,18 @@ def summary(found: Sequence[LeftOut]) -> dict[str, Any]:
 
 def committed(results: Results) -> dict[str, Any]:
     """The study over ``results``: all comparisons, each machine's and device's, by runs, and by what changed."""
-    found = list(left_out(results))
+    return tallied(list(left_out(results)), printed(results))
+
+
+def tallied(found: Sequence[LeftOut], widths: dict[str, Any]) -> dict[str, Any]:
+    """The study over all comparisons ``found``, with the ``widths`` of printed figures."""
     places = sorted({(one.machine, one.device) for one in found})
     return {
         "level": LEVEL,
         "all": summary(found),
         "sources not known to differ": summary([one for one in found if not one.changed]),
         "sources changed": summary([one for one in found if one.changed]),
+        "printed figures": widths,
         "by runs": {str(k): summary([one for one in found if one.runs == k]) for k in sorted({o.runs for o in found})},
         "machines": [
             {"machine": machine, "device": device}
@@ -162,3 +174,129 @@ def committed(results: Results) -> dict[str, Any]:
             for machine, device in places
         ],
     }
+
+
+def printed(results: Results) -> dict[str, Any]:
+    """How many times as wide as before the intervals are that all runs together print."""
+    machines: dict[str, list[Record]] = defaultdict(list)
+    for record in one_record_per_cell(results).records:
+        machines[record.machine].append(record)
+    widths = []
+    for records in machines.values():
+        for subject, dense in comparisons(records):
+            now, before = pooled(subject, dense), processes_alone(subject, dense)
+            if now and before and before[0] < before[1]:
+                widths.append(math.log(now[1] / now[0]) / math.log(before[1] / before[0]))
+    return {"figures": len(widths), "median width over before": round(median(widths), 3) if widths else None}
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Effects of one kind: how a run's effect is drawn, in standard deviations."""
+
+    name: str
+    draw: Callable[[np.random.Generator], float]
+
+
+PLANTED = (
+    Planted("normal run effects", lambda rng: float(rng.normal())),
+    Planted("long-tailed run effects", lambda rng: float(rng.standard_t(5) * math.sqrt(3 / 5))),
+)
+MACHINES, KNOWN, TRIED, RUNS, PROCESSES = 20, 80, 60, (1, 2, 3, 6), 6
+
+
+def simulated(interval: Callable[[Medians, Medians], tuple[float, float]] | None = None) -> list[dict[str, Any]]:
+    """The share of next runs held, by kind of effect and number of runs; machines know their spread from pairs."""
+    found = []
+    for planted in PLANTED:
+        for runs in RUNS:
+            rng = np.random.default_rng([runs, len(planted.name)])
+            held = sum(_machine(rng, planted, runs, interval or _printed) for _ in range(MACHINES))
+            tried = MACHINES * TRIED
+            found.append({"effects": planted.name, "runs": runs, "tried": tried, "share": round(held / tried, 4)})
+    return found
+
+
+def _machine(
+    rng: np.random.Generator, planted: Planted, runs: int, interval: Callable[[Medians, Medians], tuple[float, float]]
+) -> int:
+    """How many of ``TRIED`` comparisons of one imaginary machine hold the next run."""
+    process, run = rng.uniform(0.01, 0.06), rng.uniform(0.005, 0.05)
+    variances, pairs = [], []
+    known = [_sides(rng, planted, process, run, 2) for _ in range(KNOWN)]
+    for sides in known:
+        variances += [float(np.var(np.log(own), ddof=1)) for side in sides for own in side.units.values()]
+    assumed = Spread(pooling.UNKNOWN.ratio, pooling.UNKNOWN.time, median(variances))
+    for above, below in known:
+        one, two = ratios_of(above, below, beside(above, below), assumed).values()
+        pairs.append(((one.value - two.value) ** 2, one.variance + two.variance))
+    between = fitted(pairs, pooling.OWN)
+    assert between is not None
+    spread = replace(assumed, ratio=between)
+    held = 0
+    for _ in range(TRIED):
+        sides = _sides(rng, planted, process, run, runs + 1)
+        first = [_some(side, slice(None, -1), spread) for side in sides]
+        above, below = (_some(side, slice(-1, None), None) for side in sides)
+        low, high = interval(first[0], first[1])
+        held += low <= ratio_of_medians(tuple(above), tuple(below)).value <= high
+    return held
+
+
+def _sides(
+    rng: np.random.Generator, planted: Planted, process: float, run: float, runs: int
+) -> tuple[Medians, Medians]:
+    """Baseline and subject, 50 to 1, in ``runs`` runs that share a clock and differ by a planted effect."""
+    parts: tuple[list[Medians], list[Medians]] = ([], [])
+    for number in range(runs):
+        clock = float(rng.normal(0, 0.1))
+        for side, centre in zip(parts, (math.log(50) + clock + run * planted.draw(rng), clock), strict=True):
+            values = np.exp(centre + rng.normal(0, process, PROCESSES)).tolist()
+            side.append(Medians.on(values, [""], f"{number:03d}"))
+    above, below = (Medians.together(side, None) for side in parts)
+    return above, below
+
+
+def _some(side: Medians, which: slice, spread: Spread | None) -> Medians:
+    units = sorted(side.units)[which]
+    return Medians.together([Medians.on(side.units[unit], [unit[0]], unit[1]) for unit in units], spread)
+
+
+def _printed(above: Medians, below: Medians) -> tuple[float, float]:
+    found = ratio_of_medians(above, below)
+    return found.low, found.high
+
+
+def without_runs(above: Medians, below: Medians) -> tuple[float, float]:
+    """An interval of processes alone, which the same tests must refuse."""
+    found = ratio_of_medians(tuple(above), tuple(below))
+    return found.low, found.high
+
+
+def study(results: Results) -> dict[str, Any]:
+    """Both parts."""
+    return {"left out": committed(results), "simulated": simulated()}
+
+
+def main() -> int:
+    """Print the study, keep it, or compare it with what is kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=ROOT / "results")
+    parser.add_argument("--write", action="store_true", help="keep the figures in results/replication/")
+    parser.add_argument("--check", action="store_true", help="exit 1 where other figures are kept")
+    given = parser.parse_args()
+    text = json.dumps(study(load(given.results)), indent=1) + "\n"
+    place = given.results / KEPT / "replication.json"
+    if given.check:
+        stale = not place.exists() or place.read_text(encoding="utf-8") != text
+        print(f"{place.name} is stale: python -m benchmarks.studies.replication --write" if stale else "as kept")
+        return int(stale)
+    if given.write:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    print(text, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

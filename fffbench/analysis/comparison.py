@@ -94,7 +94,7 @@ def _grouped(records: Sequence[Record], *, across: bool) -> dict[object, list[Ti
 
 def _compared(ours: Sequence[Timed], theirs: Sequence[Timed], margin: float) -> Compared:
     one, two = fastest(ours), fastest(theirs)
-    gain = ratio_of_medians(one.medians, two.medians)
+    gain = ratio_of_medians(tuple(one.medians), tuple(two.medians))
     low, high = interval(gain, one.medians, two.medians)
     cell, work = one.record.cell, one.record.cell.workload
     return Compared(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 
 import numpy as np
@@ -80,11 +80,8 @@ class Relative:
                 chains[self.part[item.record.id]].append(item)
             found = max(chains.values(), key=lambda chain: (sum(len(item.medians) for item in chain), _name(chain[0])))
         names = {item.record.cell.implementation for item in found}
-        known = {item.record.id for item in found}
-        found = [
-            *found,
-            *(item for item in items if item.record.cell.implementation in names and item.record.id not in known),
-        ]
+        counts = {item.record.cell.workload.threads for item in found}
+        found = [*found, *(item for item in items if _another_count(item, names, counts))]
         best = min(found, key=self._order)
         enough = amount(best)
         if enough == (FULL_PROCESSES, FULL_RUNS):
@@ -100,6 +97,12 @@ class Relative:
 def fastest(items: Sequence[Timed]) -> Timed:
     """The fastest of ``items``, by the runs that they have in common."""
     return items[0] if len(items) == 1 else Relative(items).fastest(items)
+
+
+def _another_count(item: Timed, names: Collection[str], counts: Collection[int]) -> bool:
+    """Whether ``item`` is one of the layers ``names`` on a number of threads that is not among ``counts``."""
+    cell = item.record.cell
+    return cell.implementation in names and cell.workload.threads not in counts
 
 
 def amount(item: Timed) -> tuple[int, int]:

@@ -127,17 +127,19 @@ class Untried:
 
 def _unsure(chosen: Timed, tried: Sequence[Timed], relative: Relative) -> dict[str, str]:
     """Layers that were measured and cannot be ruled out, with why."""
-    found = {}
     limit = relative.own[chosen.record.id] + NEARLY
     name = chosen.record.cell.implementation
-    beside = {item.record.cell.implementation for item in relative.beside(chosen, tried)}
-    for item in tried:
-        other = item.record.cell.implementation
-        if other == name:
-            continue
-        if other not in beside:
-            found[other] = f"was never measured in a run with {name}"
-        elif len(item.medians) < min(FULL_PROCESSES, len(chosen.medians)) and relative.best_process(item) < limit:
+    connected = relative.beside(chosen, tried)
+    names = {item.record.cell.implementation for item in (*connected, chosen)}
+    apart = {item.record.cell.implementation for item in tried} - names
+    found = dict.fromkeys(apart, f"was never measured in a run with {name}")
+    fullest: dict[tuple[str, int], Timed] = {}  # a wider layer of the same name is no other layer
+    for item in connected:
+        key = item.record.cell.implementation, item.record.cell.workload.threads
+        fullest[key] = max(fullest.get(key, item), item, key=lambda one: len(one.medians))
+    for (other, _), item in fullest.items():
+        thin = len(item.medians) < min(FULL_PROCESSES, len(chosen.medians))
+        if other != name and thin and relative.best_process(item) < limit:
             found[other] = f"has {counted(len(item.medians))}, the fastest of which is faster than {name}"
     return found
 

@@ -99,8 +99,8 @@ class _Pairs:
     def spread(self, without: Spread, whose: str) -> Spread:
         """What they say; what they are too few for is as in ``without``."""
         return Spread(
-            _fitted(self.ratios, whose) or without.ratio,
-            _fitted(self.times, whose) or without.time,
+            fitted(self.ratios, whose) or without.ratio,
+            fitted(self.times, whose) or without.time,
             median(self.processes) if self.processes else without.process,
         )
 
@@ -150,7 +150,7 @@ def _pairs(seen: Sequence[Observation], sides: Sequence[Sequence[Record]]) -> It
             yield (seen[i].value - seen[j].value) ** 2, seen[i].variance + seen[j].variance
 
 
-def _fitted(pairs: Sequence[Pair], whose: str) -> Between | None:
+def fitted(pairs: Sequence[Pair], whose: str) -> Between | None:
     """The spread and freedom that describe ``pairs``; None where they are too few."""
     if len(pairs) < ENOUGH:
         return None

@@ -1,4 +1,4 @@
-"""What was tried on the tool itself: do its clocks agree with others, does its regression rule cry wolf?
+"""What was tried on the tool itself: do its clocks agree with others, its intervals hold, does its check cry wolf?
 
 Read from the studies' files beside the results, which are other people's files: only numbers are taken from them, and
 what cannot be read says nothing.
@@ -7,7 +7,7 @@ what cannot be read says nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def sentences(folder: Path | None) -> tuple[str, ...]:
     """One sentence per study that lies under ``folder``."""
     if folder is None:
         return (CAUGHT,)
-    return (CAUGHT, *_clocks(folder), *_regression(folder))
+    return (CAUGHT, *_intervals(folder), *_clocks(folder), *_regression(folder))
 
 
 def _studies(folder: Path) -> Iterator[Mapping[str, Any]]:
@@ -42,6 +42,34 @@ def _studies(folder: Path) -> Iterator[Mapping[str, Any]]:
             continue
         if isinstance(value, dict):
             yield value
+
+
+def _intervals(folder: Path) -> list[str]:
+    """How often the 95 % interval of all other runs held the run that was left out."""
+    for study in _studies(folder / "replication"):
+        left, simulated = study.get("left out"), study.get("simulated")
+        if not isinstance(left, dict) or not isinstance(left.get("all"), dict) or not isinstance(simulated, list):
+            continue
+        numbers = _numbers(left["all"].get(name) for name in ("comparisons", "held", "held before"))
+        shares = _numbers(one.get("share") for one in simulated if isinstance(one, dict))
+        machines = left.get("machines")
+        if not shares or len(numbers) != 3 or not numbers[0] or not isinstance(machines, list):
+            continue
+        count, held, before = numbers
+        places = len({one.get("machine") for one in machines if isinstance(one, dict)})
+        share, earlier = percent(held / count), percent(before / count)
+        said = (
+            f"Intervals: with each run of {places} machines left out in turn, the 95 % interval of the others held its "
+            f"ratio in {held:.0f} of {count:.0f} comparisons ({share}; intervals of processes alone, as they were "
+            f"printed before, in {earlier}). Of simulated runs it held {percent(min(shares))} to "
+            f"{percent(max(shares))} (nox -s replication)."
+        )
+        return [said]
+    return []
+
+
+def _numbers(values: Iterable[object]) -> list[float]:
+    return [float(value) for value in values if isinstance(value, int | float)]
 
 
 def _clocks(folder: Path) -> list[str]:

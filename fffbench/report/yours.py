@@ -1,17 +1,27 @@
-"""What do the reader's own runs say? A table beside what is published, which they do not change."""
+"""What do the reader's own runs say? A table beside what is published, which they do not change.
+
+A published interval says where the next run's value will lie (``analysis.pooling``), and the reader's run is such a
+run: it agrees where its value lies inside, and differs where it does not. On hardware that is not published it is set
+beside all published devices of its kind, from the lowest end of their intervals to the highest.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from fffbench.analysis.headline import Answer
+from fffbench.analysis.rows import Speedup
+from fffbench.devices import device
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.cards import Cards
 from fffbench.report.first import gain_cell
 from fffbench.report.view import Card, Cell, Table
 from fffbench.results.store import Results
-from fffbench.units import number
+from fffbench.units import ratio
+
+AGREES, DIFFERS = "agrees", "differs"
 
 
 @dataclass(frozen=True)
@@ -22,31 +32,68 @@ class Yours:
     cards: tuple[Card, ...]
 
 
+@dataclass(frozen=True)
+class Beside:
+    """The published figure of a reader's row: its text, of what it is, and whether the row agrees with it."""
+
+    shown: str
+    of: str
+    verdict: str
+
+
 def your_runs(own: Results, published: Analysis, folder: Path | None = None) -> Yours:
-    """A row per device, type and batch of ``own`` as the headline asks, beside the published figure of that device."""
+    """A row per device, type and batch of ``own`` as the headline asks, beside the published figure."""
     analysis = analyse(own, kind="y")
     cards = Cards(own, analysis.anchors, analysis.places, archived=False, folder=folder)
-    beside = {(answer.machine, answer.device): answer for answer in published.answers}
     rows = []
     for answer in analysis.answers:
         for row in answer.rows:
-            there = _published(beside.get((answer.machine, answer.device)), row.dtype, row.batch)
-            rows.append((Cell(answer.name), Cell(row.dtype), Cell(str(row.batch)), gain_cell(row, cards), there))
+            found = beside(row, published.answers)
+            shown = Cell(found.shown, found.of, words=not found.verdict)
+            where = (Cell(answer.name), Cell(row.dtype), Cell(str(row.batch)), gain_cell(row, cards))
+            rows.append((*where, shown, Cell(found.verdict, words=True)))
     runs = sorted(own.runs.values(), key=lambda run: (run.started, run.id))
     named = ", ".join(f"{run.id} ({run.preset}, {run.started[:10]}, {run.sources})" for run in runs)
     table = Table(
         "your-runs",
-        ("Device", "Type", "Batch", "Over best dense, yours", "Published here"),
-        (False, False, True, True, True),
+        ("Device", "Type", "Batch", "Over best dense, yours", "Published here", "Yours"),
+        (False, False, True, True, True, False),
         tuple(rows),
         "speedup.csv",
-        f"Measured here and not published: {named}. No published figure on this page rests on these runs. Published:",
+        f"Measured here and not published: {named}. No published figure on this page rests on these runs. Yours agrees "
+        "where its value lies in the published interval, which says where a next run's value will be. Published:",
     )
     return Yours(table, cards.all)
 
 
-def _published(answer: Answer | None, dtype: str, batch: int) -> Cell:
-    found = next((row for row in answer.rows if (row.dtype, row.batch) == (dtype, batch)), None) if answer else None
-    if found is None or found.speedup is None:
-        return Cell("no such device", words=True)
-    return Cell(f"{number(found.speedup)}x", "same hardware")
+def beside(row: Speedup, answers: Iterable[Answer]) -> Beside:
+    """What is published beside ``row``: of the same hardware, else of all devices of its kind."""
+    fitting = [
+        (answer.machine == row.machine and answer.device == row.device, other)
+        for answer in answers
+        for other in answer.rows
+        if (other.dtype, other.batch, other.device) == (row.dtype, row.batch, row.device)
+        and other.low is not None
+        and other.high is not None
+    ]
+    same = [other for is_same, other in fitting if is_same]
+    if same:
+        one = same[0]
+        return Beside(ratio(one.speedup or 0, one.low, one.high), "same hardware", _verdict(row, same))
+    others = [other for _, other in fitting]
+    if not others:
+        return Beside("not published", "", "")
+    low, high = _span(others)
+    label = device(row.device).label
+    of = f"{len(others)} other {label} machine{'s' * (len(others) != 1)}"
+    return Beside(f"{low:.3g}x to {high:.3g}x", of, _verdict(row, others))
+
+
+def _span(rows: Iterable[Speedup]) -> tuple[float, float]:
+    rows = list(rows)
+    return min(row.low or 0 for row in rows), max(row.high or 0 for row in rows)
+
+
+def _verdict(row: Speedup, rows: Iterable[Speedup]) -> str:
+    low, high = _span(rows)
+    return AGREES if low <= (row.speedup or 0) <= high else DIFFERS

@@ -7,11 +7,13 @@ import shutil
 import subprocess
 
 import pytest
-from synthetic import quick_cells, write_run
+from synthetic import MACHINE, quick_cells, write_run
 
 from fffbench.report import render
+from fffbench.report.analysed import analyse
 from fffbench.report.published import own_runs, split
-from fffbench.results.store import load
+from fffbench.report.yours import AGREES, DIFFERS, your_runs
+from fffbench.results.store import Results, load
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
 
@@ -63,3 +65,22 @@ def test_own_runs_have_a_section_of_their_own_and_displace_no_published_figure(f
     assert mine == pytest.approx(2 * published, rel=0.05)
     assert "mine (quick, 2027-01-01" in section
     assert f"{published:g}" in section
+
+
+@pytest.mark.parametrize(("scale", "verdict"), [(1.0, AGREES), (2.0, DIFFERS), (0.5, DIFFERS)])
+@pytest.mark.parametrize("machine", [MACHINE, "other-cpu-2c-0002"])
+def test_an_own_figure_agrees_where_the_published_interval_holds_it(tmp_path, scale, verdict, machine):
+    write_run(tmp_path / "published", cells=quick_cells())
+    mine = {cell: time / (scale if cell.startswith("fff") else 1.0) for cell, time in quick_cells().items()}
+    write_run(tmp_path / "mine", cells=mine, run="mine", machine=machine)
+    published = analyse(load(tmp_path / "published"))
+    found = your_runs(load(tmp_path / "mine"), published)
+    assert {row[-1].main for row in found.table.rows} == {verdict}
+    same = machine == MACHINE
+    assert {row[-2].small for row in found.table.rows} == {"same hardware" if same else "1 other CPU machine"}
+
+
+def test_what_nobody_published_is_neither(tmp_path):
+    write_run(tmp_path / "mine", cells=quick_cells())
+    found = your_runs(load(tmp_path / "mine"), analyse(Results()))
+    assert {(row[-2].main, row[-1].main) for row in found.table.rows} == {("not published", "")}

@@ -62,7 +62,7 @@ def thin(tmp_path):
 def test_an_open_claim_names_the_two_cells_it_rests_on_and_how_it_leans(thin):
     [one] = [one for one in open_here(load(thin)) if one.claim.id == "cpu-78x"]
     assert {cell.id for cell in one.cells} == {cell_id("dense_linear"), cell_id("fff_cpu")}
-    assert (one.verdict, one.leans, one.lacking) == (UNDECIDED, "exceeded", "fair few processes")
+    assert (one.verdict, one.leans, one.lacking) == (UNDECIDED, "reproduced", "fair few processes")
 
 
 def test_once_those_two_are_measured_six_times_the_verdict_is_the_one_it_leant_to(thin):

@@ -241,4 +241,4 @@ def test_processes_of_a_run_that_continued_on_another_host_say_so(tmp_path):
     assert by_cell == {FFF: [], DENSE: ["", "0123456789ab"]}
     export(path)
     [record] = [record for record in store.load(tmp_path / "results").records if record.cell.id == DENSE]
-    assert record.medians.hosts == ("", "0123456789ab")
+    assert record.medians.hosts == {"", "0123456789ab"}
