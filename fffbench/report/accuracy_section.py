@@ -60,7 +60,7 @@ def figure(found: Accuracy) -> Figure | None:
         "What is it worth? Accuracy over measured time of the trained layer",
         f"MNIST-1D, layers of 128 inputs and about 512 neurons: right answers of test samples, median and 95 % "
         f"interval over {len(timed[0].trained.test)} seeds, over the time for {BATCH} tokens in fp32 on "
-        f"{found.machine}. Filled: the better recipe (hardening, balancing), hollow: the published one. The grey line "
+        f"{found.machine}. Filled: the better recipe (hardening, balancing), hollow: the published one. The dotted line "
         f"joins layers that no other beats in both; up and to the left is better. {rest}",
         _draw(timed, narrow=False),
         _draw(timed, narrow=True),
@@ -72,7 +72,7 @@ def _draw(timed: Sequence[Point], *, narrow: bool) -> Markup:
     with mpl.rc_context(STYLE):
         plot, (axes,) = drawing.new(4.2 if narrow else 7.4, 4.0)
         front = [point for point in timed if point.on_front]
-        axes.step(*_places(front), where="post", color=MUTED, linewidth=1, zorder=1)
+        axes.step(*_places(front), where="post", color=MUTED, linewidth=1, linestyle=":", zorder=1)
         dense = [point for point in timed if point.form == "dense"]
         axes.plot(*_places(dense), color=drawing.FAMILY["dense"], linewidth=1, zorder=2)
         for form, marker in MARKER.items():
