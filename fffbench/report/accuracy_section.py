@@ -60,8 +60,8 @@ def figure(found: Accuracy) -> Figure | None:
         "What is it worth? Accuracy over measured time of the trained layer",
         f"MNIST-1D, layers of 128 inputs and about 512 neurons: right answers of test samples, median and 95 % "
         f"interval over {len(timed[0].trained.test)} seeds, over the time for {BATCH} tokens in fp32 on "
-        f"{found.machine}. Filled: the better recipe (hardening, balancing), hollow: the published one. The dotted line "
-        f"joins layers that no other beats in both; up and to the left is better. {rest}",
+        f"{found.machine}. Filled: the better recipe (hardening, balancing), hollow: the published one. The dotted "
+        f"line joins layers that no other beats in both; up and to the left is better. {rest}",
         _draw(timed, narrow=False),
         _draw(timed, narrow=True),
     )
