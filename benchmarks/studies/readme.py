@@ -18,6 +18,7 @@ from pathlib import Path
 from fffbench.errors import UserError
 from fffbench.plan.presets import presets
 from fffbench.report import build, drawing, hero
+from fffbench.report.accuracy_section import accuracy
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.first import answers_table, facts, lede
 from fffbench.report.method import row_terms
@@ -42,7 +43,7 @@ def block(analysis: Analysis, whole: Models | None = None, results: Path | None 
 
     A number of the table leads to the raw file it was read from, where that lies in the folder ``results``.
     """
-    first = build.first_of(analysis, whole)
+    first = build.first_of(analysis, whole, accuracy(results, analysis.names))
     parts = [f"**{markdown(lede(first))}**"]
     cards = build.cards_of(analysis, results)
     found = answers_table(first, cards)

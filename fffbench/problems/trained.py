@@ -1,9 +1,10 @@
 """Where do the tokens of a tree go that has learnt something? Weights and inputs of a layer trained on MNIST-1D.
 
-``trained.npz`` is the tree of 9 levels of the accuracy study (``benchmarks.studies.accuracy``, the better recipe, first
-seed): its W1 and b1, samples that it was trained on, and the linear layer that makes its inputs of them, which are then
-normalised. The bias becomes a part of the weights: inputs sum to zero, so with 1 added to every input and the mean
-taken from every row, an addition of b1/d to all weights of a row is an addition of b1 to its logit.
+``trained.npz`` is the tree of 9 levels of the accuracy study (``benchmarks.studies.accuracy``; of the two recipes the
+more accurate one by validation, first seed): its W1 and b1, samples that it was trained on, and the linear layer that
+makes its inputs of them, which are then normalised. The bias becomes a part of the weights: inputs sum to zero, so with
+1 added to every input and the mean taken from every row, an addition of b1/d to all weights of a row is an addition of
+b1 to its logit.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fffbench.analysis.served import served
 from fffbench.report import (
+    accuracy_section,
     changes,
     comparing,
     curves,
@@ -19,6 +20,7 @@ from fffbench.report import (
     roofs,
     tables_of_page,
 )
+from fffbench.report.accuracy_section import Accuracy
 from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
 from fffbench.report.first import NO_MODEL, First, answers_table, facts, lede
@@ -31,8 +33,8 @@ TITLE = "How fast are fast feedforward networks?"
 CEILING = 4095 / 12
 
 
-def first_of(analysis: Analysis, whole: Models | None = None) -> First:
-    """What the first screen is made of."""
+def first_of(analysis: Analysis, whole: Models | None = None, learnt: Accuracy | None = None) -> First:
+    """What the first screen is made of: speeds, ``whole`` models, and what layers have ``learnt``."""
     return First(
         analysis.shown,
         served(analysis.results, analysis.rows, [device.place for device in analysis.shown]),
@@ -40,6 +42,7 @@ def first_of(analysis: Analysis, whole: Models | None = None) -> First:
         analysis.climbs,
         analysis.claims,
         (models.sentence(whole).text if whole else "") or NO_MODEL,
+        learnt.said if learnt else accuracy_section.UNKNOWN,
     )
 
 
@@ -80,7 +83,8 @@ def build(
     since = since or changes.Changes()
     results = analysis.results
     cards = cards_of(analysis, folder)
-    first = first_of(analysis, whole)
+    learnt = accuracy_section.accuracy(folder, analysis.names)
+    first = first_of(analysis, whole, learnt)
     ways = ladder_chart.panels(analysis.climbs, analysis.shown)
     return Page(
         title=TITLE,
@@ -93,6 +97,7 @@ def build(
         ledger=ledger_section.ledger(analysis, cards, whole),
         notes=ledger_section.notes(analysis, cards, whole),
         model=(models.table(whole) if whole else None) or tables_of_page.model(analysis.shown, first.served, cards),
+        accuracy=accuracy_section.figure(learnt),
         curves=curves.charts(analysis.rows, analysis.shown),
         why=waterfalls(analysis, first.served),
         roofline=roofs.roofline(analysis),

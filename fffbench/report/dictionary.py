@@ -106,6 +106,17 @@ FILES: tuple[tuple[str, str, Columns], ...] = (
         ),
     ),
     (
+        "accuracy.csv",
+        "layers that were trained on MNIST-1D: test accuracy over seeds, and measured time of the trained layer",
+        (
+            ("layer, neurons, used, rate", "form, shape and recipe; of how many neurons a token uses; learning rate"),
+            ("accuracy, accuracy_low, accuracy_high", "median share of right answers over seeds, 95 % interval"),
+            ("effective_leaves", "leaves, equally used, over which test samples would be as spread out"),
+            ("seconds, seconds_low, seconds_high", "of 1024 tokens in fp32 at the fastest number of threads"),
+            ("on_front", "whether no other layer is as fast and more accurate"),
+        ),
+    ),
+    (
         "model-claims.csv",
         "published figures of whole models with their verdicts",
         (("id, published, measured, verdict", "the figure, what it is held against, the answer"),),

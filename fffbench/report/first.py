@@ -23,6 +23,7 @@ from fffbench.claims.program import deciding_climb
 from fffbench.claims.rows import ClaimRow
 from fffbench.claims.rule import EXCEEDED, REPRODUCED
 from fffbench.devices import HOST
+from fffbench.report.accuracy_section import UNKNOWN
 from fffbench.report.cards import Cards, Cite, plain_figure
 from fffbench.report.shown import Device, Place
 from fffbench.report.view import Cell, Fact, Link, Table
@@ -56,6 +57,7 @@ class First:
     climbs: Sequence[Climb]
     claims: Sequence[ClaimRow]
     model: str = NO_MODEL
+    accuracy: str = UNKNOWN
 
 
 def gain_text(found: Speedup | Step, cite: Cite) -> str:
@@ -193,9 +195,7 @@ def facts(first: First, cards: Cards | None = None) -> tuple[Fact, ...]:
                 tuple(links),
             )
         )
-    found.append(
-        Fact("Same answers?", "Not measured here: these are speeds. A model with such layers must be trained anew.")
-    )
+    found.append(Fact("Same answers?", first.accuracy))
     return tuple(fact for fact in found if fact)
 
 

@@ -22,7 +22,15 @@ from fffbench.claims.rows import ClaimRow
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.files import write_plain
-from fffbench.report import changes, history_section, ladder_section, model_section, regression_section, waterfall
+from fffbench.report import (
+    accuracy_section,
+    changes,
+    history_section,
+    ladder_section,
+    model_section,
+    regression_section,
+    waterfall,
+)
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.archive import archive
 from fffbench.report.build import build, changes_of
@@ -74,6 +82,8 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)
         write_models(whole, out)
+        learnt = accuracy_section.csv_rows(accuracy_section.accuracy(folder, analysis.names))
+        write_csv(out / accuracy_section.CSV, learnt, accuracy_section.CSV_COLUMNS)
         write_csv(out / changes.CSV, changes.csv_rows(since), changes.CSV_COLUMNS)
         if folder is not None:
             copy_files(chain.from_iterable(named), folder, out)

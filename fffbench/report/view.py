@@ -321,6 +321,7 @@ class Page:
     ledger: tuple[LedgerGroup, ...]
     notes: tuple[Note, ...]
     model: Table | None
+    accuracy: Figure | None
     curves: tuple[Figure, ...]
     why: Figure | None
     roofline: Figure | None

@@ -98,7 +98,7 @@ def test_a_layer_learns_more_than_chance():
 
 
 def test_a_small_study_is_trained_continued_timed_and_read(tmp_path, capsys):
-    names = "none,dense-16,tree-1x9-better,leaf-4l32-published,moe-16x32-top1"
+    names = "none,dense-16,tree-1x9-published,leaf-4l32-published,moe-16x32-top1"
     results = ("--results", str(tmp_path))
     study.main([*results, *SMALL, "--arms", "none,dense-16"])
     first = (tmp_path / "accuracy/mnist1d/dense-16.json").read_text()
