@@ -78,9 +78,9 @@ def test_the_module_binds_it_and_compiled_it_for_every_instruction_set(package):
 
 
 def test_it_is_checked_measured_and_stands_on_the_page(package):
-    rows = json.loads(command(package, "check", "--implementations", "fff_toy", "--json"))
-    assert len(rows) > 5
-    assert all(row["failure"] is None for row in rows)
+    [row] = json.loads(command(package, "check", "--implementations", "fff_toy", "--json"))
+    assert row["failure"] is None
+    assert row["passed"] > 20
     axes = ["--batches", "32", "--d", "64", "--levels", "5", "--threads", "1", "--cache", "warm", "--call", "kernel"]
     effort = ["--routing", "uniform", "--seconds", "0.01", "--processes", "2", "--results", "results"]
     command(package, "run", "--implementations", "fff_toy,dense_gemm", *axes, *effort)
