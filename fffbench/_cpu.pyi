@@ -1,140 +1,6 @@
-"""The C++ kernels: addresses in, counts checked, shapes and types not. ``fffbench.fff`` is the safe way in."""
-
-GEMM_NEURONS: int
-GEMM_MAX_LEVELS: int
-GEMV_MAX_BATCH: int
-BLAS_WORDS: int
+"""The C++ kernels of fffbench: addresses in, nothing checked but counts. Use fffbench.fff instead."""
 
 def isas() -> list[str]: ...
-
-class FffCall:
-    tensors: object  # free for the caller: what the addresses belong to
-    def __init__(
-        self,
-        x: int,
-        w1: int,
-        w2: int,
-        y: int,
-        batch: int,
-        d: int,
-        trees: int,
-        levels: int,
-        threads: int = 1,
-        strategy: str = "auto",
-        isa: str = "auto",
-        dtype: str = "fp32",
-    ) -> None: ...
-    def run(self) -> None: ...
-    def run_on(self, x: int, w1: int, w2: int, y: int) -> None: ...
-    def run_with(self, x: int, w1: int, w2: int, y: int, b1: int, b2: int, activation: int) -> None: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    @property
-    def strategy(self) -> str: ...
-    @property
-    def isa(self) -> str: ...
-    @property
-    def workers(self) -> int: ...
-
-class LeafCall:
-    tensors: object
-    def __init__(
-        self,
-        x: int,
-        w1: int,
-        w2: int,
-        y: int,
-        batch: int,
-        d: int,
-        trees: int,
-        levels: int,
-        leaf_width: int,
-        threads: int = 1,
-        strategy: str = "auto",
-        isa: str = "auto",
-        dtype: str = "fp32",
-    ) -> None: ...
-    def run(self) -> None: ...
-    def run_on(self, x: int, w1: int, w2: int, y: int) -> None: ...
-    def run_with(self, x: int, w1: int, w2: int, y: int, b1: int, b2: int, activation: int) -> None: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    @property
-    def strategy(self) -> str: ...
-    @property
-    def isa(self) -> str: ...
-    @property
-    def workers(self) -> int: ...
-
-class GemvCall:
-    tensors: object
-    def __init__(
-        self,
-        x: int,
-        w1: int,
-        w2: int,
-        y: int,
-        batch: int,
-        d: int,
-        n: int,
-        threads: int = 1,
-        isa: str = "auto",
-        dtype: str = "fp32",
-    ) -> None: ...
-    def run(self) -> None: ...
-    def run_on(self, x: int, w1: int, w2: int, y: int) -> None: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    @property
-    def isa(self) -> str: ...
-
-class GemmCall:
-    tensors: object
-    def __init__(
-        self,
-        x: int,
-        weights: int,
-        y: int,
-        batch: int,
-        d: int,
-        n: int,
-        threads: int = 1,
-        isa: str = "auto",
-        levels: int = 0,
-    ) -> None: ...
-    def run(self) -> None: ...
-    def run_on(self, x: int, weights: int, y: int) -> None: ...
-    @property
-    def workspace_bytes(self) -> int: ...
-    @property
-    def panel(self) -> int: ...
-    @property
-    def rows(self) -> int: ...
-    @property
-    def isa(self) -> str: ...
-
-def path(
-    x: int,
-    w1: int,
-    batch: int,
-    d: int,
-    trees: int,
-    levels: int,
-    threads: int,
-    isa: str,
-    dtype: str,
-    out: int,
-    b1: int = 0,
-) -> None: ...
-def mask_trees(
-    logits: int, tokens: int, stride: int, trees: int, levels: int, threads: int = 1, dtype: str = "fp32"
-) -> None: ...
-def gelu(ptr: int, count: int, threads: int = 1, isa: str = "auto") -> None: ...
-def evict(ptr: int, nbytes: int) -> bool: ...
-def use_huge_pages(ptr: int, nbytes: int) -> bool: ...
-def fma_rate(threads: int, isa: str = "auto", dtype: str = "fp32", seconds: float = 0.5) -> float: ...
-def read_rate(nbytes: int, threads: int, seconds: float = 0.5) -> float: ...
-def copy_rate(nbytes: int, threads: int, seconds: float = 0.5) -> float: ...
 def blas_dense1(
     wide: bool, dot: int, axpy: int, x: int, w1: int, w2: int, y: int, batch: int, d: int, n: int
 ) -> None: ...
@@ -160,6 +26,103 @@ def blas_tree2(
     trees: int,
     levels: int,
 ) -> None: ...
+
+BLAS_WORDS: int = 7
+
+def evict(ptr: int, nbytes: int) -> bool: ...
+def use_huge_pages(ptr: int, nbytes: int) -> bool: ...
+def fma_rate(threads: int, isa: str = "auto", dtype: str = "fp32", seconds: float = 0.5) -> float: ...
+def read_rate(nbytes: int, threads: int, seconds: float = 0.5) -> float: ...
+def copy_rate(nbytes: int, threads: int, seconds: float = 0.5) -> float: ...
+def gelu(ptr: int, count: int, threads: int = 1, isa: str = "auto") -> None: ...
+
+class GemmCall:
+    tensors: object  # free for the caller: what the addresses belong to
+    def __init__(
+        self,
+        x: int,
+        weights: int,
+        y: int,
+        batch: int,
+        d: int,
+        n: int,
+        threads: int = 1,
+        isa: str = "auto",
+        levels: int = 0,
+    ) -> None: ...
+    def run(self) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    def run_on(self, x: int, weights: int, y: int) -> None: ...
+    @property
+    def panel(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+
+GEMM_NEURONS: int = 192
+
+GEMM_MAX_LEVELS: int = 7
+
+def mask_trees(
+    logits: int, tokens: int, stride: int, trees: int, levels: int, threads: int = 1, dtype: str = "fp32"
+) -> None: ...
+
+class GemvCall:
+    tensors: object  # free for the caller: what the addresses belong to
+    def __init__(
+        self,
+        x: int,
+        w1: int,
+        w2: int,
+        y: int,
+        batch: int,
+        d: int,
+        n: int,
+        threads: int = 1,
+        isa: str = "auto",
+        dtype: str = "fp32",
+    ) -> None: ...
+    def run(self) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    def run_on(self, x: int, w1: int, w2: int, y: int) -> None: ...
+
+GEMV_MAX_BATCH: int = 16
+
+class LeafCall:
+    tensors: object  # free for the caller: what the addresses belong to
+    def __init__(
+        self,
+        x: int,
+        w1: int,
+        w2: int,
+        y: int,
+        batch: int,
+        d: int,
+        trees: int,
+        levels: int,
+        leaf_width: int,
+        threads: int = 1,
+        strategy: str = "auto",
+        isa: str = "auto",
+        dtype: str = "fp32",
+    ) -> None: ...
+    def run(self) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    def run_on(self, x: int, w1: int, w2: int, y: int) -> None: ...
+    def run_with(self, x: int, w1: int, w2: int, y: int, b1: int, b2: int, activation: int) -> None: ...
+    @property
+    def strategy(self) -> str: ...
+    @property
+    def workers(self) -> int: ...
+
 def published_dense1(
     wide: bool, dot: int, axpy: int, x: int, w1: int, w2: int, y: int, batch: int, d: int, n: int
 ) -> None: ...
@@ -198,4 +161,47 @@ def published_tree2(
     levels: int,
     step: int,
     activated: bool,
+) -> None: ...
+
+class FffCall:
+    tensors: object  # free for the caller: what the addresses belong to
+    def __init__(
+        self,
+        x: int,
+        w1: int,
+        w2: int,
+        y: int,
+        batch: int,
+        d: int,
+        trees: int,
+        levels: int,
+        threads: int = 1,
+        strategy: str = "auto",
+        isa: str = "auto",
+        dtype: str = "fp32",
+    ) -> None: ...
+    def run(self) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    def run_on(self, x: int, w1: int, w2: int, y: int) -> None: ...
+    def run_with(self, x: int, w1: int, w2: int, y: int, b1: int, b2: int, activation: int) -> None: ...
+    @property
+    def strategy(self) -> str: ...
+    @property
+    def workers(self) -> int: ...
+
+def path(
+    x: int,
+    w1: int,
+    batch: int,
+    d: int,
+    trees: int,
+    levels: int,
+    threads: int,
+    isa: str,
+    dtype: str,
+    out: int,
+    b1: int = 0,
 ) -> None: ...
