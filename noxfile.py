@@ -49,7 +49,7 @@ def tests(session: nox.Session) -> None:
 
     CUDA kernels are compiled for every architecture (NVRTC needs no GPU), Triton's run in its interpreter.
     """
-    install_measuring(session, "dev", "cuda", "triton", "models", "fleet", "accuracy")
+    install_measuring(session, "dev", "cuda", "triton", "models", "fleet", "accuracy", "peers")
     if session.posargs:
         session.run("pytest", "-q", *session.posargs)
         return

@@ -182,6 +182,10 @@ class Problem(ABC):
         """Whether this, computed by a dense implementation, may be the best-dense baseline of ``other``."""
         return self.kind == other.dense_kind and self.d == other.d and self.n >= other.n
 
+    def beside(self, other: Problem) -> bool:
+        """Whether a conditional layer of this kind is compared with one that is ``other``: one of the same size."""
+        return self == other
+
     # Its data.
 
     @abstractmethod

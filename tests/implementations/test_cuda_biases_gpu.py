@@ -119,7 +119,7 @@ def wrong_tokens(
 
 @pytest.mark.parametrize(
     ("shape", "dtype", "strategy", "activation"),
-    cases() if REASON is None else [],
+    list(cases()) if REASON is None else [],
     ids=lambda v: v.id if isinstance(v, Problem) else v,
 )
 def test_a_strategy_with_both_biases_agrees_with_float64(

@@ -15,7 +15,7 @@ from fffbench.errors import UserError
 from fffbench.plan.workload import Shape, Workload, parse_cell
 from fffbench.problems import PROBLEMS, Problem, Weights, parse_problem
 
-KINDS = ("dense", "leaf", "tree")
+KINDS = ("dense", "leaf", "moe", "tree")
 SHAPES = st.one_of(
     st.builds(Shape.dense, st.integers(1, 5000), st.integers(1, 10**6)),
     st.builds(Shape.tree, st.integers(1, 5000), st.integers(1, 3072), st.integers(1, 12)),
@@ -44,7 +44,7 @@ WRONG = {
 }
 
 
-def test_the_first_three_kinds_are_there_and_need_no_torch():
+def test_the_kinds_are_there_and_need_no_torch():
     code = "import sys, fffbench.problems as p; print(sorted(p.PROBLEMS)); print({'torch', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [str(list(KINDS)), "set()"]
@@ -105,7 +105,7 @@ def test_a_baseline_has_the_kind_that_a_layer_asks_for_and_at_least_its_neurons(
     [
         ("d768-n4094-t1x12", "n=4094 contradicts its tree, which has 4095"),
         ("d768-n0", "both must be at least 1"),
-        ("moe-d8-n8", "unknown kind of layer 'moe'; allowed: dense, leaf, tree"),
+        ("rnn-d8-n8", "unknown kind of layer 'rnn'; allowed: dense, leaf, moe, tree"),
         ("768", "not the id of a layer"),
         ("", "not the id of a layer"),
     ],

@@ -159,7 +159,7 @@ def test_edges_run_side_by_side_and_count_every_test(check, monkeypatch, tmp_pat
         "def test_skipped(): pytest.skip('does not take it')\n"
     )
     monkeypatch.setattr(check, "ROOT", tmp_path)
-    monkeypatch.setattr(check, "EDGES", "tests/test_edge.py")
+    monkeypatch.setattr(check, "EDGES", ("tests/test_edge.py",))
     monkeypatch.setattr(check, "EDGE_PROCESSES", 2)
     [result] = check.edges(check.Wanted())
     assert (result.outcome, result.cases) == (check.PASSED, 5), result

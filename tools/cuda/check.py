@@ -3,10 +3,11 @@
 ``python -m tools.cuda.check [--out results/gpu-checks] [--only conformance edges memcheck racecheck]
 [--implementations fff_cuda ...] [--dtypes fp32 ...] [--limit SECONDS]`` from a checkout:
 every implementation that runs on CUDA, in every dtype, on every edge of the shapes against float64 (``conformance``);
-each strategy forced, over more shapes (``edges``: ``test_cuda_gpu.py``); ``compute-sanitizer`` over a small run of each
-kernel. Writes ``<machine>.json`` and ``.txt`` after each part and each implementation, so that a run cut short keeps
-what it has; a part whose time (``--limit``) ended says what it left out; names no host. Exit 0: nothing found; 1:
-something is wrong. Without a GPU, or without compute-sanitizer, it says so and goes on.
+each strategy forced, over more shapes, without and with biases (``edges``: ``test_cuda_gpu.py`` and
+``test_cuda_biases_gpu.py``); ``compute-sanitizer`` over a small run of each kernel. Writes ``<machine>.json`` and
+``.txt`` after each part and each implementation, so that a run cut short keeps what it has; a part whose time
+(``--limit``) ended says what it left out; names no host. Exit 0: nothing found; 1: something is wrong. Without a GPU,
+or without compute-sanitizer, it says so and goes on.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 DTYPES = ("fp32", "bf16", "fp16", "tf32")  # in this order
 PASSED, PARTLY, FAILED, SKIPPED = "passed", "partly", "failed", "skipped"  # partly: nothing wrong, but not all ran
 FAMILY_ORDER = ("fff", "cmm", "dense", "faulty", "reference")
-EDGES = "tests/implementations/test_cuda_gpu.py"
+EDGES = ("tests/implementations/test_cuda_gpu.py", "tests/implementations/test_cuda_biases_gpu.py")
 EDGE_PROCESSES = min(8, os.cpu_count() or 1)  # most of the time is NVRTC and float64 on the host, not the GPU
 _RESULT = re.compile(r"\S+::.* (PASSED|SKIPPED|FAILED|ERROR)\b")
 _FOUND = re.compile(r"=========\s+(Invalid|Error|Warning|Race|Out-of-range|Misaligned|Barrier|ERROR|Program hit)")
@@ -108,10 +109,10 @@ def _outcome(wrong: Sequence[str], ran: int, late: int) -> str:
 
 
 def edges(wanted: Wanted) -> Iterator[Check]:
-    """Every strategy forced, over the shapes of ``test_cuda_gpu.py``: several pytests at once, the leaf form first."""
+    """Every strategy forced, over the shapes of ``EDGES``: several pytests at once, the leaf form first."""
     start = time.perf_counter()
     pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
-    listed = _run([*pytest, "--collect-only", "-q", EDGES], math.inf)
+    listed = _run([*pytest, "--collect-only", "-q", *EDGES], math.inf)
     tests = [line for line in listed.lines if line.startswith(EDGES)]
     tests.sort(key=lambda test: "leaf" not in test)  # stable
     ends = start + wanted.limit

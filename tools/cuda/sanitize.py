@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 
 from fffbench.implementations import dense_cuda_naive, fff_cuda
+from fffbench.implementations.registry import Weights
 from fffbench.plan.workload import Shape, Workload
 from tools.cuda.tune import data
 
@@ -32,7 +35,9 @@ for dtype, strategy, shapes in (
     ("fp32", "path", TREES),
     ("fp32", "dense_cuda_naive", (Shape.dense(77, 65),)),
 ):
-    for shape in shapes:
+    for shape, biases in product(shapes, (False, True)):
+        if biases and strategy == "dense_cuda_naive":
+            continue
         x, weights = data(shape, 333, dtype, 0)
         y = torch.empty_like(x)
         workload = Workload(shape, 333, dtype, device="cuda")
@@ -40,9 +45,14 @@ for dtype, strategy, shapes in (
             layer = dense_cuda_naive.prepare(weights, workload)
         else:
             tuning = {"shares": 333} if strategy == "latency" else {}  # as at large batches: all weights sent for
+            if biases:
+                first = weights.w1[:, 0].contiguous()
+                rows = shape.trees << shape.levels if shape.leaf_width else 1
+                second = x[0].repeat(rows, 1) if shape.leaf_width else x[0].clone()
+                weights = Weights(weights.w1, weights.w2, b1=first, b2=second)
             layer = fff_cuda.prepare(weights, workload, strategy, **tuning)
         run = layer.bind(x, y)
         run()
         run()
         torch.cuda.synchronize()
-        print(strategy, dtype, shape.id, "ran", flush=True)
+        print(strategy, dtype, shape.id, "with biases" if biases else "without biases", "ran", flush=True)
