@@ -37,6 +37,7 @@ from fffbench.results.store import Results
 from fffbench.text import plain
 
 INDEX, ALL = "index.html", "all.html"
+ASV = "asv/index.html"  # asv's own pages, where somebody put them beside the report
 
 
 def headline(results: Results) -> str:
@@ -62,6 +63,7 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     environment.filters |= {"tight": _tight, "cited": _cited}
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
+    shared["asv"] = ASV if (out / ASV).is_file() else ""
     since = changes_of(analysis, folder, whole)
     front, rest = build(analysis, yours, folder, whole, since), archive(analysis, whole, folder)
     pages = {
