@@ -154,7 +154,8 @@ def ledger_group(found: Models | None, columns: int) -> tuple[LedgerGroup, ...]:
         first = next(one for one in each if one.verdict == verdict)
         others = f" So on {count} of {len(each)} works." if len(each) > 1 else ""
         key = found.cards.verdict(first) if found else ""
-        alone = LedgerCell("", ICONS[verdict], verdict, f"{first.reason}{others}", key)
+        figure = ratio(first.measured or 0, first.low, first.high)
+        alone = LedgerCell("", ICONS[verdict], verdict, f"{first.reason}{others}", key, figure=figure)
         rows.append(LedgerRow(name, first.shown, first.statement, (None,) * columns, alone=alone))
     return (LedgerGroup("Whole models", tuple(rows)),) if rows else ()
 

@@ -251,6 +251,13 @@ class LedgerCell:
     link: str = ""
     quantity: str = ""
     leans: str = ""
+    figure: str = ""  # in ``number``, where that is a sentence: what leads to the card
+
+    @property
+    def said(self) -> Said:
+        """The sentence with its figure's card."""
+        figure = self.figure if self.figure in self.number else self.number
+        return Said(self.number, (Link(figure, self.link),))
 
 
 @dataclass(frozen=True)
