@@ -256,8 +256,8 @@ class LedgerCell:
     @property
     def said(self) -> Said:
         """The sentence with its figure's card."""
-        figure = self.figure if self.figure in self.number else self.number
-        return Said(self.number, (Link(figure, self.link),))
+        figure = self.figure if self.figure and self.figure in self.number else self.number
+        return Said(self.number, (Link(figure, self.link),) if self.link else ())
 
 
 @dataclass(frozen=True)
