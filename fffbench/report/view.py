@@ -55,7 +55,7 @@ class Cell:
     @property
     def href(self) -> str:
         """The address of ``link``: a place on the page, or a file beside it."""
-        return self.link if ".html#" in self.link or self.link.endswith(".csv") else f"#{self.link}"
+        return self.link if ".html#" in self.link or self.link.endswith((".csv", ".json")) else f"#{self.link}"
 
 
 @dataclass(frozen=True)
