@@ -65,7 +65,7 @@ class Changes:
     new: int = 0
     gone: int = 0
     refused: tuple[Refusal, ...] = field(default=())
-    file: Link = Link("")  # the snapshot, which is copied beside the page
+    file: Link | None = None  # the snapshot, which is copied beside the page
 
 
 def _figure(
@@ -197,7 +197,7 @@ def table(found: Changes, cards: Cards | None = None) -> Table | None:
         rows.append(
             (
                 Cell(new.what),
-                Cell(_written(old) or "none", old.verdict, found.file.to, words=True),
+                Cell(_written(old) or "none", old.verdict, found.file.to if found.file else "", words=True),
                 Cell(value or "none", new.verdict, key, words=not value),
             )
         )

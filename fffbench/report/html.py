@@ -71,7 +71,7 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
         ALL: environment.get_template("all.html.j2").render(page=rest, **shared),
     }
     named = [side.files for card in (*front.cards, *rest.cards) for side in card.sides]
-    named += [run.files for run in rest.runs.values()] + [(since.file,)]
+    named += [run.files for run in rest.runs.values()] + ([(since.file,)] if since.file else [])
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)
