@@ -27,7 +27,7 @@ from fffbench.results.snapshots import FORMAT, ROOM, Figure, Snapshot, read_snap
 from fffbench.units import number, ratio
 
 CSV = "changes.csv"
-MOST = 10  # lines on the page, the largest changes; the CSV file has all
+MOST = 6  # lines on the page, the largest changes; the CSV file has all
 DIGITS = 6  # significant, of a figure in a snapshot
 RULE = (
     "A figure is listed where it lies outside the interval that was published (one without an interval where it moved "
