@@ -195,8 +195,8 @@ def test_two_versions_of_a_new_kernel_are_checked_and_compared_by_the_real_comma
     for name in ("base", "head"):
         scaffold.write("fff_mine", tmp_path / name)
     # in place of `pip install ./head`, which needs an environment of its own
-    found = f'import sys; sys.path.insert(0, "{tmp_path}/head"); from fffbench.__main__ import main; sys.exit(main())'
-    job.program("fffbench", f"#!/bin/bash\nexec {sys.executable} -c '{found}' \"$@\"\n")
+    text = f'#!/bin/bash\nPYTHONPATH="{tmp_path}/head" exec {sys.executable} -m fffbench "$@"\n'
+    job.program("fffbench", text)
     points = tmp_path / "head" / "fff_mine-0.1.0.dist-info"
     points.mkdir()
     (points / "METADATA").write_text("Metadata-Version: 2.1\nName: fff_mine\nVersion: 0.1.0\n")
@@ -204,4 +204,4 @@ def test_two_versions_of_a_new_kernel_are_checked_and_compared_by_the_real_comma
     passed = job.run()
     assert job.answer in ("right", "inconclusive", "slower"), job.ran
     assert passed == (job.answer != "slower")
-    assert "fff_mine" in (tmp_path / "kernel.md").read_text()
+    assert "A fff\\_mine&#64;base, B fff\\_mine&#64;head" in (tmp_path / "kernel.md").read_text()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,12 @@ class Side:
 
     name: str
     folder: str = ""
+    written: str = field(default="", compare=False)
 
     @property
     def shown(self) -> str:
-        """As the user wrote it."""
-        return f"{self.name}@{self.folder}" if self.folder else self.name
+        """As the user wrote it: the table is commented where others read it, and a whole path is nobody's business."""
+        return self.written or (f"{self.name}@{self.folder}" if self.folder else self.name)
 
 
 def read_side(text: str) -> Side:
@@ -49,7 +50,7 @@ def read_side(text: str) -> Side:
         raise UserError(f"{text!r}: write an implementation's name, or NAME@FOLDER for a version of it in a folder")
     if "@" in text and not Path(folder).is_dir():
         raise UserError(f"{text!r}: there is no folder {folder!r}; NAME@FOLDER names the folder of a package or module")
-    return Side(name, str(Path(folder).resolve()) if folder else "")
+    return Side(name, str(Path(folder).resolve()) if folder else "", text)
 
 
 @dataclass(frozen=True)

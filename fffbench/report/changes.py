@@ -20,13 +20,14 @@ from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
 from fffbench.report.first import First, strict_row
 from fffbench.report.models import KINDS, Models, best_of
-from fffbench.report.view import Cell, Table
+from fffbench.report.raw import raw_files
+from fffbench.report.view import Cell, Link, Table
 from fffbench.results.listing import Refusal
-from fffbench.results.snapshots import FORMAT, Figure, Snapshot, read_snapshots
+from fffbench.results.snapshots import FORMAT, ROOM, Figure, Snapshot, read_snapshots
 from fffbench.units import number, ratio
 
 CSV = "changes.csv"
-MOST = 10  # lines on the page, the largest changes; the CSV file has all
+MOST = 6  # lines on the page, the largest changes; the CSV file has all
 DIGITS = 6  # significant, of a figure in a snapshot
 RULE = (
     "A figure is listed where it lies outside the interval that was published (one without an interval where it moved "
@@ -64,6 +65,7 @@ class Changes:
     new: int = 0
     gone: int = 0
     refused: tuple[Refusal, ...] = field(default=())
+    file: Link | None = None  # the snapshot, which is copied beside the page
 
 
 def _figure(
@@ -145,9 +147,10 @@ def changes(folder: Path | None, now: Sequence[Now]) -> Changes:
     before = {one.key: one for one in last.figures}
     both = [(before[one.figure.key], one) for one in now if one.figure.key in before]
     found = [Change(old, one, _size(old, one.figure)) for old, one in both if _differs(old, one.figure)]
+    [file] = raw_files([f"{ROOM}/{last.version}.json"], folder)
     return Changes(
         last.version, last.date, tuple(found), len(both) - len(found), len(now) - len(both),
-        len(before) - len(both), tuple(refused),
+        len(before) - len(both), tuple(refused), file,
     )  # fmt: skip
 
 
@@ -194,7 +197,7 @@ def table(found: Changes, cards: Cards | None = None) -> Table | None:
         rows.append(
             (
                 Cell(new.what),
-                Cell(_written(old) or "none", old.verdict, words=True),
+                Cell(_written(old) or "none", old.verdict, found.file.to if found.file else "", words=True),
                 Cell(value or "none", new.verdict, key, words=not value),
             )
         )

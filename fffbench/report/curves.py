@@ -33,7 +33,7 @@ from fffbench.report.shown import Device, Place
 from fffbench.report.view import Figure
 from fffbench.units import number, ratio
 
-MAX_TICKS = 6  # places named on an axis: more would touch in a panel of half the page, or on a phone
+MAX_TICKS = 5  # places named on an axis: more of five digits would touch in a panel of half the page, or on a phone
 LABEL = 8.5  # points
 HOW_TO_READ = (
     "In all of these charts: the fastest FFF kernel over the fastest dense layer, each at its own best thread count; "

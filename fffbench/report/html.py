@@ -45,6 +45,7 @@ from fffbench.results.store import Results
 from fffbench.text import plain
 
 INDEX, ALL = "index.html", "all.html"
+ASV = "asv/index.html"  # asv's own pages, where somebody put them beside the report
 
 
 def headline(results: Results) -> str:
@@ -70,6 +71,7 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     environment.filters |= {"tight": _tight, "cited": _cited}
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
+    shared["asv"] = ASV if (out / ASV).is_file() else ""
     since = changes_of(analysis, folder, whole)
     front, rest = build(analysis, yours, folder, whole, since), archive(analysis, whole, folder)
     pages = {
@@ -77,7 +79,7 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
         ALL: environment.get_template("all.html.j2").render(page=rest, **shared),
     }
     named = [side.files for card in (*front.cards, *rest.cards) for side in card.sides]
-    named += [run.files for run in rest.runs.values()]
+    named += [run.files for run in rest.runs.values()] + ([(since.file,)] if since.file else [])
     try:
         out.mkdir(parents=True, exist_ok=True)
         _write_tables(analysis, out)

@@ -20,7 +20,7 @@ from fffbench.report.view import Cell, LedgerCell, LedgerGroup, LedgerRow, Link,
 from fffbench.results.models import ModelResults, load_models
 from fffbench.units import number, percent, ratio, seconds
 
-MOST = 12  # works on the page; the archive has all
+MOST = 8  # works on the page; the archive has all
 KINDS = ("fff", "none", "small", "int8")  # a column each: the best of its kind
 
 
@@ -154,7 +154,8 @@ def ledger_group(found: Models | None, columns: int) -> tuple[LedgerGroup, ...]:
         first = next(one for one in each if one.verdict == verdict)
         others = f" So on {count} of {len(each)} works." if len(each) > 1 else ""
         key = found.cards.verdict(first) if found else ""
-        alone = LedgerCell("", ICONS[verdict], verdict, f"{first.reason}{others}", key)
+        figure = ratio(first.measured or 0, first.low, first.high)
+        alone = LedgerCell("", ICONS[verdict], verdict, f"{first.reason}{others}", key, figure=figure)
         rows.append(LedgerRow(name, first.shown, first.statement, (None,) * columns, alone=alone))
     return (LedgerGroup("Whole models", tuple(rows)),) if rows else ()
 

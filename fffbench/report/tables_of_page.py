@@ -122,7 +122,7 @@ def _from(item: BreakEven | None, curve: Curve) -> Cell:
         return Cell(f"never up to {item.measured_to}", small, words=True)
     value = f"{'about ' * item.interpolated}{item.first:.0f}"
     key = curve.link(item, value)
-    return Cell(value, small + ("" if item.interpolated else ", the least"), key, quantity=key)
+    return Cell(value, small + ("" if item.interpolated else ", smallest measured"), key, quantity=key)
 
 
 def _reached(items: Sequence[BreakEven], target: float, curve: Curve) -> Cell:

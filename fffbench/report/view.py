@@ -55,7 +55,7 @@ class Cell:
     @property
     def href(self) -> str:
         """The address of ``link``: a place on the page, or a file beside it."""
-        return self.link if ".html#" in self.link or self.link.endswith(".csv") else f"#{self.link}"
+        return self.link if ".html#" in self.link or self.link.endswith((".csv", ".json")) else f"#{self.link}"
 
 
 @dataclass(frozen=True)
@@ -251,6 +251,13 @@ class LedgerCell:
     link: str = ""
     quantity: str = ""
     leans: str = ""
+    figure: str = ""  # in ``number``, where that is a sentence: what leads to the card
+
+    @property
+    def said(self) -> Said:
+        """The sentence with its figure's card."""
+        figure = self.figure if self.figure and self.figure in self.number else self.number
+        return Said(self.number, (Link(figure, self.link),) if self.link else ())
 
 
 @dataclass(frozen=True)

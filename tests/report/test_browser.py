@@ -50,7 +50,7 @@ TOUCHING = """[...document.querySelectorAll("figure svg")].filter(svg => svg.get
   labels.forEach(([text, a], index) => {
     if (a.left < frame.left - 1 || a.right > frame.right + 1) found.push(text + " leaves its drawing");
     for (const [other, b] of labels.slice(index + 1))
-      if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+      if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > -3  // 16383 65535 must not read as one number
           && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2)
         found.push(text + " on " + other);
   });

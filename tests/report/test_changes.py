@@ -99,6 +99,8 @@ def test_from_the_command_at_a_release_to_the_section_on_the_page(tmp_path, caps
     page = render(load(results), out, folder=results).read_text()
     section = re.search(r'<section id="changed">(.*?)</section>', page, re.DOTALL)[1]
     assert "Beside version 0.1.0" in section
+    assert re.search(r"<a href=\"results/published/0\.1\.0\.json\">50\.0x \[", section)
+    assert (out / "results/published/0.1.0.json").is_file()
     assert re.search(r"50\.0x \[.*?<a href=\"#n-\w+\">80\.0x \[", section, re.DOTALL)
     with (out / "changes.csv").open() as file:
         rows = {row["key"]: row for row in csv.DictReader(file)}

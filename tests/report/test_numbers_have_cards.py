@@ -79,7 +79,7 @@ class Numbers(HTMLParser):
 
     @staticmethod
     def _leads(link):
-        return re.match(r"#(n|d|m|y|r|claim)-|all\.html#|(history|regressions)\.csv", link)
+        return re.match(r"#(n|d|m|y|r|claim)-|all\.html#|(history|regressions)\.csv|results/published/", link)
 
 
 def without_card(folder):

@@ -109,6 +109,16 @@ def test_another_process_gives_the_same_bytes(rendered, folder, tmp_path):
     assert (tmp_path / "two" / "index.html").read_bytes() == rendered.read_bytes()
 
 
+def test_asvs_pages_are_linked_where_they_lie_beside_the_page_and_nowhere_else(results, rendered, tmp_path):
+    assert "asv/index.html" not in rendered.read_text(encoding="utf-8") + archive_of(rendered)
+    (tmp_path / "asv").mkdir()
+    (tmp_path / "asv" / "index.html").write_text("asv's")
+    page = render(results, tmp_path)
+    for text in (page.read_text(encoding="utf-8"), archive_of(page)):
+        assert '<a href="asv/index.html">' in text
+    assert (tmp_path / "asv" / "index.html").read_text() == "asv's"
+
+
 def test_no_results_render_and_say_so(tmp_path):
     page = render(Results(), tmp_path / "out")
     text = page.read_text(encoding="utf-8")
