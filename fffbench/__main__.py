@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # it imports what any package registers, a kernel's too
 _BEFORE = signal.getsignal(signal.SIGINT)
 
 

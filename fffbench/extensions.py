@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import pkgutil
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from importlib.machinery import PathFinder
@@ -130,8 +131,11 @@ class Extensions(Mapping[str, T], Generic[T]):
 @cache
 def _loaded(point: EntryPoint, what: str, attribute: str, kind: type) -> Any:
     try:
-        found = getattr(point.load(), attribute)
-    except Exception as error:
+        with contextlib.redirect_stdout(sys.stderr):  # what a command prints is read by other programs
+            found = getattr(point.load(), attribute)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # sys.exit too: the command has not ended, and exit 0 would say that it had
         said = contain.one_line(f"{type(error).__name__}: {error}")
         raise UserError(f"{what} {point.name!r} ({point.value}) cannot be imported: {said}") from error
     if not (isinstance(found, kind) or (isinstance(found, type) and issubclass(found, kind))):

@@ -20,7 +20,19 @@ import fffbench
 ROOT = Path(fffbench.__file__).parent
 # used by any room; they know no room, only each other
 COMMON = (
-    *("errors", "anonymity", "collector", "contain", "extensions", "files", "parent", "sources", "text", "timed"),
+    *(
+        "errors",
+        "anonymity",
+        "collector",
+        "contain",
+        "extensions",
+        "files",
+        "parent",
+        "sources",
+        "surroundings",
+        "text",
+    ),
+    "timed",
     "units",
 )
 KERNELS = ("_cpu", "_cpu_faults")  # compiled

@@ -14,12 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
 
 from fffbench import contain
 from fffbench.parent import end_with_parent
+from fffbench.surroundings import Surroundings
 
 SECONDS = 30.0  # for an import (of torch too, from a cold disk) and all questions
 MEMORY_BYTES = 8 * 2**30
@@ -51,6 +53,34 @@ def ask(value: str, variant: str = "", workloads: Sequence[str] = ()) -> dict[st
         raise PluginError(answer["error"])
     found: dict[str, Any] = answer
     return found
+
+
+Question = tuple[str, str, Sequence[str]]
+
+
+def ask_all(questions: Sequence[Question]) -> list[dict[str, Any] | PluginError]:
+    """What ``ask`` answers to each, side by side; one at a time where one has changed what this process may use."""
+    if not questions:
+        return []
+    around = Surroundings(os.getpid())
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        answers = list(pool.map(_answer, questions))
+    if around.changed() is None:
+        return answers
+    around.restore()
+    answers = []
+    for question in questions:
+        answer, what = _answer(question), around.changed()
+        answers.append(answer if what is None else PluginError(f"it changed {what} that asked it"))
+        around.restore()
+    return answers
+
+
+def _answer(question: Question) -> dict[str, Any] | PluginError:
+    try:
+        return ask(*question)
+    except PluginError as error:
+        return error
 
 
 def load(value: str) -> ModuleType:

@@ -40,7 +40,6 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint
@@ -193,16 +192,14 @@ def reasons(questions: Iterable[tuple[Implementation, Workload]]) -> list[str | 
         else:
             foreign.setdefault((item.entry_point, item.variant), []).append((item, workload))
 
-    def ask(which: tuple[tuple[str, str], list[tuple[Implementation, Workload]]]) -> None:
-        (value, variant), asked = which
-        try:
-            answers = _plugin.ask(value, variant, [Cell(item.name, work).id for item, work in asked])["reasons"]
-        except _plugin.PluginError as error:
-            answers = [f"plugin {asked[0][0].name}: {error}"] * len(asked)
-        found.update(zip(asked, answers, strict=True))
-
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        list(pool.map(ask, foreign.items()))
+    asked: list[_plugin.Question] = [
+        (*which, [Cell(item.name, work).id for item, work in group]) for which, group in foreign.items()
+    ]
+    for group, answer in zip(foreign.values(), _plugin.ask_all(asked), strict=True):
+        if isinstance(answer, _plugin.PluginError):
+            found.update(dict.fromkeys(group, f"plugin {group[0][0].name}: {answer}"))
+        else:
+            found.update(zip(group, answer["reasons"], strict=True))
     return [found[pair] for pair in pairs]
 
 
@@ -288,8 +285,10 @@ def _own() -> dict[str, Implementation]:
 def _plugins() -> tuple[dict[str, Implementation], dict[str, str]]:
     """Other packages' implementations by name, and the broken entry points' names with the reason in a line."""
     points, unreadable = registered(IMPLEMENTATIONS)
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        answers = list(pool.map(_answer, points))
+    named = [point for point in points if _NAME.fullmatch(point.name)]
+    told = zip(named, _plugin.ask_all([(point.value, "", ()) for point in named]), strict=True)
+    said = {id(point): answer for point, answer in told}
+    answers = [_declaration(point, said.get(id(point))) for point in points]
     found: dict[str, Implementation] = {}
     broken = {name: f"package {name!r}: {reason}" for name, reason in unreadable.items()}
     for point, answer in zip(points, answers, strict=True):
@@ -309,15 +308,13 @@ def _plugins() -> tuple[dict[str, Implementation], dict[str, str]]:
     return found, broken
 
 
-def _answer(point: EntryPoint) -> dict[str, Any] | str:
-    """The declarations behind an entry point, or what is wrong with it."""
-    where = f"entry point {point.value!r} of {point.name!r}"
-    if not _NAME.fullmatch(point.name):
+def _declaration(point: EntryPoint, answer: dict[str, Any] | _plugin.PluginError | None) -> dict[str, Any] | str:
+    """The declarations behind an entry point, or what is wrong with it; ``answer`` None: its name is none."""
+    if answer is None:
         return f"entry point {point.value!r} registers {point.name!r}; a name is lower-case letters, digits, _"
-    try:
-        return _plugin.ask(point.value)
-    except _plugin.PluginError as error:
-        return f"{where}: {error}"
+    if isinstance(answer, _plugin.PluginError):
+        return f"entry point {point.value!r} of {point.name!r}: {answer}"
+    return answer
 
 
 _adopted: dict[str, Implementation] = {}

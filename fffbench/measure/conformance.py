@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fffbench import contain
 from fffbench.devices import HOST
+from fffbench.implementations._plugin import MEMORY_BYTES
 from fffbench.implementations.registry import FAMILIES, Implementation, Layer, implementation, reasons
 from fffbench.measure import cellrun, check, diagnosis, fresh, inputs, measuring, seal
 from fffbench.plan.workload import FAULTY, Cell, Protocol, Shape, Workload
@@ -94,8 +95,13 @@ def _again(workload: Workload, family: str) -> tuple[Data, Reference]:
 
 
 def answer(cell: Cell) -> dict[str, Any]:
-    """``conform`` as plain data: ``skipped`` with the reason, or ``error`` and ``failure``, also of what it raises."""
+    """``conform`` as plain data: ``skipped`` with the reason, or ``error`` and ``failure``, also of what it raises.
+
+    Limits this process's memory where it is to run somebody else's code; on an accelerator the driver's would count.
+    """
     try:
+        if cell.workload.place.host_memory and implementation(cell.implementation).foreign:
+            contain.limit_memory(MEMORY_BYTES)
         verdict = conform(cell.implementation, cell.workload)
     except BaseException as error:  # noqa: BLE001  (SystemExit of somebody else's code too: it is this case's)
         return {"error": None, "failure": contain.one_line(f"{type(error).__name__}: {error}")}
@@ -190,6 +196,9 @@ def judge(
     if again is not None and all(verdict.failure is None for verdict in verdicts):
         data, other = again()
         pool.x[0].copy_(inputs.batch_of(data.x, pool.x[0]))
+        run()  # into the output of the other inputs: a kernel could look whether it is unwritten
+        cell.workload.place.synchronize()
+        verdicts.append(check.compare(other, pool.y[0].clone()))
         verdicts += [by_kernel(other), cellrun.check_calls(torch_cell, pool, [lambda: layer.forward(pool.x[0])], other)]
         if all(verdict.failure is None for verdict in verdicts) and _visible(cell.workload):
             verdicts += _from_copies(layer, cell, pool, other, by_kernel)

@@ -25,6 +25,8 @@ REMOVED = (
 LEFT = ("TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR", "TORCH_EXTENSIONS_DIR", "TRITON_CACHE_DIR", "TRITON_INTERPRET")
 STAYS = ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_BIND_NOW", "CUDA_VISIBLE_DEVICES", "PYTHONMALLOC", "TRITON_INTERPRET")
 BINDING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+# Other libraries import whatever an installed package registers with them, in every process: a kernel's package too.
+ADDED = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 MOST = 1000  # characters of what is stored
 
 _inherited: dict[str, str] = {}  # what this process was started with
@@ -35,18 +37,24 @@ def clean() -> None:
 
     ``UserError`` where it is too late: an OpenMP that has read where to bind its threads may have bound this one.
     """
-    found = {name: value for name, value in os.environ.items() if name.startswith(REMOVED) and name not in LEFT}
+    found = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(REMOVED) and name not in LEFT and ADDED.get(name) != value
+    }
     too_late = sorted(name for name in BINDING if name in found and "torch" in sys.modules)
     if too_late:
         raise UserError(f"{', '.join(too_late)} was set when torch was loaded, which bound its threads; unset it")
     _inherited.update(found)
     for name in found:
         del os.environ[name]
+    os.environ.update(ADDED)
 
 
 def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
     """``environment`` without what would change a measurement, for a child."""
-    return {name: value for name, value in environment.items() if not name.startswith(REMOVED) or name in LEFT}
+    kept = {name: value for name, value in environment.items() if not name.startswith(REMOVED) or name in LEFT}
+    return kept | ADDED
 
 
 def inherited() -> str:

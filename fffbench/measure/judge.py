@@ -215,15 +215,18 @@ class _Judge:
         """What the measuring process says of its timing; seconds and processor seconds of it by the judge's clocks."""
         self._channel.send({"step": "time"})
         self._answer("begin")
-        before = read(self._case.pid)
+        before = self._read()
         timed = self._answer("time")
-        phase = read(self._case.pid).since(before)
+        phase = self._read().since(before)
         self._keep(timed["batches"], timed["fault"])
         if isinstance(timed["label_fault"], str):
             raise RefusedError(contain.one_line(timed["label_fault"]), NOW)
         if not len(timed["batches"]) == len(timed["samples"]) == len(timed["checked"]):
             raise RefusedError("the measuring process reports other samples than it had checked")
         return timed, phase
+
+    def _read(self) -> Reading:
+        return read(self._case.pid, with_helpers=self._case.chosen.foreign)
 
     def _keep(self, batches: object, fault: object) -> None:
         """Note that rows of the outputs of ``batches`` were kept."""
@@ -272,9 +275,9 @@ class _Judge:
     def _run(self, count: int) -> Reading:
         """Have ``count`` calls made, the first of them checked, while this process's clock runs."""
         self._ask("stage")
-        before = read(self._case.pid)
+        before = self._read()
         self._ask("run", calls=count)
-        run = read(self._case.pid).since(before)
+        run = self._read().since(before)
         answer = self._ask("keep")
         self._keep([answer["batch"]], answer["fault"])
         return run
@@ -351,7 +354,9 @@ class _Judge:
 
 def _check_threads(used: list[float], threads: int) -> None:
     if min(used) > threads + EXTRA_THREADS:
-        raise RefusedError(f"{min(used):.2f} threads were at work, {threads} were asked for", NOW)
+        raise RefusedError(
+            f"{min(used):.2f} threads were at work (those of processes it started too), {threads} were asked for", NOW
+        )
 
 
 def _numbers(values: object, least: int) -> list[float]:

@@ -29,6 +29,7 @@ from fffbench.measure.failures import death
 from fffbench.measure.outcome import NEVER, NEXT_RUN, Outcome, failed, outcome_from_json, plain
 from fffbench.measure.worker import ENVIRONMENT
 from fffbench.plan.workload import Cell, parse_cell
+from fffbench.surroundings import Surroundings
 
 START_SECONDS = 120.0  # importing torch from a cold disk
 LATE_SECONDS = 15.0  # past its end, what a job may still take for the cell in flight: a process of most cells fits
@@ -69,6 +70,7 @@ class Round:
         except BaseException:
             self.close()
             raise
+        self._surroundings = Surroundings(os.getpid(), self._process.pid)
 
     def _await_ready(self) -> None:
         """Wait for the worker's first word; it fails where torch does."""
@@ -137,7 +139,10 @@ class Round:
                 elif kind == "cell":
                     current, began = parse_cell(event["cell"]), time.perf_counter()
                 elif kind == "outcome" and current is not None:
-                    yield _received(event["outcome"], current, process, time.perf_counter() - began)
+                    found = _received(event["outcome"], current, process, time.perf_counter() - began)
+                    if job["plugins"] and (what := self._surroundings.changed()) is not None:
+                        found = failed(current, process, f"it changed {what}, which its rivals inherit", found.wall)
+                    yield found
                     current = None
                 elif kind in ("failure", "timeout", "ended") and current is not None:
                     reason, retry = self._reason(event, allowed(current))
@@ -147,6 +152,18 @@ class Round:
         except WorkerDiedError as error:
             error.cell = current
             raise
+        if job["plugins"]:
+            self._unchanged()
+
+    def _unchanged(self) -> None:
+        """After somebody else's code has run: end the worker where that changed it, and the run where it must."""
+        what = self._surroundings.changed()
+        if what is None:
+            return
+        self.close()  # nothing more is forked from it
+        if not self._surroundings.restore():
+            raise UserError(f"a plugin changed {what}, which cannot be put back: start the command again without it")
+        raise WorkerDiedError(f"a plugin changed {what}")
 
     @staticmethod
     def _reason(event: dict[str, Any], limit: float) -> tuple[str | None, str]:

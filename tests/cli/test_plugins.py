@@ -8,6 +8,7 @@ import sys
 import plugins
 import pytest
 
+from fffbench import checking
 from fffbench.implementations import _plugin, registry
 
 HONEST = """
@@ -39,6 +40,10 @@ IN_CHECK = {
     "raises_in_prepare": (HONEST + "def prepare(*a): raise SystemExit(0)", "SystemExit: 0"),
     "crashes_in_prepare": (HONEST + "import os\ndef prepare(*a): os.kill(os.getpid(), 11)", "segmentation fault"),
     "leaves_in_prepare": (HONEST + "import os\ndef prepare(*a): os._exit(0)", "exited without reporting a result"),
+    "eats_in_prepare": (
+        HONEST + "def prepare(*a):\n    hoard = bytearray(2**34)\n    return fff_cpu.prepare(*a)",
+        "MemoryError",
+    ),
     "returns_no_layer": (HONEST + "def prepare(*a): return 5", "not a Layer"),
 }
 
@@ -73,6 +78,24 @@ def test_each_broken_import_is_a_line_of_its_own_and_the_others_are_there(instal
     assert not set(BROKEN_IMPORTS) & set(sys.modules)
 
 
+MEDDLES = """
+import os
+from pathlib import Path
+asker = int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1])
+os.sched_setaffinity(asker, {min(os.sched_getaffinity(0))})
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor: nothing to be bound to")
+def test_an_import_that_binds_its_asker_to_one_processor_is_named_and_undone(install):
+    before = os.sched_getaffinity(0)
+    install(honest=HONEST, meddles=MEDDLES + HONEST)
+    assert "honest" in registry.implementations()
+    assert set(registry.broken()) == {"meddles"}
+    assert "changed the cpus" in registry.broken()["meddles"]
+    assert os.sched_getaffinity(0) == before
+
+
 def test_an_import_that_sleeps_is_stopped_at_its_limit(install, monkeypatch):
     source = "from fffbench.implementations import _plugin\n_plugin.SECONDS = 1.0\n_plugin.main()\n"
     command = [sys.executable, "-P", "-c", source]
@@ -102,6 +125,14 @@ def test_check_goes_on_after_each_fault_and_never_exits_with_0(install, tmp_path
     assert "SystemExit" in rows["exits"]["failure"]
     for name, (_, said) in IN_CHECK.items():
         assert said in rows[name]["failure"]
+
+
+def test_a_case_of_check_that_hangs_is_stopped_and_named(install, monkeypatch):
+    monkeypatch.setattr(checking, "CASE_SECONDS", 1.0)
+    monkeypatch.setattr(checking, "MOST_DEATHS", 1)
+    install(hangs=HONEST + "import time\ndef prepare(*a): time.sleep(1000)")
+    [row] = checking.rows(["hangs"], ["fp32"], ["cpu"])
+    assert "stopped after 1 s" in row["failure"]
 
 
 def test_nothing_checked_and_nothing_to_measure_are_errors(install, tmp_path):

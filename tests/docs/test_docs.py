@@ -67,6 +67,39 @@ def test_every_preset_is_in_the_reference_with_its_own_words():
         assert f"| `{name}` | {preset.summary} |" in text, f"{name}: run python -m benchmarks.studies.readme"
 
 
+def missing_tests(text):
+    """What a table names as tests, by sentence and file, and is none."""
+    named = re.findall(r"\[([^\]]+)\]\(\.\./\.\./(tests/[^)]+)\)", text)
+    assert named
+    return [
+        (sentence, file)
+        for sentence, file in named
+        if not (ROOT / file).is_file()
+        or f"\ndef test_{sentence.replace(' ', '_')}(" not in (ROOT / file).read_text(encoding="utf-8")
+    ]
+
+
+def test_every_test_that_the_table_of_faults_names_is_there_and_every_row_has_one():
+    text = (ROOT / "docs" / "notebook" / "trust.md").read_text(encoding="utf-8")
+    assert missing_tests(text) == []
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| what can go wrong")]
+    assert len(rows) > 40
+    assert [row for row in rows if row.count(" | ") != 2 or "](../../tests/" not in row.rpartition(" | ")[2]] == []
+
+
+def test_a_test_that_is_not_there_is_found():
+    right = "[nothing is said of what is right](../../tests/measure/test_diagnosis.py)"
+    wrong = (
+        "[something is said of what is right](../../tests/measure/test_diagnosis.py)",
+        "[one](../../tests/measure/no_file.py)",
+    )
+    assert missing_tests(right) == []
+    assert missing_tests(" ".join((right, *wrong))) == [
+        ("something is said of what is right", "tests/measure/test_diagnosis.py"),
+        ("one", "tests/measure/no_file.py"),
+    ]
+
+
 def test_every_path_that_a_page_names_is_there():
     for page in PAGES:
         for named in re.findall(r"`((?:fffbench|tests|tools|benchmarks|docs)/[\w./-]+\w)`", page.read_text("utf-8")):

@@ -11,6 +11,7 @@ import plugins
 import pytest
 
 from fffbench.implementations import registry
+from fffbench.measure.processes import Round
 from fffbench.measure.session import Plan, Session
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
@@ -45,6 +46,9 @@ CHEATS = {
     "declares_another_copy": ("copy of w", SMALL, (COLD,)),
     # seen at work inside a call, or only by the processor time of the whole loop
     "takes_more_threads": (("threads were at work", "belongs to more threads"), LARGE, (COLD,)),
+    # a process of its own sees no spoiled weights either
+    "leaves_it_to_a_process": (("threads were at work", "copy of w"), LARGE, (COLD, WARM)),
+    "slows_its_worker": ("which its rivals inherit", SMALL, (COLD, WARM)),
     "forges_the_outcome": ("answered something else", SMALL, (COLD,)),
     "writes_past_the_end": ("overwritten", SMALL, (COLD, WARM)),
 }
@@ -106,6 +110,17 @@ def test_an_honest_twin_is_measured(outcomes, name):
     mine = {cell: failure for cell, failure in outcomes.items() if cell.startswith(f"{name}@")}
     assert len(mine) == 3
     assert set(mine.values()) == {None}
+
+
+def test_check_refuses_a_cheat_that_looks_at_its_output_and_passes_the_honest_twin(installed):
+    with Round() as worker:
+        found = {
+            name: answer["failure"]
+            for name in ("works_where_unwritten", "honest_twin")
+            for _, answer in worker.conform([Cell(name, SMALL, HOT)], 60.0)
+        }
+    assert found["honest_twin"] is None
+    assert "differ from the float64 reference" in found["works_where_unwritten"]
 
 
 def test_nothing_that_a_plugin_started_outlives_its_process(outcomes, installed):

@@ -26,7 +26,7 @@ def _apart(monkeypatch):
 
 def test_a_childs_environment_has_none_of_them_and_all_else():
     found = environment.cleaned({**HOSTILE, "PATH": "/bin", "HOME": "/h", "TORCH_HOME": "/t"})
-    assert found == {"PATH": "/bin", "HOME": "/h", "TORCH_HOME": "/t"}
+    assert found == {"PATH": "/bin", "HOME": "/h", "TORCH_HOME": "/t", **environment.ADDED}
 
 
 def test_they_leave_this_process_and_what_they_were_is_kept(monkeypatch):
@@ -38,6 +38,37 @@ def test_they_leave_this_process_and_what_they_were_is_kept(monkeypatch):
     assert "OMP_THREAD_LIMIT=1" in environment.inherited()
     environment.clean()
     assert "OMP_THREAD_LIMIT=1" in environment.inherited(), "a second look forgets nothing"
+
+
+LOADED = """
+from fffbench import __main__ as command
+import sys
+from fffbench import cli
+from fffbench.measure import outcome
+from fffbench.measure.processes import Round
+print("theirs" in sys.modules)
+with Round():
+    pass
+"""
+
+
+def test_what_a_package_registers_with_other_libraries_is_not_imported_by_the_run_nor_by_a_worker(tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "theirs.py").write_text(f"open({str(tmp_path / 'seen')!r}, 'a').write('imported')\n")
+    metadata = tmp_path / "theirs-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    groups = ("torch.backends", "pydantic", "fffbench.implementations")
+    (metadata / "entry_points.txt").write_text("".join(f"[{group}]\ntheirs = theirs\n\n" for group in groups))
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LOADED],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("False\n", 0), done.stderr
+    assert not (tmp_path / "seen").exists()
 
 
 def test_a_binding_that_was_read_already_is_refused(monkeypatch):

@@ -1,7 +1,11 @@
 """The judge's rules on made-up answers: what it believes, what it refuses, and with which words."""
 
 import math
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +14,7 @@ from fffbench.measure import bounds, judge, seal
 from fffbench.measure.judge import Reading, RefusedError
 from fffbench.measure.outcome import Outcome
 from fffbench.measure.staging import CONTROL
+from fffbench.measure.watching import read
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 from fffbench.units import seconds
 
@@ -45,6 +50,26 @@ def test_what_a_process_waited_for_a_core_is_not_counted_and_what_its_threads_ra
     assert passed.at_least(2) == pytest.approx(0.3)
     assert passed.parallel == pytest.approx(2.0)
     assert Reading(1.0, 0.5, {}).parallel == 1.0
+
+
+@pytest.mark.skipif(
+    not Path(f"/proc/self/task/{os.getpid()}/children").exists(), reason="the system keeps no list of children"
+)
+def test_the_work_of_a_process_that_it_started_counts_as_a_threads():
+    command = [sys.executable, "-c", "print(1, flush=True)\nwhile True: pass"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as spins:
+        spins.stdout.readline()
+        before = read(os.getpid(), with_helpers=True)
+        end = time.process_time() + 0.1
+        while time.process_time() < end:
+            pass
+        between = read(os.getpid(), with_helpers=True).since(before)
+        spins.kill()
+        assert between.helpers[spins.pid] > 0
+        assert between.parallel > 1
+        assert read(os.getpid()).helpers == {}
+    two = Reading(1.0, 1.0, {"1": (1.0, 0.0)}, 0.0, {7: 1.0})
+    assert (two.parallel, two.at_least(1)) == (2.0, 2.0)
 
 
 @pytest.mark.parametrize("numbers", [[], "text", None, [math.nan], [math.inf], [-1.0], [True], ["1"], [1.0] * 1000])
