@@ -46,8 +46,8 @@ CHEATS = {
     "declares_another_copy": ("copy of w", SMALL, (COLD,)),
     # seen at work inside a call, or only by the processor time of the whole loop
     "takes_more_threads": (("threads were at work", "belongs to more threads"), LARGE, (COLD,)),
-    # a process of its own sees no spoiled weights either
-    "leaves_it_to_a_process": (("threads were at work", "copy of w"), LARGE, (COLD, WARM)),
+    # a process of its own sees no spoiled weights either; two that wait for each other on one core outlast the limit
+    "leaves_it_to_a_process": (("threads were at work", "copy of w", "stopped after"), LARGE, (COLD, WARM)),
     "slows_its_worker": ("which its rivals inherit", SMALL, (COLD, WARM)),
     "forges_the_outcome": ("answered something else", SMALL, (COLD,)),
     "writes_past_the_end": ("overwritten", SMALL, (COLD, WARM)),
@@ -88,7 +88,9 @@ def test_every_cheat_is_tried():
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_has_no_time_in_any_protocol_where_it_would_pay(outcomes, name):
     said, workload, protocols = CHEATS[name]
-    if name == "takes_more_threads" and os.getloadavg()[1] > 2 * len(os.sched_getaffinity(0)):
+    if name in ("takes_more_threads", "leaves_it_to_a_process") and os.getloadavg()[1] > 2 * len(
+        os.sched_getaffinity(0)
+    ):
         pytest.skip("other programs leave no processor for a second thread: it neither gains nor can be seen")
     for cell in cells_of(name, workload, protocols):
         allowed = (said,) if isinstance(said, str) else said
