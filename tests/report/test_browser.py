@@ -33,7 +33,8 @@ SCREENS = {1280: 15, 375: 40}
 BRIGHT, DIM = 180, 60  # of 255: paper and ink must lie on different sides, far apart
 # what sticks out of the window although nothing lets a reader scroll to it
 CUT = """[...document.querySelectorAll("p, h1, h2, h3, li, dt, dd, table, figure, svg, summary, select")].filter(one =>
-  one.getClientRects().length && !one.closest(".scroll") && one.getBoundingClientRect().right > innerWidth + 1)
+  one.getClientRects().length && one.checkVisibility()
+  && !one.closest(".scroll") && one.getBoundingClientRect().right > innerWidth + 1)
   .map(one => one.tagName + " " + one.textContent.slice(0, 60))"""
 # tables whose last column ends beyond the window or beyond the frame that would scroll
 HIDDEN_COLUMNS = """[...document.querySelectorAll("table")].filter(one => one.getClientRects().length).filter(table => {
@@ -106,6 +107,11 @@ def test_nothing_is_cut_no_error_is_raised_and_no_request_leaves(tabs, page, wid
     assert tab.run("innerWidth") == width
     assert tab.run("document.documentElement.scrollWidth") <= width
     assert tab.run(CUT) == []
+    closed = "[...document.querySelectorAll('details')].filter(one => !one.open)"
+    tab.run(f"window.closed_before = {closed}; closed_before.forEach(one => {{ one.open = true; }})")
+    assert tab.run(CUT) == []
+    assert tab.run("document.documentElement.scrollWidth") <= width
+    tab.run("closed_before.forEach(one => { one.open = false; })")
     assert tab.events("Runtime.exceptionThrown") == []
     assert tab.events("Runtime.consoleAPICalled") == []
     assert tab.events("Log.entryAdded") == []
