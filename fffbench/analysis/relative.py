@@ -3,9 +3,10 @@
 Absolute times of different runs are never compared: a run has an effect of its own, and a slow hour would choose the
 layer. Times are compared within a run, or through a third layer that both were measured beside: on logarithms, each
 time is the layer's own part plus its run's part, fitted by least squares over all runs of a place (weights are
-processes). Layers that no chain of runs connects are not compared at all. Numbers of threads of one layer are, by the
-times of their own runs, where they were measured apart: between them lies more than between hours, and to leave one out
-would lose the faster.
+processes). Two things are compared by the times of their own runs all the same, because to leave one out would lose the
+faster and flatter whatever is compared with the rest: numbers of threads of one layer that were measured apart, and a
+layer that no chain of runs connects but whose time is less by more than a tie. A ratio over such a layer has no run with
+both sides, so it is provisional and its interval is that of times of different runs.
 """
 
 from __future__ import annotations
@@ -83,6 +84,10 @@ class Relative:
         counts = {item.record.cell.workload.threads for item in found}
         found = [*found, *(item for item in items if _another_count(item, names, counts))]
         best = min(found, key=self._order)
+        limit = self.own[best.record.id] + NEARLY
+        apart = [item for item in items if item not in found and self.own[item.record.id] < limit]
+        if apart:
+            return min(apart, key=self._order)
         enough = amount(best)
         if enough == (FULL_PROCESSES, FULL_RUNS):
             return best

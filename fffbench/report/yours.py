@@ -15,7 +15,7 @@ from fffbench.analysis.headline import Answer
 from fffbench.analysis.rows import Speedup
 from fffbench.devices import device
 from fffbench.report.analysed import Analysis, analyse
-from fffbench.report.cards import Cards
+from fffbench.report.cards import ARCHIVE, Cards
 from fffbench.report.first import gain_cell
 from fffbench.report.view import Card, Cell, Table
 from fffbench.results.store import Results
@@ -39,6 +39,7 @@ class Beside:
     shown: str
     of: str
     verdict: str
+    record: str = ""  # the one that it rests on, or the lowest of several
 
 
 def your_runs(own: Results, published: Analysis, folder: Path | None = None) -> Yours:
@@ -49,7 +50,8 @@ def your_runs(own: Results, published: Analysis, folder: Path | None = None) -> 
     for answer in analysis.answers:
         for row in answer.rows:
             found = beside(row, published.answers)
-            shown = Cell(found.shown, found.of, words=not found.verdict)
+            link = f"{ARCHIVE}#{published.anchors[found.record]}" if found.record in published.anchors else ""
+            shown = Cell(found.shown, found.of, link, words=not found.verdict)
             where = (Cell(answer.name), Cell(row.dtype), Cell(str(row.batch)), gain_cell(row, cards))
             rows.append((*where, shown, Cell(found.verdict, words=True)))
     runs = sorted(own.runs.values(), key=lambda run: (run.started, run.id))
@@ -79,14 +81,15 @@ def beside(row: Speedup, answers: Iterable[Answer]) -> Beside:
     same = [other for is_same, other in fitting if is_same]
     if same:
         one = same[0]
-        return Beside(ratio(one.speedup or 0, one.low, one.high), "same hardware", _verdict(row, same))
+        return Beside(ratio(one.speedup or 0, one.low, one.high), "same hardware", _verdict(row, same), one.record or "")
     others = [other for _, other in fitting]
     if not others:
         return Beside("not published", "", "")
     low, high = _span(others)
     label = device(row.device).label
     of = f"{len(others)} other {label} machine{'s' * (len(others) != 1)}"
-    return Beside(f"{low:.3g}x to {high:.3g}x", of, _verdict(row, others))
+    lowest = min(others, key=lambda other: other.low or 0)
+    return Beside(f"{low:.3g}x to {high:.3g}x", of, _verdict(row, others), lowest.record or "")
 
 
 def _span(rows: Iterable[Speedup]) -> tuple[float, float]:

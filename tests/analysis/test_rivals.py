@@ -75,7 +75,7 @@ def test_a_rival_of_another_run_is_compared_through_a_third_layer_however_slow_t
 def test_a_rival_that_no_run_connects_with_the_others_was_not_tried(tmp_path):
     cells = {cell: times for cell, times in SLOW.items() if "dense_onednn" not in cell}
     write_runs(tmp_path, cells=OURS | cells)
-    write_run(tmp_path, cells={cell_id("dense_onednn"): [0.1] * 6}, run="alone", started=LATER)
+    write_run(tmp_path, cells={cell_id("dense_onednn"): [1.18] * 6}, run="alone", started=LATER)
     row = best_dense(tmp_path)
     assert (row.baseline_implementation, row.not_measured) == ("dense_blas3", ("dense_onednn",))
     assert "dense_onednn was never measured in a run with dense_blas3" in row.reason
@@ -201,3 +201,14 @@ def test_a_layer_that_ties_elsewhere_is_ruled_out_and_one_that_beat_only_strange
     rows = speedups(load(tmp_path))
     here = [row for row in rows if row.machine == MACHINE and row.baseline == "best-dense"]
     assert {row.provisional for row in here} == {doubted}
+
+
+@pytest.mark.parametrize(("apart", "chosen", "speedup"), [(0.5, "dense_linear", 50), (1.18, "dense_blas3", 120)])
+def test_a_faster_layer_that_no_run_connects_is_not_lost_and_leaves_the_ratio_provisional(
+    tmp_path, apart, chosen, speedup
+):
+    write_runs(tmp_path, cells=OURS | {cell_id("dense_blas3"): [1.2] * 6})
+    write_run(tmp_path, cells={cell_id("dense_linear"): [apart] * 6}, run="alone", started=LATER)
+    row = best_dense(tmp_path)
+    assert (row.baseline_implementation, row.provisional) == (chosen, True)
+    assert row.speedup == pytest.approx(speedup, rel=0.02)

@@ -111,7 +111,7 @@ def test_a_machine_is_called_after_its_accelerator_where_it_has_one():
 
 def test_a_call_that_the_device_does_not_have_is_a_stored_reason():
     axes = Axes(implementations=("fff_cpu",), devices=("cpu",), batches=(1,), threads=(1,), calls=("graph", "kernel"))
-    plan, skipped = bench._runnable(bench.Options("headline", axes))
+    plan, skipped = bench.runnable(bench.Options("headline", axes))
     assert {cell.protocol.call for cell in plan.cells} == {"kernel"}
     assert {cell.protocol.call for cell, _ in skipped} == {"graph"}
     assert {reason for _, reason in skipped} == {"cpu has the calls kernel, torch, not graph"}

@@ -360,7 +360,7 @@ def test_the_command_that_continues_a_block_names_it(tmp_path):
 
     wanted = bench.of_block(bench.Options("quick"), "cpu-d768-b1")
     assert wanted.typed == "fffbench run --preset quick --block cpu-d768-b1"
-    assert {block_of(cell) for cell in bench.prepare.__globals__["_runnable"](wanted)[0].cells} == {"cpu-d768-b1"}
+    assert {block_of(cell) for cell in bench.prepare.__globals__["runnable"](wanted)[0].cells} == {"cpu-d768-b1"}
 
 
 def test_submitting_on_no_slurm_machine_leaves_no_job_marked(classes, tmp_path, monkeypatch):

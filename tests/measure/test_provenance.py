@@ -12,7 +12,7 @@ from fffbench.runs.sources import Sources
 
 
 def key():
-    return bench._plan_key(PLAN, Sources.of([]), bench.Options("quick"))
+    return bench.plan_key(PLAN, Sources.of([]), bench.Options("quick"))
 
 
 PLAN = Plan((Cell("fff_cpu", Workload(Shape.tree(16, 1, 3), 1), Protocol("hot")),), 2, 0.01)
@@ -84,6 +84,6 @@ def test_a_plan_skips_every_cell_of_a_gpu_without_a_name(monkeypatch):
     monkeypatch.setattr(cuda.Cuda, "unnamed", lambda _: "no name")
     monkeypatch.setattr(bench, "registry_reasons", lambda questions: [None for _ in questions])
     axes = Axes(implementations=("dense_linear",), devices=("cpu", "cuda"), batches=(1,), threads=(1,))
-    plan, skipped = bench._runnable(bench.Options("headline", axes))
+    plan, skipped = bench.runnable(bench.Options("headline", axes))
     assert {cell.workload.device for cell in plan.cells} == {"cpu"}
     assert {reason for _, reason in skipped} == {"no name"}

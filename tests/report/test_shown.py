@@ -72,4 +72,4 @@ def test_a_quick_page_says_what_was_not_measured(tmp_path):
     page = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
     assert "Whole models are not measured yet." in page
     assert "The published program was not measured here." in page
-    assert "answers as well is not measured yet" in page
+    assert "answers as well for the time that it takes has no chart yet" in page
