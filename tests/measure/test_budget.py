@@ -76,7 +76,7 @@ def played(monkeypatch):
 def test_the_comparison_a_preset_is_for_has_six_processes_within_fifteen_minutes(name, played, monkeypatch):
     monkeypatch.setattr(bench.fingerprint, "usable_cores", lambda: 2)
     plan, _ = bench.runnable(bench.Options(name, budget_seconds=FIFTEEN_MINUTES))
-    costs = bench.forecast(plan, CEILINGS)
+    costs = bench.costs_of(plan, CEILINGS)
     counts = dict.fromkeys((cell.id for cell in plan.cells), 0)
     for outcome in Session(plan, [], costs, lambda _: None, seed=1).outcomes():
         counts[outcome.cell] += 1

@@ -14,7 +14,7 @@ H200 = {"fma_fp32": {"0": 5.0e13}, "dram_read": {"0": 4.3e12}}
 
 def cost(name, device="cuda"):
     cell = Cell(name, Workload(Shape.tree(768, 1, 12), 16384, device=device), Protocol("hot", "kernel"))
-    return bench.forecast(Plan((cell,), 6, 0.1), H200)[cell]
+    return bench.costs_of(Plan((cell,), 6, 0.1), H200)[cell]
 
 
 def test_a_layer_that_torch_compiles_costs_its_compilation_on_a_gpu():
