@@ -81,7 +81,9 @@ def beside(row: Speedup, answers: Iterable[Answer]) -> Beside:
     same = [other for is_same, other in fitting if is_same]
     if same:
         one = same[0]
-        return Beside(ratio(one.speedup or 0, one.low, one.high), "same hardware", _verdict(row, same), one.record or "")
+        return Beside(
+            ratio(one.speedup or 0, one.low, one.high), "same hardware", _verdict(row, same), one.record or ""
+        )
     others = [other for _, other in fitting]
     if not others:
         return Beside("not published", "", "")
