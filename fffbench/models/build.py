@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # inputs keep those out of the caches, as the other layers of the whole model would.
 INPUTS, INPUTS_OF_A_LAYER = 8, 64
 DRAWN_VOCABULARY = 64  # of a model that is called with embeddings
+ATTENTION = "sdpa_of_whole_rows"  # torch's, without a mask: no token of ours is padding
 CLASSES = ("BertConfig", "BertModel", "GPT2Config", "GPT2LMHeadModel", "GPT2Model", "LlamaConfig", "LlamaModel")
 
 
@@ -63,7 +64,21 @@ def load_classes() -> Any:
         ) from error
     for name in CLASSES:
         getattr(transformers, name)
+    _register_attention(transformers)
     return transformers
+
+
+def _register_attention(transformers: Any) -> None:
+    """Attention that is the same in every mode.
+
+    transformers leaves out a mask that masks nothing, so that torch takes its fast kernels, but not while a CUDA graph
+    is captured: a graph of BERT-base on 8192 tokens took 10.3 ms on an H100, where single launches took 4.3. No input
+    has padding, and what is causal torch is told by a flag, so there is never a mask to make.
+    """
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    transformers.AttentionInterface.register(ATTENTION, sdpa_attention_forward)
+    transformers.AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
 
 
 def torch_dtype(dtype: str) -> torch.dtype:
@@ -104,6 +119,7 @@ def _made(one: Architecture) -> nn.Module:
     vocabulary = DRAWN_VOCABULARY if one.of_layers else one.vocabulary
     if one.family == "bert":
         config = transformers.BertConfig(
+            attn_implementation=ATTENTION,
             hidden_size=one.d,
             num_hidden_layers=one.layers,
             num_attention_heads=one.heads,
@@ -114,6 +130,7 @@ def _made(one: Architecture) -> nn.Module:
         return _module(transformers.BertModel(config, add_pooling_layer=False))
     if one.family == "gpt2":
         config = transformers.GPT2Config(
+            attn_implementation=ATTENTION,
             n_embd=one.d,
             n_layer=one.layers,
             n_head=one.heads,
@@ -125,6 +142,7 @@ def _made(one: Architecture) -> nn.Module:
         )
         return _module(transformers.GPT2LMHeadModel(config) if one.head else transformers.GPT2Model(config))
     config = transformers.LlamaConfig(
+        attn_implementation=ATTENTION,
         hidden_size=one.d,
         num_hidden_layers=one.layers,
         num_attention_heads=one.heads,
