@@ -7,6 +7,7 @@ loads neither torch nor numpy.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import threading
@@ -36,4 +37,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     with _importing:
         module = importlib.import_module(f"fffbench.{_HOMES.get(name, name)}")
+        with contextlib.suppress(ImportError):  # an installation that only reads results has none
+            importlib.import_module("fffbench._cpu")  # what the first call would import
     return module if name == "nn" else getattr(module, name)

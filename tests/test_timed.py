@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-import fffbench
 from fffbench import extensions, sources, timed
 from fffbench.implementations.registry import implementations
 from fffbench.results import current
 
-PACKAGE = Path(fffbench.__file__).parent
+PACKAGE = Path(__file__).resolve().parents[1] / "fffbench"  # of the checkout: what is installed has no C++ sources
 WALK, GEMM = "implementations/cpu/ops/tree/walk.hpp", "implementations/cpu/ops/gemm/gemm.hpp"
 CPU, DENSE, CUDA = "implementations/fff_cpu.py", "implementations/dense_linear.py", "implementations/cuda/latency.cu"
 

@@ -120,7 +120,8 @@ def test_a_small_study_is_trained_continued_timed_and_read(tmp_path, capsys):
         assert set(kept.files) == {"w1", "b1", "embed", "embed_bias", "samples", "scale"}
 
     job = {"arms": names.split(","), "threads": 1, "seconds": 0.002, "process": 0}
-    command = [sys.executable, "-m", timing.__name__, json.dumps(job), str(tmp_path / "accuracy/mnist1d")]
+    begin = [sys.executable, "-P", "-c", timing.BEGIN, str(timing.ROOT), timing.__name__]
+    command = [*begin, json.dumps(job), str(tmp_path / "accuracy/mnist1d")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     times = json.loads(done.stdout)
     assert {(name, batch) for name, batch, _ in times} == {(n, b) for n in names.split(",")[1:] for b in timing.BATCHES}

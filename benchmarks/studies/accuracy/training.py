@@ -51,7 +51,7 @@ class Data:
 
 def generate(seeds: tuple[int, ...], samples: int = 5000) -> tuple[Data, Data, Data]:
     """To train, validate and test with."""
-    from mnist1d.data import get_dataset_args, make_dataset  # type: ignore[import-untyped]
+    from mnist1d.data import get_dataset_args, make_dataset
 
     parts: list[list[tuple[Any, Any]]] = [[], [], []]
     for seed in seeds:
