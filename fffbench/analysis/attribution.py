@@ -104,10 +104,12 @@ def every_attribution(results: Results, rows: Sequence[Speedup]) -> list[Attribu
         if (row.baseline, row.baseline_threads) == ("best-dense", "same")
         and (row.cache, row.routing) == ("cold", "uniform")
         and row.speedup is not None
+        and index.by_id[row.record or ""].cell.workload.shape.refuses(ONE_PATH) is None  # a mixture has no path
     )
     return [item for row in fair if (item := _best_explained(row, index))]
 
 
+ONE_PATH = "single-path"  # the routing in which all tokens visit the same neurons
 Place = tuple[str, Protocol, Workload]  # machine, protocol, and the workload with the shape left out of account
 
 
@@ -170,7 +172,7 @@ def _attribute(subject: Record, best: Record, index: _Index) -> Attribution:
     gain = ratio_of_medians(best.medians, subject.medians)
     low, high = interval(gain, best.medians, subject.medians)
     plain = index.beside(subject, replace(cell, implementation=PUBLISHED))
-    one_path = replace(cell.workload, routing="single-path")
+    one_path = replace(cell.workload, routing=ONE_PATH)
     cold_path = index.beside(subject, replace(cell, workload=one_path))
     hot_path = index.beside(subject, Cell(cell.implementation, one_path, Protocol("hot", cell.protocol.call)))
     factors = (

@@ -88,3 +88,15 @@ def test_every_cell_beside_a_dense_layer_has_its_attribution(tmp_path):
     found = {item.batch: item for item in every_attribution(results, speedups(results))}
     assert {batch: item.measured for batch, item in found.items()} == {128: 2, 16384: 5}
     assert found[128].speedup == pytest.approx(10)
+
+
+def test_a_mixture_of_experts_which_has_no_path_is_left_out_and_hinders_no_other(tmp_path):
+    shape = "moe-d768-n4096-e128"
+    cells = {cell_id("fff_cpu"): [1e-3] * 3, cell_id("dense_linear"): [1e-1] * 3}
+    mixture = cell_id("fff_cpu").replace("fff_cpu", "cmm_moe_grouped").replace("d768-n4095-t1x12", shape)
+    dense = cell_id("dense_linear").replace("d768-n4095-t1x12", "d768-n4096")
+    write_run(tmp_path, cells=cells | {mixture: [1e-3] * 3, dense: [1e-1] * 3})
+    found = load(tmp_path)
+    rows = speedups(found)
+    assert any(row.implementation == "cmm_moe_grouped" and row.baseline == "best-dense" for row in rows)
+    assert {item.implementation for item in every_attribution(found, rows)} == {"fff_cpu"}
