@@ -4,7 +4,7 @@ Subprocesses of the tests import the installed package, as the tests do, and not
 which lack the compiled kernels. They have a temporary folder of their own: the lock that keeps two runs from measuring
 at once lies there, and the runs of two test sessions (or of a test and of a user) do not count their time.
 
-Tests that take a time, or judge one, are marked ``alone`` by their folder: ``nox -s tests`` runs the others on all
+Tests that take a time, or judge one, are marked ``alone`` by where they lie: ``nox -s tests`` runs the others on all
 cores first, then these one by one, for beside other work a clock's cross-check or a thread count cannot hold.
 
 ``tools`` and ``benchmarks`` are in no wheel: the checkout stands last on the import path, behind what is installed.
@@ -32,12 +32,13 @@ for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)
 
-ALONE = {"additions", "cli", "conformance", "judges", "measure", "regress", "runs", "suite"}
+ALONE = ("additions/", "measure/", "regress/", "suite/", "judges/test_cheats.py", "judges/test_regress.py")
+ALONE += ("cli/test_plugins.py", "cli/test_new.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what measures by the folder it lies in."""
+    """Mark what measures by where it lies."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in ALONE:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(ALONE):
             item.add_marker(pytest.mark.alone)
