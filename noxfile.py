@@ -53,7 +53,9 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", "-q", *session.posargs)
         return
-    session.run("pytest", "-q", "-n", "logical", "--dist", "loadfile", "-m", "not slow and not alone")
+    # workers share the cores: OpenMP's threads, which wait by spinning, would keep each other from them
+    spread = ("-n", "logical", "--dist", "loadfile", "-m", "not slow and not alone")
+    session.run("pytest", "-q", *spread, env={"OMP_NUM_THREADS": "1"})
     session.run("pytest", "-q", "-m", "alone and not slow")
 
 

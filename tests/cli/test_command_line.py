@@ -34,7 +34,7 @@ def test_help_appears_within_a_second_and_without_torch(command):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["run", "--preset", "fastest"], ["fastest", "quick", "paper"]),
+        (["run", "--preset", "fastest"], ["fastest", "release", "paper"]),
         (["run", "--implementations", "fff_gpu"], ["fff_gpu", "did you mean", "fff_cpu", "nearest of the"]),
         (["run", "--dtypes", "fp64"], ["fp64", "fp32", "bf16"]),
         (["run", "--batches", "1,many"], ["--batches", "many", "1 to"]),

@@ -43,7 +43,7 @@ def test_a_killed_process_is_tried_again_and_a_hanging_kernel_costs_no_other_cel
     assert "no time for fff_hangs" in done.stderr
     notes = measured["fff_killed_once"]["notes"]  # longer than a file takes, and no text
     assert all(len(note) <= 2000 and note.isprintable() for note in notes)
-    assert len(measured["fff_killed_once"]["sources"]) == 16
+    assert len(measured["fff_killed_once"]["timed_sources"]) == 16
 
 
 @pytest.fixture
