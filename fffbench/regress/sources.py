@@ -58,6 +58,7 @@ CUDA = Deciding(
     # what the registry imports since it asks plugins, and since a device is a file
     (
         "fffbench/contain.py",
+        "fffbench/surroundings.py",
         "fffbench/parent.py",
         "fffbench/devices",
         "fffbench/problems",

@@ -23,7 +23,7 @@ COLD, WARM, HOT, TORCH = (
     Protocol("hot", "kernel"),
     Protocol("warm", "torch"),
 )
-HONEST = ("honest_twin", "packs_and_says_so", "has_a_workspace", "slows_its_rivals")
+HONEST = ("honest_twin", "packs_and_says_so", "has_a_workspace")
 # what the refusal says; the protocols in which the cheat would pay
 CHEATS = {
     "computes_in_bind": ("wrong result of a timed call", SMALL, (COLD, WARM, HOT)),
@@ -48,6 +48,8 @@ CHEATS = {
     "takes_more_threads": (("threads were at work", "belongs to more threads"), LARGE, (COLD,)),
     # a process of its own sees no spoiled weights either; two that wait for each other on one core outlast the limit
     "leaves_it_to_a_process": (("threads were at work", "copy of w", "stopped after"), LARGE, (COLD, WARM)),
+    # the process that it leaves behind counts as its own
+    "slows_its_rivals": ("threads were at work", SMALL, (COLD, HOT)),
     "slows_its_worker": ("which its rivals inherit", SMALL, (COLD, WARM)),
     "forges_the_outcome": ("answered something else", SMALL, (COLD,)),
     "writes_past_the_end": ("overwritten", SMALL, (COLD, WARM)),
