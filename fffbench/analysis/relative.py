@@ -5,8 +5,8 @@ layer. Times are compared within a run, or through a third layer that both were 
 time is the layer's own part plus its run's part, fitted by least squares over all runs of a place (weights are
 processes). Two things are compared by the times of their own runs all the same, because to leave one out would lose the
 faster and flatter whatever is compared with the rest: numbers of threads of one layer that were measured apart, and a
-layer that no chain of runs connects but whose time is less by more than a tie. A ratio over such a layer has none of
-both sides in one run, so it is provisional and its interval is that of times of different runs.
+layer that no chain of runs connects but whose time is less by more than a tie. No run has both sides of such a ratio,
+so it is provisional, and its interval is that of times of different runs.
 """
 
 from __future__ import annotations
