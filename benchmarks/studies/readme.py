@@ -9,12 +9,12 @@ plotting library may draw the same numbers a pixel apart.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.studies import written
 from fffbench.errors import UserError
 from fffbench.plan.presets import presets
 from fffbench.report import build, drawing, hero
@@ -127,24 +127,7 @@ def _read(path: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write, or with ``--check`` only compare; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.readme", description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name what is stale")
-    parser.add_argument("--root", type=Path, default=Path(), help="the folder of README.md (default: this one)")
-    parser.add_argument("--results", type=Path, help="the folder of results (default: results beside README.md)")
-    given = parser.parse_args(arguments)
-    try:
-        found = stale(given.root, given.results or given.root / "results")
-        for path, text in found.items():
-            if given.check:
-                name = path.relative_to(given.root).as_posix()
-                sys.stderr.write(f"{name} is stale: run python -m benchmarks.studies.readme\n")
-            else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8")
-    except (UserError, OSError) as error:
-        sys.stderr.write(f"fffbench: {error}\n")
-        return 2
-    return 1 if given.check and found else 0
+    return written.main("readme", __doc__, stale, arguments)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ runs known from the others alone; does it hold the estimate of the run that was 
 was printed before runs were a unit: that of the run with the most processes, by its processes alone.
 
 Simulation: planted effects of processes and of runs, over machines that know their spread and machines that do not.
-Nothing is measured here; the figures are about this project's arithmetic.
+Nothing is measured here; the figures are about this project's arithmetic. Both halves ask one question of one rule, and
+are read side by side: hence more than 300 lines.
 """
 
 from __future__ import annotations

@@ -10,13 +10,13 @@ was tried are words from the notebook.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.studies import written
 from fffbench.analysis.ceilings import Ceilings, ceilings_of
 from fffbench.analysis.over import over_own_width
 from fffbench.analysis.rows import Speedup
@@ -227,22 +227,7 @@ def stale(root: Path, results: Results) -> dict[Path, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write, or with ``--check`` only compare; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.targets", description=__doc__.split("\n")[0])
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name what is stale")
-    parser.add_argument("--root", type=Path, default=Path(), help="the folder of docs (default: this one)")
-    parser.add_argument("--results", type=Path, help="the folder of results (default: results beside docs)")
-    given = parser.parse_args(arguments)
-    try:
-        found = stale(given.root, load(given.results or given.root / "results"))
-        for path, text in found.items():
-            if given.check:
-                sys.stderr.write(f"{path.name} is stale: run python -m benchmarks.studies.targets\n")
-            else:
-                path.write_text(text, encoding="utf-8")
-    except (UserError, OSError) as error:
-        sys.stderr.write(f"fffbench: {error}\n")
-        return 2
-    return 1 if given.check and found else 0
+    return written.main("targets", __doc__, lambda root, results: stale(root, load(results)), arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Which implementations are there, and can this one run this workload here?
 
+The contract, what checks a module against it and what looks one up change together: hence more than 300 lines.
+
 An implementation is one module in this package (or one behind the entry-point
 group ``fffbench.implementations``) with
 

@@ -4,7 +4,8 @@
 every token takes one and the same path, as in the published benchmark (there because its weights were never written).
 ``zipf``: tokens choose leaves independently, the r-th most popular leaf of a tree with probability proportional to 1/r,
 leaves ranked in random order. Logits have unit scale in all, so no activation is degenerate. ``trained``: weights and
-inputs of a tree that was trained (``problems.trained``), of one shape.
+inputs of a tree that was trained (``problems.trained``), of one shape. All of a kind of layer stands in one file, hence
+more than 300 lines.
 """
 
 from __future__ import annotations
