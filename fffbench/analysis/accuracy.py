@@ -105,7 +105,9 @@ def sentence(found: Sequence[Point]) -> str:
         f"On MNIST-1D (median of {seeds} seeds) the most accurate FFF, {fff.title}, gets {interval(fff.accuracy)} right"
     )
     if same is not None:
-        said += f", a dense layer of the {same.trained.arm.n} neurons that a token uses {interval(same.accuracy)}"
+        width, used = same.trained.arm.n, fff.trained.used
+        what = f"the {used} neurons that a token uses" if width == used else f"{width} neurons (a token uses {used})"
+        said += f", a dense layer of {what} {interval(same.accuracy)}"
     if (equal := of_equal_time(fff, found)) is not None:
         said += f", a dense layer of equal time {100 * equal:.1f} %"
     return f"{said}, and one of all {dense.trained.arm.n} {interval(dense.accuracy)}."
