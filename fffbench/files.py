@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import zlib
 from pathlib import Path
 
 _FLAGS = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -48,6 +49,23 @@ def read_plain(path: Path, most: int, *, links: bool = False) -> bytes:
         if size > most:
             raise ValueError(f"{size} bytes; at most {most} are read")
         return data
+
+
+def unpacked(data: bytes, most: int) -> bytes:
+    """What the gzip file ``data`` holds; ``ValueError`` where it is none, is cut, or holds more than ``most`` bytes.
+
+    Nothing beyond ``most`` is expanded, whatever the file claims to hold.
+    """
+    expander = zlib.decompressobj(wbits=31)  # one gzip member with its header
+    try:
+        found = expander.decompress(data, most + 1)
+    except zlib.error as error:
+        raise ValueError(f"no gzip file ({error})") from error
+    if len(found) > most:
+        raise ValueError(f"more than {most} bytes unpacked; at most that are read")
+    if not expander.eof or expander.unused_data:
+        raise ValueError("a gzip file that is cut, or has something behind its end")
+    return found
 
 
 def write_plain(path: Path, data: bytes | str, *, append: bool = False) -> None:

@@ -20,9 +20,8 @@ from pathlib import Path
 
 from fffbench import timed
 from fffbench.results.current import FORMAT, TABLE
-from fffbench.results.listing import json_files
+from fffbench.results.listing import files_of_room
 from fffbench.results.models import ROOM
-from fffbench.results.packed import OLD
 from fffbench.results.parsing import parse_json
 from fffbench.results.reader import read_run
 from fffbench.results.record import DIRTY, UNKNOWN_COMMIT
@@ -35,12 +34,11 @@ SECONDS = 60.0
 def commits(results: Path) -> list[str]:
     """The clean commits that result files name, as they name them."""
     found = set()
-    for root in (results, results / OLD):
-        for room in (MATRIX, ROOM):
-            for path in json_files(root, room)[0]:
-                run = read_run(parse_json(path), path.parent.name, lambda *_: None)
-                if run is not None and run.dirty is False and run.commit != UNKNOWN_COMMIT:
-                    found.add(run.commit.removesuffix(DIRTY))
+    for room in (MATRIX, ROOM):
+        for path in files_of_room(results, room)[0]:
+            run = read_run(parse_json(path), path.parent.name, lambda *_: None)
+            if run is not None and run.dirty is False and run.commit != UNKNOWN_COMMIT:
+                found.add(run.commit.removesuffix(DIRTY))
     return sorted(found)
 
 

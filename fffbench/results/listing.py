@@ -39,12 +39,15 @@ def shown_path(path: Path, root: Path) -> str:
 def files_of_room(root: Path, room: str) -> tuple[list[Path], list[Refusal]]:
     """The files of a room and of the same room in the archive, as ``json_files`` gives them."""
     files, refused = json_files(root, room)
-    older, refused_older = json_files(root, f"{ARCHIVE}/{room}")
+    older, refused_older = json_files(root, f"{ARCHIVE}/{room}", endings=(".json", ".json.gz"))
     return [*files, *older], [*refused, *refused_older]
 
 
-def json_files(root: Path, room: str) -> tuple[list[Path], list[Refusal]]:
-    """``root/room/<machine>/*.json``, sorted, and what is refused; nothing at all where the room does not exist."""
+def json_files(root: Path, room: str, endings: tuple[str, ...] = (".json",)) -> tuple[list[Path], list[Refusal]]:
+    """``root/room/<machine>/*.json``, sorted, and what is refused; nothing at all where the room does not exist.
+
+    In the archive files are compressed (``.json.gz``).
+    """
     files: list[Path] = []
     refused: list[Refusal] = []
 
@@ -66,7 +69,7 @@ def json_files(root: Path, room: str) -> tuple[list[Path], list[Refusal]]:
                 refused.append(Refusal(shown_path(path, root), "", "lies outside a machine's folder"))
         else:
             names = [entry.name for entry in entries(path)]
-            files += [path / name for name in names if name.endswith(".json") and not name.startswith(".")]
+            files += [path / name for name in names if name.endswith(endings) and not name.startswith(".")]
     if len(files) > MOST_FILES:
         more = f"{len(files)} result files; the first {MOST_FILES} are read"
         refused.append(Refusal(shown_path(root / room, root), "", more))

@@ -15,9 +15,10 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from fffbench.files import read_plain
+from fffbench.files import read_plain, unpacked
 from fffbench.text import plain
 
+PACKED = ".gz"  # how files of the archive end
 MAX_BYTES = 128 * 2**20  # the largest honest file at hand (5000 cells) has 60 MB
 MAX_MEMORY = (
     512 * 10**6
@@ -40,10 +41,14 @@ class FieldError(ValueError):
 def parse_json(path: Path, *, constants: bool = False) -> Any:
     """The JSON value in the plain file ``path``; ValueError with a reader's sentence when there is none.
 
+    Where its name ends in ``.gz`` it is unpacked, to no more than is read of any file.
+
     ``constants`` lets the words NaN and Infinity pass, which JSON does not have and asv writes; else they are a
     ``FieldError``.
     """
     data = read_plain(path, MAX_BYTES)
+    if path.suffix == PACKED:
+        data = unpacked(data, MAX_BYTES)
     cost = sum(each * data.count(sign) for sign, each in COSTS)
     if cost > MAX_MEMORY:
         raise ValueError(
