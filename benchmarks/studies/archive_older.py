@@ -66,8 +66,9 @@ def move(results: Path, path: Path) -> Path:
     Compressed they have a fifth of the size; the same file gives the same bytes (no date is stored).
     """
     target = results / OLD / path.relative_to(results).with_name(f"{path.name}{PACKED}")
-    if target.exists():
-        raise UserError(f"{target}: is there already; nothing is written over it")
+    for there in (target, target.with_suffix("")):
+        if there.exists():
+            raise UserError(f"{there}: is there already; nothing is written over it")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
     path.unlink()

@@ -128,7 +128,7 @@ def test_the_study_moves_files_that_have_no_cell_of_now_and_nothing_is_lost(tmp_
     assert [path.stem for path in found] == ["old", "unknown"]
     for path in found:
         target = archive_older.move(tmp_path, path)
-        assert target == tmp_path / "archive" / "matrix" / MACHINE / path.name
+        assert target == tmp_path / "archive" / "matrix" / MACHINE / f"{path.name}.gz"
     assert (mixed.exists(), new.exists()) == (True, True)
     after = load(tmp_path)
     assert runs_of(after.records) == runs_of(before.records)

@@ -136,7 +136,7 @@ def test_every_number_of_the_committed_readme_leads_to_a_raw_file_that_is_there(
     numbers = [cell for row in rows for cell in row.strip("| ").split(" | ")[1:] if cell != "not measured"]
     assert len(numbers) > 10
     for cell in numbers:
-        [path] = re.findall(r"^\[[\d.]+x\]\((results/[^)]+\.json)\)", cell)
+        [path] = re.findall(r"^\[[\d.]+x\]\((results/[^)]+\.json(?:\.gz)?)\)", cell)
         assert (ROOT / path).is_file()
 
 
