@@ -61,7 +61,7 @@ def seconds_of(call: Callable[[Tensor], Tensor], inputs: list[Tensor]) -> float:
     """The mean time of a replay over inputs that take turns."""
     for x in inputs:
         call(x)
-    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     before.record()
     for index in range(TIMED):
         call(inputs[index % len(inputs)])
