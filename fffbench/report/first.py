@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fffbench.analysis.fidelity import Climb, Step
 from fffbench.analysis.headline import (
@@ -26,7 +26,7 @@ from fffbench.devices import HOST
 from fffbench.report.accuracy_section import UNKNOWN
 from fffbench.report.cards import Cards, Cite, plain_figure
 from fffbench.report.shown import Device, Place
-from fffbench.report.view import Cell, Fact, Link, Table
+from fffbench.report.view import Cell, Fact, Link, Said, Table
 from fffbench.units import number, ratio
 
 BATCHES = (1, 128, 1024, PUBLISHED_BATCH)
@@ -57,7 +57,7 @@ class First:
     climbs: Sequence[Climb]
     claims: Sequence[ClaimRow]
     model: str = NO_MODEL
-    accuracy: str = UNKNOWN
+    accuracy: Said = field(default_factory=lambda: Said(UNKNOWN))
 
 
 def gain_text(found: Speedup | Step, cite: Cite) -> str:
@@ -195,7 +195,7 @@ def facts(first: First, cards: Cards | None = None) -> tuple[Fact, ...]:
                 tuple(links),
             )
         )
-    found.append(Fact("Same answers?", first.accuracy))
+    found.append(Fact("Same answers?", first.accuracy.text, first.accuracy.links))
     return tuple(fact for fact in found if fact)
 
 

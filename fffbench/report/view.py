@@ -20,6 +20,11 @@ class Link:
     text: str
     to: str = ""
 
+    @property
+    def address(self) -> str:
+        """Where ``to`` is: a place on the page, or in the archive."""
+        return self.to if "#" in self.to else f"#{self.to}"
+
 
 @dataclass(frozen=True)
 class Said:
@@ -38,6 +43,12 @@ class Figure:
     how_to_read: str
     svg: Markup
     narrow: Markup | None = None  # drawn anew for a phone; otherwise the wide one scrolls
+    numbers: tuple[Said, ...] = ()  # what the marks stand for, each number with its card
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has that lead to a card."""
+        return sum(bool(link.to) for said in self.numbers for link in said.links)
 
 
 @dataclass(frozen=True)
@@ -342,6 +353,7 @@ class Page:
     changes: Table | None
     yours: Table | None
     cards: tuple[Card, ...]
+    marks: tuple[Card, ...]  # of the charts' marks; they are in the archive
     compare: str
     version: str
     date: str
