@@ -126,6 +126,7 @@ def _draw(timed: Sequence[Point], found: Accuracy, *, narrow: bool) -> Markup:
                         **_beside(form, hollow=hollow),
                     )
         axes.set_xscale("log")
+        axes.margins(x=0.08)
         log_ticks(axes.xaxis, seconds_label)
         axes.set_xlabel(f"time for {BATCH} tokens")
         axes.set_ylabel("right answers, %")
@@ -149,6 +150,8 @@ def _spans(some: Sequence[Point]) -> list[list[float]]:
 
 def _beside(form: str, *, hollow: bool) -> Any:
     """Where a label stands: two recipes of a layer, and the mixtures to their left, lie near one another."""
+    if form == "leaf" and not hollow:
+        return {"xytext": (-2, 4), "ha": "right", "va": "bottom"}
     if form == "moe":
         return {"xytext": (-5, -3), "ha": "right", "va": "top"}
     return {"xytext": (5, -3), "va": "top"} if hollow else {"xytext": (5, 3), "va": "bottom"}

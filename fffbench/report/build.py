@@ -91,6 +91,7 @@ def build(
         title=TITLE,
         lede=_lede(first, cards, whole),
         answers=answers_table(first, cards),
+        older=answers_table(first, cards, history=True),
         facts=facts(first, cards),
         hero=hero.hero(hero_lines(analysis), CEILING, marks.mark),
         summary=ledger_section.summary(analysis),

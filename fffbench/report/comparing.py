@@ -52,7 +52,10 @@ def _numbers(row: Speedup | None, mark: Mark) -> list[Any] | None:
 
 
 def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{DIGITS}g}")
+    if value is None:
+        return None
+    tie = f"{value:.{DIGITS - 1}e}".partition("e")[0].endswith("5")  # rounded once more, it may not be what a card says
+    return float(f"{value:.{2 * DIGITS if tie else DIGITS}g}")
 
 
 def _runs(analysis: Analysis) -> tuple[list[Any], list[str]]:

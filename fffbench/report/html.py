@@ -20,6 +20,7 @@ from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.claims.model_claims import ModelVerdict
 from fffbench.claims.rows import ClaimRow
+from fffbench.claims.rule import in_words
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.files import write_plain
@@ -46,6 +47,7 @@ from fffbench.results.store import Results
 from fffbench.text import plain
 
 INDEX, ALL = "index.html", "all.html"
+_CODE = re.compile(r"`([^`<>]+)`")  # what reasons quote is a command
 ASV = "asv/index.html"  # asv's own pages, where somebody put them beside the report
 
 
@@ -69,7 +71,7 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
         loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         finalize=lambda value: plain(value) if type(value) is str else value,
     )  # fmt: skip
-    environment.filters |= {"tight": _tight, "cited": _cited}
+    environment.filters |= {"tight": _tight, "cited": _cited, "words": in_words}
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
     shared["asv"] = ASV if (out / ASV).is_file() else ""
@@ -112,7 +114,7 @@ def _cited(said: Said) -> Markup:
         if figure and link.to:
             found += [escape(before), Markup('<a href="{}">{}</a>').format(link.address, figure)]
             text = after
-    return Markup("").join([*found, escape(text)])
+    return Markup(_CODE.sub(r"<code>\1</code>", Markup("").join([*found, escape(text)])))  # noqa: S704 - escaped
 
 
 def _nearest(html: str, page: Page) -> str:

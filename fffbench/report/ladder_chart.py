@@ -15,7 +15,19 @@ from fffbench.analysis.fidelity import Climb, changes
 from fffbench.claims.program import deciding_climb
 from fffbench.report import drawing
 from fffbench.report.cards import Cards, Mark, unmarked
-from fffbench.report.drawing import CMM, FFF, GRID, INK, MARKERS, MUTED, STYLE, label, log_ticks, times_label
+from fffbench.report.drawing import (
+    CMM,
+    FFF,
+    GRID,
+    INK,
+    LONGEST_LABEL,
+    MARKERS,
+    MUTED,
+    STYLE,
+    label,
+    log_ticks,
+    times_label,
+)
 from fffbench.report.first import gain_text
 from fffbench.report.shown import Device, Place
 from fffbench.report.view import Figure, LadderLine, Link, Said
@@ -100,6 +112,13 @@ def _draw(found: Sequence[Panel], mark: Mark, said: list[Said], *, narrow: bool)
         return drawing.to_svg(figure, f"ladder-{'narrow' if narrow else 'wide'}", [one.text for one in said])
 
 
+def _whole(text: str) -> str:
+    """``text`` as far as its last clause that fits: a word cut in two reads as a mistake; the list has all of it."""
+    while len(text) > LONGEST_LABEL and (" (" in text or ", " in text):
+        text = text[: max(text.rfind(" ("), text.rfind(", "))]
+    return text
+
+
 def _panel(axes: Axes, panel: Panel, markers: Mapping[Place, str], mark: Mark, said: list[Said]) -> None:
     first = panel[0][1]
     axes.set_xscale("log")
@@ -124,7 +143,7 @@ def _panel(axes: Axes, panel: Panel, markers: Mapping[Place, str], mark: Mark, s
         said.append(Said(f"{where}: {each}.", tuple(map(Link, written, marks))))
     for place, text in enumerate(texts):
         beside: Any = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
-        axes.annotate(label(text), (0, place - 0.42), color=INK, **beside)
+        axes.annotate(label(_whole(text)), (0, place - 0.42), color=INK, **beside)
     axes.axvline(1, color=MUTED, linewidth=0.8, zorder=0)
     axes.set_ylim(len(texts) - 0.5, -0.8)
     axes.set_yticks([])

@@ -7,10 +7,13 @@ no logic, which a template's author reads in one place: hence more than 300 line
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
+
+BESIDE = 560.0  # points: a narrower drawing leaves room for words to its right
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class Figure:
     svg: Markup
     narrow: Markup | None = None  # drawn anew for a phone; otherwise the wide one scrolls
     numbers: tuple[Said, ...] = ()  # what the marks stand for, each number with its card
+
+    @property
+    def small(self) -> bool:
+        """Whether its words have room beside the drawing on a wide screen."""
+        width = re.search(r'viewBox="0 0 ([\d.]+)', self.svg)
+        return width is not None and float(width[1]) < BESIDE
 
     @property
     def count(self) -> int:
@@ -333,6 +342,7 @@ class Page:
     title: str
     lede: Said
     answers: Table | None
+    older: Table | None  # the same of devices of older sources
     facts: tuple[Fact, ...]
     hero: Figure | None
     summary: str

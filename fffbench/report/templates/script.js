@@ -62,7 +62,7 @@ open();
 
 // Two devices, or two runs, side by side; every figure of the table is in the data of the page.
 const data = JSON.parse(document.getElementById("data")?.textContent || "{}");
-const three = value => !value ? "" : value >= 100 ? value.toFixed(0) : Number(value.toPrecision(3)).toString();
+const three = value => !value ? "" : value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 const seconds = value => {
   for (const [step, unit] of [[1, "s"], [1e-3, "ms"], [1e-6, "us"], [1e-9, "ns"]])
     if (value >= step) return three(value / step) + " " + unit;
