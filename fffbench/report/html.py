@@ -114,7 +114,7 @@ def _cited(said: Said) -> Markup:
         if figure and link.to:
             found += [escape(before), Markup('<a href="{}">{}</a>').format(link.address, figure)]
             text = after
-    return Markup(_CODE.sub(r"<code>\1</code>", Markup("").join([*found, escape(text)])))  # noqa: S704 - escaped
+    return Markup(_CODE.sub(r"<code>\1</code>", str(Markup("").join([*found, escape(text)]))))  # noqa: S704 - escaped
 
 
 def _nearest(html: str, page: Page) -> str:

@@ -89,7 +89,7 @@ def _bar(factor: Factor) -> Bar:
 
 def chosen(analysis: Analysis) -> list[Attribution]:
     """The four attributions: of each kind the one with the most causes measured, on the first device among equals."""
-    order = {device.place: index for index, device in enumerate(analysis.shown)}
+    order = {device.place: index for index, device in enumerate(sorted(analysis.shown, key=lambda one: one.older))}
     shapes = {record.id: record.cell.workload.shape for record in analysis.results.records}
     main = {row.record for row in analysis.rows if row.main and row.family == "fff"}
     found: list[Attribution] = []

@@ -231,3 +231,12 @@ def test_what_is_measured_is_named_with_what_tells_it_from_the_others_first():
         "fff_cpu, batch 1, fp32, 2 threads, 768x4096 1x7l32, cold kernel, uniform"
     )
     assert in_words(cell_id("fff_cuda", **GPU)).startswith("fff_cuda, batch 16384, bf16, 768x4095 1x12, cold graph")
+
+
+def test_of_whole_models_a_narrow_terminal_keeps_what_they_gain(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = printed(capsys, "models", "--results", str(Path(__file__).parents[2] / "results")).splitlines()
+    heads = [line for line in lines if line.startswith("layers")]
+    assert heads
+    assert all(line.split() == ["layers", "time", "gain"] for line in heads)
+    assert max(map(len, lines)) <= 80
