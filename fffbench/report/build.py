@@ -113,6 +113,7 @@ def build(
         yours=yours.table if yours else None,
         cards=(*cards.all, *(whole.cards.all if whole else ()), *(yours.cards if yours else ()), *learnt.all_cards),
         compare=comparing.data(analysis, marks.mark),
+        starred=any(device.older for device in analysis.shown),
         marks=marks.all,  # after all that asks for one
         version=_version(),
         date=max((run.started[:10] for run in results.runs.values()), default=""),

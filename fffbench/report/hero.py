@@ -118,13 +118,15 @@ def hero(found: Sequence[Line], ceiling: float, mark: Mark = unmarked) -> Figure
     """The chart, wide and for a phone; ``mark`` gives the cards of its marks."""
     if not found:
         return None
+    starred = any(line.device.endswith("*") for line in found)
+    star = " A star: measured from sources that have changed since." if starred else ""
     return Figure(
         "hero",
         "What was published, what its own code gives, what a good kernel gives",
         "Read a row from the diamond (published) to the circles: their code as shipped here (hollow), and once it "
         "computes the right thing and is timed rightly (filled). The square is the best kernel over the best dense "
         "layer, on a GPU with TF32 allowed to the dense side. To the right of 1x is faster than dense; the dashed line "
-        "is the count of operations.",
+        f"is the count of operations.{star}",
         draw(found, ceiling, "hero-wide", mark, narrow=False),
         draw(found, ceiling, "hero-narrow", mark, narrow=True),
         tuple(_sentence(line, mark) for line in found),

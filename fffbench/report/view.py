@@ -362,6 +362,7 @@ class Page:
     changed: str
     changes: Table | None
     yours: Table | None
+    starred: bool  # whether a device is of older sources
     cards: tuple[Card, ...]
     marks: tuple[Card, ...]  # of the charts' marks; they are in the archive
     compare: str
