@@ -84,6 +84,7 @@ _SPARE = re.compile(
 )
 _ATTRIBUTE, _LONG = re.compile(r'="[^"]*"'), re.compile(r"(\d+\.\d\d)\d+")  # a hundredth of a point is not seen
 _GROUP = re.compile(r"(<g>|<g [^>]*>|</g>)\n?")
+_NAMED = re.compile(r'(\bid="|<use xlink:href="#|url\(#)([^")]*)')
 _PATH, _STYLE = re.compile(r' d="[^"]*"'), re.compile(r' style="[^"]*"')
 _MARK = re.compile(r'<a xlink:href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)  # an artist with a url
 
@@ -136,9 +137,9 @@ def _compact(text: str, name: str) -> str:
         else:
             parts.append(part)
     text = "".join(parts)
-    for place, known in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]*)"', text))):
-        if "tick" not in known:  # a test looks those up
-            text = re.sub(rf"\b{re.escape(known)}\b(?![\w-])", f"{name}-{place}", text)
+    known = dict.fromkeys(re.findall(r'\bid="([^"]*)"', text))
+    short = {one: one if "tick" in one else f"{name}-{place}" for place, one in enumerate(known)}  # a test seeks ticks
+    text = _NAMED.sub(lambda match: match[1] + short.get(match[2], match[2]), text)
     text = _PATH.sub(lambda match: re.sub(r"\s*\n\s*|(?<=[MLCQ]) ", "", match[0]), text)
     text = _STYLE.sub(lambda match: match[0][:8] + re.sub(r"([;:]) ", r"\1", match[0][8:]), text)
     text = _MARK.sub(lambda match: f'<g data-to="{match[1]}">{match[2].strip()}</g>', text)
