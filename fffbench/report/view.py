@@ -246,6 +246,12 @@ class Card:
     how: str = ""
     parts: tuple[Link, ...] = ()  # the numbers it was computed from
 
+    @property
+    def shared(self) -> bool:
+        """Whether all sides come from one place, which is said once below them."""
+        origins = {(side.run, side.date, side.sources, side.files, side.machine) for side in self.sides}
+        return len(origins) == 1
+
 
 @dataclass(frozen=True)
 class Fact:
