@@ -7,7 +7,7 @@ for the layer; a dense layer of equal time is interpolated between those that we
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
 from statistics import median
@@ -94,23 +94,33 @@ def best(found: Sequence[Point], *forms: str) -> Point | None:
     return max((p for p in found if p.form in forms), key=lambda p: p.accuracy.value, default=None)
 
 
-def sentence(found: Sequence[Point]) -> str:
-    """What the most accurate FFF reaches, beside dense layers: of as many neurons as it uses, of equal time, of all."""
+def plain_figure(text: str, *_: Point) -> str:
+    """A figure that links nowhere."""
+    return text
+
+
+def sentence(found: Sequence[Point], cite: Callable[..., str] = plain_figure) -> str:
+    """What the most accurate FFF reaches, beside dense layers: of as many neurons as it uses, of equal time, of all.
+
+    ``cite`` writes a figure that rests on the points after it.
+    """
     fff, dense = best(found, *CONDITIONAL), best(found, "dense")
     if fff is None or dense is None:
         return ""
     same = of_as_many(fff, found)
     seeds = len(fff.trained.test)
     said = (
-        f"On MNIST-1D (median of {seeds} seeds) the most accurate FFF, {fff.title}, gets {interval(fff.accuracy)} right"
+        f"On MNIST-1D (median of {seeds} seeds) the most accurate FFF, {fff.title}, gets "
+        f"{cite(interval(fff.accuracy), fff)} right"
     )
     if same is not None:
         width, used = same.trained.arm.n, fff.trained.used
         what = f"the {used} neurons that a token uses" if width == used else f"{width} neurons (a token uses {used})"
-        said += f", a dense layer of {what} {interval(same.accuracy)}"
+        said += f", a dense layer of {what} {cite(interval(same.accuracy), same)}"
     if (equal := of_equal_time(fff, found)) is not None:
-        said += f", a dense layer of equal time {100 * equal:.1f} %"
-    return f"{said}, and one of all {dense.trained.arm.n} {interval(dense.accuracy)}."
+        rivals = [p for p in found if p.form == "dense" and p.time is not None]
+        said += f", a dense layer of equal time {cite(f'{100 * equal:.1f} %', fff, *rivals)}"
+    return f"{said}, and one of all {dense.trained.arm.n} {cite(interval(dense.accuracy), dense)}."
 
 
 def beaten(found: Sequence[Point]) -> tuple[int, int]:

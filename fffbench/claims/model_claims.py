@@ -160,7 +160,7 @@ def _judged(claim: ModelClaim, row: ModelRow) -> ModelVerdict | None:
         value = row.gain_estimate
         said = (
             f"{work_title(work)}: without any feedforward layer {ratio(value.value, value.low, value.high)}, "
-            f"which is {number(claim.published / value.value)} times less than {claim.shown}"
+            f"which is {number(claim.published / value.value)} times less than {claim.published:g}x"
         )
     verdict = OF_POSITION[position(claim, value.low, value.high, value.coverage)]
     return _verdict(claim, row, value, verdict, f"{said}.")

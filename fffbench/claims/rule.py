@@ -40,6 +40,11 @@ VERDICTS = tuple(MEANING)
 OF_POSITION = {"reached": REPRODUCED, "beyond": EXCEEDED, "short": NOT_REPRODUCED, "unclear": UNDECIDED}
 
 
+def in_words(verdict: str) -> str:
+    """A verdict as a sentence has it: ``not reproduced``."""
+    return verdict.replace("-", " ")
+
+
 class Figure(Protocol):
     """A published figure with the factor within which it counts as reached."""
 

@@ -19,6 +19,8 @@ from fffbench.text import plain
 from fffbench.units import duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fffbench.analysis.models import ModelRow
     from fffbench.models.run import ModelOptions
 
@@ -73,7 +75,7 @@ def show(
     if not rows:
         verdicts = ["no whole model was measured; `fffbench run --preset models` does"]
     shown = [
-        tables.Table(f"{work_title(work)}, on {machine}", group, notes_of(group))
+        tables.Table(f"{work_title(work)}, on {machine}", group, [*notes_of(group), *_few(group)])
         for machine, work, group in by_work(rows)
     ]
     if markdown:
@@ -82,15 +84,20 @@ def show(
     tables.show(shown, _columns(), verdicts)
 
 
+def _few(rows: Sequence[ModelRow]) -> list[str]:
+    """What the star beside a time says, where one has it."""
+    return ["* provisional: fewer processes than it takes to decide"] if any(row.provisional for row in rows) else []
+
+
 def _columns() -> list[tables.Column[ModelRow]]:
     """Those of ``analysis.models``, by what they are worth where the terminal is narrow."""
     from fffbench.analysis.model_text import COLUMNS, cells_of
 
-    worth = {"layers": 100, "time": 99, "gain": 98, "of possible": 97, "mode": 90, "tokens/s": 80, "p99": 70, "p90": 60}
+    worth = {"layers": 100, "gain": 99, "time": 98, "of possible": 97, "mode": 90, "tokens/s": 80, "p99": 70, "p90": 60}
     return [
         tables.Column(
             name,
-            lambda row, place=place: cells_of(row)[place],  # type: ignore[misc]
+            lambda row, place=place: cells_of(row)[place].replace(" (provisional)", "*"),  # type: ignore[misc]
             right=name not in ("layers", "mode"),
             worth=worth.get(name, 50),
             common=name == "J/1000 tokens",

@@ -42,7 +42,11 @@ def show(plan: Expected, *, as_json: bool) -> None:
     notes = [f"- {count} cells not here: {reason}" for reason, count in Counter(r for _, r in plan.skipped).items()]
     notes += [f"implementations: {', '.join(names)}"] if names else []
     learnt = f"; {plan.measured_before} of them by their own time in earlier results" if plan.measured_before else ""
-    notes.append(f"{len(plan.seconds)} cells, {plan.processes} processes each, about {duration(plan.total)}{learnt}")
+    cells = sum(plan.seconds.values())
+    takes = f"about {duration(plan.total)}"
+    if plan.total < cells:  # the lines above add up to more: what the budget leaves out is measured last
+        takes = f"about {duration(cells)}, of which the budget allows {duration(plan.total)}"
+    notes.append(f"{len(plan.seconds)} cells, {plan.processes} processes each, {takes}{learnt}")
     tables.show([tables.Table("", _groups(plan))] if plan.seconds else [], _COLUMNS, notes)
 
 

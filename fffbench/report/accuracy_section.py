@@ -15,8 +15,9 @@ from markupsafe import Markup
 
 from fffbench.analysis.accuracy import BATCH, FAMILY, Point, beaten, interval, machine_of, points, sentence
 from fffbench.report import drawing
+from fffbench.report.accuracy_cards import AccuracyCards
 from fffbench.report.drawing import INK, MUTED, STYLE, log_ticks, seconds_label
-from fffbench.report.view import Figure
+from fffbench.report.view import Card, Figure, Link, Said
 from fffbench.results.accuracy import read_layer_times, read_trained
 from fffbench.units import seconds
 
@@ -32,11 +33,28 @@ class Accuracy:
 
     points: tuple[Point, ...]
     machine: str = ""
+    cards: AccuracyCards | None = None
 
     @property
-    def said(self) -> str:
-        """The sentence of the first screen."""
-        return sentence(self.points) or UNKNOWN
+    def said(self) -> Said:
+        """The sentence of the first screen, with the cards of its figures."""
+        links: list[Link] = []
+
+        def cite(text: str, *points: Point) -> str:
+            links.append(Link(text, self.address(text, *points)))
+            return text
+
+        text = sentence(self.points, cite)
+        return Said(text, tuple(links)) if text else Said(UNKNOWN)
+
+    @property
+    def all_cards(self) -> tuple[Card, ...]:
+        """The cards of all points, and of what was computed from them."""
+        return self.cards.all if self.cards else ()
+
+    def address(self, text: str, *points: Point) -> str:
+        """The name of the card of a figure; empty without cards."""
+        return self.cards.link(text, *points) if self.cards else ""
 
 
 def accuracy(folder: Path | None, names: dict[str, str]) -> Accuracy:
@@ -45,7 +63,8 @@ def accuracy(folder: Path | None, names: dict[str, str]) -> Accuracy:
         return Accuracy(())
     times = machine_of(read_layer_times(folder)[0])
     name = "" if times is None else names.get(times.machine, times.machine)
-    return Accuracy(tuple(points(read_trained(folder)[0], times)), name)
+    found = tuple(points(read_trained(folder)[0], times))
+    return Accuracy(found, name, AccuracyCards(found, times, name, folder))
 
 
 def figure(found: Accuracy) -> Figure | None:
@@ -62,13 +81,19 @@ def figure(found: Accuracy) -> Figure | None:
         f"interval over {len(timed[0].trained.test)} seeds, over the time for {BATCH} tokens in fp32 on "
         f"{found.machine}. Filled: the better recipe (hardening, balancing), hollow: the published one. The dotted "
         f"line joins layers that no other beats in both; up and to the left is better. {rest}",
-        _draw(timed, narrow=False),
-        _draw(timed, narrow=True),
+        _draw(timed, found, narrow=False),
+        _draw(timed, found, narrow=True),
+        tuple(_sentence(point, found.address("", point)) for point in timed),
     )
 
 
-def _draw(timed: Sequence[Point], *, narrow: bool) -> Markup:
-    said = []
+def _sentence(point: Point, to: str = "") -> Said:
+    accuracy = interval(point.accuracy)
+    return Said(f"{point.title}: {accuracy} in {seconds(_time(point))}.", (Link(accuracy, to),))
+
+
+def _draw(timed: Sequence[Point], found: Accuracy, *, narrow: bool) -> Markup:
+    said = [_sentence(point).text for point in timed]
     with mpl.rc_context(STYLE):
         plot, (axes,) = drawing.new(4.2 if narrow else 7.4, 4.0)
         front = [point for point in timed if point.on_front]
@@ -80,28 +105,28 @@ def _draw(timed: Sequence[Point], *, narrow: bool) -> Markup:
             colour = drawing.FAMILY[FAMILY[form]]
             for hollow in (True, False):
                 some = [point for point in own if (point.trained.arm.recipe == "published") == hollow]
-                if some:
+                for index, point in enumerate(some):
                     axes.errorbar(
-                        *_places(some),
-                        yerr=_spans(some),
+                        *_places([point]),
+                        yerr=_spans([point]),
                         fmt=marker,
                         color=colour,
                         markerfacecolor="none" if hollow else colour,
                         elinewidth=0.8,
-                        label=NAME[form] + (", published recipe" if hollow else ""),
+                        label=None if index else NAME[form] + (", published recipe" if hollow else ""),
                         zorder=3,
+                        url=f"#{to}" if (to := found.address("", point)) else None,
                     )
-            for point in own:
-                axes.annotate(
-                    _short(point),
-                    (_time(point), 100 * point.accuracy.value),
-                    xytext=(4, 4),
-                    textcoords="offset points",
-                    fontsize=7,
-                    color=MUTED,
-                )
-                said.append(f"{point.title}: {interval(point.accuracy)} in {seconds(_time(point))}.")
+                    axes.annotate(
+                        _short(point),
+                        (_time(point), 100 * point.accuracy.value),
+                        textcoords="offset points",
+                        fontsize=7,
+                        color=MUTED,
+                        **_beside(form, hollow=hollow),
+                    )
         axes.set_xscale("log")
+        axes.margins(x=0.08)
         log_ticks(axes.xaxis, seconds_label)
         axes.set_xlabel(f"time for {BATCH} tokens")
         axes.set_ylabel("right answers, %")
@@ -121,6 +146,15 @@ def _places(some: Sequence[Point]) -> tuple[list[float], list[float]]:
 def _spans(some: Sequence[Point]) -> list[list[float]]:
     estimates = [point.accuracy for point in some]
     return [[100 * (one.value - one.low) for one in estimates], [100 * (one.high - one.value) for one in estimates]]
+
+
+def _beside(form: str, *, hollow: bool) -> Any:
+    """Where a label stands: two recipes of a layer, and the mixtures to their left, lie near one another."""
+    if form == "leaf" and not hollow:
+        return {"xytext": (-2, 4), "ha": "right", "va": "bottom"}
+    if form == "moe":
+        return {"xytext": (-5, -3), "ha": "right", "va": "top"}
+    return {"xytext": (5, -3), "va": "top"} if hollow else {"xytext": (5, 3), "va": "bottom"}
 
 
 def _short(point: Point) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fffbench.analysis.breakeven import BreakEven
@@ -13,12 +13,17 @@ from fffbench.report.machine_section import fingerprints, machine_views
 from fffbench.report.models import Models, archived
 from fffbench.report.raw import raw_files
 from fffbench.report.samples import medians_text, strip
-from fffbench.report.view import Archive, Cell, RunView, SampleRow, Table
+from fffbench.report.view import Archive, Card, Cell, RunView, SampleRow, Table
 from fffbench.units import number, seconds
 
 
-def archive(analysis: Analysis, whole: Models | None = None, folder: Path | None = None) -> Archive:
-    """The archive of an analysis; ``analysis.shown`` says whose rows and samples it holds, ``folder`` the raw files."""
+def archive(
+    analysis: Analysis, whole: Models | None = None, folder: Path | None = None, marks: Sequence[Card] = ()
+) -> Archive:
+    """The archive of an analysis with the cards of the charts' ``marks``.
+
+    ``analysis.shown`` says whose rows and samples it holds, ``folder`` the raw files.
+    """
     results = analysis.results
     samples = _samples(analysis)
     climbs = [climb for climb in analysis.climbs if climb.machine in analysis.machines]
@@ -45,7 +50,7 @@ def archive(analysis: Analysis, whole: Models | None = None, folder: Path | None
         samples=tuple(samples),
         left_out=analysis.left_out,
         models=of_models,
-        cards=whole.cards.all if whole else (),
+        cards=(*(whole.cards.all if whole else ()), *marks),
         runs=_runs(analysis, folder),
     )
 

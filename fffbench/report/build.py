@@ -42,7 +42,7 @@ def first_of(analysis: Analysis, whole: Models | None = None, learnt: Accuracy |
         analysis.climbs,
         analysis.claims,
         (models.sentence(whole).text if whole else "") or NO_MODEL,
-        learnt.said if learnt else accuracy_section.UNKNOWN,
+        learnt.said if learnt else Said(accuracy_section.UNKNOWN),
     )
 
 
@@ -85,23 +85,25 @@ def build(
     cards = cards_of(analysis, folder)
     learnt = accuracy_section.accuracy(folder, analysis.names)
     first = first_of(analysis, whole, learnt)
+    marks = cards_of(analysis, folder)
     ways = ladder_chart.panels(analysis.climbs, analysis.shown)
     return Page(
         title=TITLE,
         lede=_lede(first, cards, whole),
         answers=answers_table(first, cards),
+        older=answers_table(first, cards, history=True),
         facts=facts(first, cards),
-        hero=hero.hero(hero_lines(analysis), CEILING),
+        hero=hero.hero(hero_lines(analysis), CEILING, marks.mark),
         summary=ledger_section.summary(analysis),
         devices=tuple((device.short, device.name) for device in analysis.shown),
         ledger=ledger_section.ledger(analysis, cards, whole),
         notes=ledger_section.notes(analysis, cards, whole),
         model=(models.table(whole) if whole else None) or tables_of_page.model(analysis.shown, first.served, cards),
         accuracy=accuracy_section.figure(learnt),
-        curves=curves.charts(analysis.rows, analysis.shown),
-        why=waterfalls(analysis, first.served),
-        roofline=roofs.roofline(analysis),
-        ladder=ladder_chart.chart(ways),
+        curves=curves.charts(analysis.rows, analysis.shown, marks.mark),
+        why=waterfalls(analysis, first.served, marks),
+        roofline=roofs.roofline(analysis, marks),
+        ladder=ladder_chart.chart(ways, marks.mark),
         ladders=ladder_chart.sentences(ways, cards),
         break_even=tables_of_page.break_even(analysis, cards),
         evidence=(*_evidence(analysis), *proofs.sentences(folder)),
@@ -109,8 +111,10 @@ def build(
         changed=changes.sentence(since),
         changes=changes.table(since, cards),
         yours=yours.table if yours else None,
-        cards=(*cards.all, *(whole.cards.all if whole else ()), *(yours.cards if yours else ())),
-        compare=comparing.data(analysis),
+        cards=(*cards.all, *(whole.cards.all if whole else ()), *(yours.cards if yours else ()), *learnt.all_cards),
+        compare=comparing.data(analysis, marks.mark),
+        starred=any(device.older for device in analysis.shown),
+        marks=marks.all,  # after all that asks for one
         version=_version(),
         date=max((run.started[:10] for run in results.runs.values()), default=""),
         left_out=analysis.left_out,

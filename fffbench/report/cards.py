@@ -24,6 +24,7 @@ from fffbench.units import seconds
 
 ARCHIVE = "all.html"
 Cite = Callable[..., str]  # of a figure, the value with its interval, and the records it rests on
+Mark = Callable[..., str]  # of a value and the records it rests on, the address of its card; empty if it has none
 
 
 def command_of(cells: Sequence[Cell]) -> str:
@@ -52,6 +53,11 @@ def command_of(cells: Sequence[Cell]) -> str:
     return f"fffbench run {preset}" + " ".join(
         f"--{axis} {','.join(map(str, dict.fromkeys(values)))}" for axis, values in axes.items()
     )
+
+
+def unmarked(*_: object) -> str:
+    """No address: a chart on its own has no cards."""
+    return ""
 
 
 def plain_figure(text: str, *_: str | None) -> str:
@@ -104,6 +110,23 @@ class Cards:
         key = name_of("d", what, *(part.to for part in known))
         self.add(Card(key, value, what, how=how, parts=known))
         return key
+
+    def mark(self, value: str, *records: str | None) -> str:
+        """The address of the card of a mark in a chart: in the archive, which has the cards of all of them."""
+        key = self.link(value, *records)
+        return f"{ARCHIVE}#{key}" if key else ""
+
+    def computed(self, value: str, what: str, how: str, *records: str) -> str:
+        """The address of the card of a mark that was computed from the times of ``records``."""
+        known = [self._records[name] for name in records if name in self._records]
+        times = [(seconds(time_of_medians(record.medians).value), record) for record in known]
+        parts = [
+            Link(f"{time} {record.cell.id}, {self._names[record.machine, record.cell.workload.device]}", to)
+            for time, record in times
+            if (to := self.link(time, record.id))
+        ]
+        key = self.derived(value, what, how, parts)
+        return f"{ARCHIVE}#{key}" if key else ""
 
     def add(self, card: Card) -> None:
         """Take in a card that was made elsewhere, once."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from fffbench.analysis.models import by_work, work_title
 from fffbench.analysis.rows import Speedup
 from fffbench.claims.program import deciding_climb
+from fffbench.claims.rule import in_words
 from fffbench.report.analysed import Analysis
 from fffbench.report.cards import Cards
 from fffbench.report.first import First, strict_row
@@ -197,8 +198,8 @@ def table(found: Changes, cards: Cards | None = None) -> Table | None:
         rows.append(
             (
                 Cell(new.what),
-                Cell(_written(old) or "none", old.verdict, found.file.to if found.file else "", words=True),
-                Cell(value or "none", new.verdict, key, words=not value),
+                Cell(_written(old) or "none", in_words(old.verdict), found.file.to if found.file else "", words=True),
+                Cell(value or "none", in_words(new.verdict), key, words=not value),
             )
         )
     left = len(order) - len(rows)

@@ -28,9 +28,10 @@ from fffbench.analysis.headline import (
 from fffbench.analysis.rows import Speedup
 from fffbench.devices import HOST
 from fffbench.report import drawing
+from fffbench.report.cards import Mark, unmarked
 from fffbench.report.drawing import FFF, INK, MARKERS, MUTED, STYLE, count_label, label, log_ticks, times_label
 from fffbench.report.shown import Device, Place
-from fffbench.report.view import Figure
+from fffbench.report.view import Figure, Link, Said
 from fffbench.units import number, ratio
 
 MAX_TICKS = 5  # places named on an axis: more of five digits would touch in a panel of half the page, or on a phone
@@ -71,8 +72,8 @@ FAMILY = Axis(
 )  # fmt: skip
 
 
-def charts(rows: Sequence[Speedup], devices: Sequence[Device]) -> tuple[Figure, ...]:
-    """The figures over batch, width and the family, those that have a line."""
+def charts(rows: Sequence[Speedup], devices: Sequence[Device], mark: Mark = unmarked) -> tuple[Figure, ...]:
+    """The figures over batch, width and the family, those that have a line; ``mark`` gives the cards of places."""
     shown = {device.place: device for device in devices}
     rows = [row for row in rows if fair(row) and (row.machine, row.device) in shown]
     shapes = Counter(map(shape_of, rows))
@@ -88,8 +89,9 @@ def charts(rows: Sequence[Speedup], devices: Sequence[Device]) -> tuple[Figure, 
         panels = {dtype: lines for dtype in TYPES if (lines := _lines(here, axis.at, dtype))}
         if panels:
             text = axis.text if found else f"{axis.text} {HOW_TO_READ}"  # said once: the charts are read alike
-            drawn = [_draw(panels, axis, shown, narrow=narrow) for narrow in (False, True)]
-            found.append(Figure(axis.name, axis.title, text, *drawn))
+            said: list[Said] = []
+            wide, narrow = (_draw(panels, axis, shown, mark, said, narrow=narrow) for narrow in (False, True))
+            found.append(Figure(axis.name, axis.title, text, wide, narrow, tuple(said)))
     return tuple(found)
 
 
@@ -123,8 +125,16 @@ def _lines(rows: Sequence[Speedup], at: At, dtype: str) -> Lines:
     return {place: [line[x] for x in sorted(line)] for place, line in best.items() if len(line) > 1}
 
 
-def _draw(panels: Mapping[str, Lines], axis: Axis, shown: Mapping[Place, Device], *, narrow: bool) -> Markup:
-    said: list[str] = []
+def _draw(
+    panels: Mapping[str, Lines],
+    axis: Axis,
+    shown: Mapping[Place, Device],
+    mark: Mark,
+    said: list[Said],
+    *,
+    narrow: bool,
+) -> Markup:
+    said.clear()
     columns = 1 if narrow else min(2, len(panels))
     count = math.ceil(len(panels) / columns)
     with mpl.rc_context(STYLE):
@@ -132,12 +142,14 @@ def _draw(panels: Mapping[str, Lines], axis: Axis, shown: Mapping[Place, Device]
         for axes in drawn[len(panels) :]:
             axes.remove()
         for axes, (dtype, lines) in zip(drawn, panels.items(), strict=False):
-            _panel(axes, lines, axis, shown, said, type_name(dtype))
+            _panel(axes, lines, axis, shown, mark, said, type_name(dtype))
         name = f"{axis.name}-{'narrow' if narrow else 'wide'}"
-        return drawing.to_svg(figure, name, said)
+        return drawing.to_svg(figure, name, [one.text for one in said])
 
 
-def _panel(axes: Axes, lines: Lines, axis: Axis, shown: Mapping[Place, Device], said: list[str], dtype: str) -> None:
+def _panel(
+    axes: Axes, lines: Lines, axis: Axis, shown: Mapping[Place, Device], mark: Mark, said: list[Said], dtype: str
+) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     log_ticks(axes.xaxis, count_label)
@@ -154,10 +166,15 @@ def _panel(axes: Axes, lines: Lines, axis: Axis, shown: Mapping[Place, Device], 
         high: Any = [math.nan if row.high is None else row.high for row in rows]
         axes.fill_between(xs, low, high, color=FFF, alpha=0.15, linewidth=0)
         dash: Any = "-" if place[1] != HOST else (0, (4, 1.5))
-        axes.plot(xs, ys, color=FFF, marker=marker, linestyle=dash, markeredgewidth=0, linewidth=1.3, markersize=4.5)
+        axes.plot(xs, ys, color=FFF, linestyle=dash, linewidth=1.3)
+        values = [ratio(row.speedup or 0, row.low, row.high) for row in rows]
+        marks = [mark(value, row.record, row.baseline_record) for value, row in zip(values, rows, strict=True)]
+        for x, y, to in zip(xs, ys, marks, strict=True):
+            axes.plot(x, y, marker, color=FFF, markeredgewidth=0, markersize=4.5, url=to or None)
         ends.append((xs[-1], ys[-1], shown[place].short))
-        each = ", ".join(f"{axis.at(row)} {ratio(row.speedup or 0, row.low, row.high)}" for row in rows)
-        said.append(f"{dtype}, {shown[place].short}, {axis.name}: {each}.")
+        each = ", ".join(f"{x} {value}" for x, value in zip(xs, values, strict=True))
+        links = tuple(map(Link, values, marks))
+        said.append(Said(f"{dtype}, {shown[place].short}, {axis.name}: {each}.", links))
     places = sorted({axis.at(row) for row in every})
     axes.set_xticks(_few(places))
     axes.set_xlabel(axis.unit)

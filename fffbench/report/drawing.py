@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,10 @@ _SPARE = re.compile(
     r'|(?<=<g) id="(?![^"]*tick)[^"]*"'
 )
 _ATTRIBUTE, _LONG = re.compile(r'="[^"]*"'), re.compile(r"(\d+\.\d\d)\d+")  # a hundredth of a point is not seen
+_GROUP = re.compile(r"(<g>|<g [^>]*>|</g>)\n?")
+_NAMED = re.compile(r'(\bid="|<use xlink:href="#|url\(#)([^")]*)')
+_PATH, _STYLE = re.compile(r' d="[^"]*"'), re.compile(r' style="[^"]*"')
+_MARK = re.compile(r'<a xlink:href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)  # an artist with a url
 
 
 def label(text: str) -> str:
@@ -118,8 +124,39 @@ def new(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[D
     return figure, list(axes.flat)
 
 
+def _compact(text: str, name: str) -> str:
+    """``text`` in a third of its bytes: no groups without a property, no long names, no style written twice."""
+    parts: list[str] = []
+    named: list[bool] = []  # of the groups that are open, whether they stay
+    for part in _GROUP.split(_SPARE.sub("", text)):
+        if part == "</g>":
+            parts += ["</g>\n"] if named.pop() else []
+        elif part.startswith(("<g>", "<g ")):
+            named.append(part != "<g>")
+            parts += [part] if part != "<g>" else []
+        else:
+            parts.append(part)
+    text = "".join(parts)
+    known = dict.fromkeys(re.findall(r'\bid="([^"]*)"', text))
+    short = {one: one if "tick" in one else f"{name}-{place}" for place, one in enumerate(known)}  # a test seeks ticks
+    text = _NAMED.sub(lambda match: match[1] + short.get(match[2], match[2]), text)
+    text = _PATH.sub(lambda match: re.sub(r"\s*\n\s*|(?<=[MLCQ]) ", "", match[0]), text)
+    text = _STYLE.sub(lambda match: match[0][:8] + re.sub(r"([;:]) ", r"\1", match[0][8:]), text)
+    text = _MARK.sub(lambda match: f'<g data-to="{match[1]}">{match[2].strip()}</g>', text)
+    # styles that recur become classes, named by what they say: drawings of one page share them
+    counted = Counter(_STYLE.findall(text))
+    classes = {style: "s" + sha256(style.encode()).hexdigest()[:6] for style, count in counted.items() if count > 2}
+    text = _STYLE.sub(lambda match: f' class="{classes[match[0]]}"' if match[0] in classes else match[0], text)
+    rules = "".join(f".{called}{{{style[8:-1]}}}" for style, called in classes.items())
+    return text.replace("</style>", f"{rules}</style>", 1)
+
+
 def to_svg(figure: Drawing, name: str, description: Sequence[str]) -> Markup:
-    """The figure as inline SVG called ``name``; ``description`` holds its numbers in words."""
+    """The figure as inline SVG called ``name``; ``description`` holds its numbers in words.
+
+    A mark with a ``url`` says in ``data-to`` where its number comes from: a drawing is one image to a screen reader,
+    so the links are beside it, and the script of the page follows a click on the mark.
+    """
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
@@ -133,14 +170,14 @@ def to_svg(figure: Drawing, name: str, description: Sequence[str]) -> Markup:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', text)
-    text = text.replace('xlink:href="#', f'xlink:href="#{name}-').replace("url(#", f"url(#{name}-")
+    text = text.replace('<use xlink:href="#', f'<use xlink:href="#{name}-').replace("url(#", f"url(#{name}-")
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     text = re.sub(r"font: (?:bold|700) ([\d.]+)px [^;\"]*", r"font-weight: bold; font-size: \1px", text)
     text = re.sub(r"font: (?:\w+ )?([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    text = _SPARE.sub("", text)
     text = re.sub(r"\s*\n\s*", "\n", text)
     text = _ATTRIBUTE.sub(lambda match: _LONG.sub(r"\1", match[0]), text)
+    text = _compact(text, name)
     width = float(re.search(r'viewBox="0 0 ([\d.]+)', text).group(1))  # type: ignore[union-attr]
     size = f"min-width:{min(width, SCROLL_BELOW):.0f}px;max-width:{width * GROW:.0f}px"
     head = f'<svg role="img" aria-labelledby="{name}-desc" style="{size}" '

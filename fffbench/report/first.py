@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fffbench.analysis.fidelity import Climb, Step
 from fffbench.analysis.headline import (
@@ -21,12 +21,12 @@ from fffbench.analysis.served import SERVED_UP_TO
 from fffbench.analysis.thin import few
 from fffbench.claims.program import deciding_climb
 from fffbench.claims.rows import ClaimRow
-from fffbench.claims.rule import EXCEEDED, REPRODUCED
+from fffbench.claims.rule import EXCEEDED, NOT_MEASURED, REPRODUCED, UNDECIDED
 from fffbench.devices import HOST
 from fffbench.report.accuracy_section import UNKNOWN
 from fffbench.report.cards import Cards, Cite, plain_figure
 from fffbench.report.shown import Device, Place
-from fffbench.report.view import Cell, Fact, Link, Table
+from fffbench.report.view import Cell, Fact, Link, Said, Table
 from fffbench.units import number, ratio
 
 BATCHES = (1, 128, 1024, PUBLISHED_BATCH)
@@ -57,7 +57,28 @@ class First:
     climbs: Sequence[Climb]
     claims: Sequence[ClaimRow]
     model: str = NO_MODEL
-    accuracy: str = UNKNOWN
+    accuracy: Said = field(default_factory=lambda: Said(UNKNOWN))
+
+    @property
+    def history(self) -> tuple[Device, ...]:
+        """The devices of older sources, of a kind (CPU or accelerator) that was measured from those of now elsewhere.
+
+        They stand below the first table, in no sentence: what is said first is said of the kernels of now.
+        """
+        answered = [device for device in self.devices if device.place in self.answers]
+        now = {device.device == HOST for device in answered if not device.older}
+        return tuple(device for device in answered if device.older and (device.device == HOST) in now)
+
+    @property
+    def speaking(self) -> tuple[Device, ...]:
+        """The devices whose figures the sentences and the first table have."""
+        history = self.history
+        return tuple(device for device in self.devices if device not in history)
+
+    @property
+    def spoken(self) -> tuple[Answer, ...]:
+        """Their answers."""
+        return tuple(self.answers[device.place] for device in self.speaking if device.place in self.answers)
 
 
 def gain_text(found: Speedup | Step, cite: Cite) -> str:
@@ -79,9 +100,10 @@ def _range(found: Sequence[Speedup | Step], cite: Cite) -> str:
 def lede(first: First, cite: Cite = plain_figure) -> str:
     """The three facts: the layer at its best, the layer as it is served, the model; ``cite`` writes the figures."""
     # the table below shows these batches: a figure of the sentence that stands nowhere is a riddle
-    shown = {place: [row for row in by.values() if row.batch in BATCHES] for place, by in first.served.items()}
+    places = [device.place for device in first.speaking]
+    shown = {place: [row for row in first.served.get(place, {}).values() if row.batch in BATCHES] for place in places}
     known = [(place, row) for place, rows in shown.items() for row in rows]
-    strict = [(answer.machine, answer.device, row) for answer in first.answers.values() for row in answer.rows]
+    strict = [(answer.machine, answer.device, row) for answer in first.spoken for row in answer.rows]
     if not known and not strict:
         return "No fast feedforward layer was measured beside a dense one under fair conditions yet."
     parts: list[str] = []
@@ -101,7 +123,7 @@ def lede(first: First, cite: Cite = plain_figure) -> str:
         spread = _range(small, cite)
         batches = sorted({row.batch for row in small})
         middle = f", but {spread} on a GPU as models are served ({types}, batch {batches[0]} to {batches[-1]})"
-    layer = next(iter(first.answers.values())).rows[0] if first.answers else known[0][1]
+    layer = first.spoken[0].rows[0] if first.spoken else known[0][1]
     active = layer.trees * (layer.levels + layer.leaf_width)
     return (
         f"A fast feedforward (FFF) layer, which computes {active} of its {layer.n} neurons for each token, is "
@@ -109,11 +131,12 @@ def lede(first: First, cite: Cite = plain_figure) -> str:
     )
 
 
-def answers_table(first: First, cards: Cards) -> Table | None:
-    """Machine by batch in the deployed type, strict fp32 beside it."""
+def answers_table(first: First, cards: Cards, *, history: bool = False) -> Table | None:
+    """Machine by batch in the deployed type, strict fp32 beside it; with ``history`` the devices of older sources."""
     rows = []
-    batches = [batch for batch in BATCHES if any(batch in by for by in first.served.values())]
-    for device in first.devices:
+    devices = first.history if history else first.speaking
+    batches = [batch for batch in BATCHES if any(batch in first.served.get(d.place, {}) for d in devices)]
+    for device in devices:
         answer, by = first.answers.get(device.place), first.served.get(device.place, {})
         if answer is None:
             continue
@@ -123,8 +146,11 @@ def answers_table(first: First, cards: Cards) -> Table | None:
     if not rows:
         return None
     head = ("Device", *(f"batch {batch}" for batch in batches), "strict fp32")
-    shapes = {shape_of(answer.rows[0]) for answer in first.answers.values()}
+    shapes = {shape_of(first.answers[device.place].rows[0]) for device in devices if device.place in first.answers}
     layer = "768 inputs, 4095 neurons, one tree of 12 levels" if shapes == {PUBLISHED_SHAPE} else "each device's layer"
+    if history:
+        caption = "Measured from sources that have changed since, on devices that were not measured again; as above."
+        return Table("older", head, (False, *(True for _ in head[1:])), tuple(rows), "speedup.csv", caption)
     return Table(
         "answers",
         head,
@@ -177,11 +203,10 @@ def _strict(answer: Answer, cards: Cards) -> Cell:
 def facts(first: First, cards: Cards | None = None) -> tuple[Fact, ...]:
     """The published figure, the count, and what was not measured; ``cards`` say where the figures come from."""
     found = [_published(first, cards)]
-    rows = [row for answer in first.answers.values() for row in answer.rows]
+    rows = [row for answer in first.spoken for row in answer.rows]
     if rows:
-        most = max(
-            [*rows, *(row for by in first.served.values() for row in by.values())], key=lambda row: row.speedup or 0
-        )
+        deployed = [row for device in first.speaking for row in first.served.get(device.place, {}).values()]
+        most = max([*rows, *deployed], key=lambda row: row.speedup or 0)
         best, unsure = most.speedup or 0, f" (provisional: {doubt(most)})" if doubt(most) else ""
         ceiling = max(row.n / (row.trees * (row.levels + row.leaf_width)) for row in rows)
         reached = "was reached as a speed" if best >= ceiling else "was not reached as a speed"
@@ -195,7 +220,7 @@ def facts(first: First, cards: Cards | None = None) -> tuple[Fact, ...]:
                 tuple(links),
             )
         )
-    found.append(Fact("Same answers?", first.accuracy))
+    found.append(Fact("Same answers?", first.accuracy.text, first.accuracy.links))
     return tuple(fact for fact in found if fact)
 
 
@@ -203,36 +228,47 @@ def _published(first: First, cards: Cards | None) -> Fact | None:
     """What became of the published figure: another program gives it, theirs does not."""
     strict = [
         row
-        for answer in first.answers.values()
+        for answer in first.spoken
         for row in answer.rows
         if answer.device == HOST and row.dtype == STRICT and shape_of(row) == PUBLISHED_SHAPE
     ]
     if not strict:
         return None
-    reached = [
-        row.verdict in (REPRODUCED, EXCEEDED) for row in first.claims if row.id == PUBLISHED_CLAIM and row.machine
-    ]
+    places = {device.place for device in first.speaking}
+    own = [row for row in first.claims if row.id == PUBLISHED_CLAIM and (row.machine, row.device) in places]
+    decided = [row.verdict for row in own if row.verdict not in (UNDECIDED, NOT_MEASURED)]
+    reached = [verdict in (REPRODUCED, EXCEEDED) for verdict in decided]
     gains = [row.speedup or 0 for row in strict]
-    answer = "Yes" if reached and all(reached) else "Partly" if any(reached) else "No"
+    answer = "Undecided" if not reached else "Yes" if all(reached) else "Partly" if any(reached) else "No"
     if answer == "Yes" and min(gains) < PUBLISHED_GAIN:  # its interval reaches the figure, its middle does not
         answer = "About"
     links: list[Link] = []
     cite = cards.citing(links) if cards else plain_figure
     best = max(strict, key=lambda row: row.speedup or 0)
-    unsure = f"; the largest is provisional: {doubt(best)}" if doubt(best) else ""
+    which = "the largest is " if len(strict) > 1 else ""
+    unsure = f"; {which}provisional: {doubt(best)}" if doubt(best) else ""
     said = (
         f"{answer}, for this one layer on a CPU with the best kernel: {_range(strict, cite)} "
         f"over the best dense layer (strict fp32, batch {strict[0].batch}{unsure})"
     )
-    steps = []
-    for device in first.devices:
-        own = [item for item in first.climbs if (item.claim, item.machine) == (PUBLISHED_CLAIM, device.machine)]
-        if own and device.device == HOST:
-            steps.append(deciding_climb(own, PUBLISHED_BATCH))
+    steps = _program(first, first.speaking)
+    past = not steps
+    steps = steps or _program(first, first.history)
     if not steps:
         return Fact(f"{PUBLISHED_GAIN}x?", f"{said}. The published program was not measured here.", tuple(links))
     shipped = _range([climb.steps[0] for climb in steps], cite)
     mended = [climb.mended for climb in steps if climb.mended.speedup]
     after = f" and {_range(mended, cite)} once it computes the right thing" if mended else ""
-    text = f"{said}. The published program gives {shipped} as shipped{after}."
+    where = " (devices of older sources)" if past else ""
+    text = f"{said}. The published program gives {shipped} as shipped{after}{where}."
     return Fact(f"{PUBLISHED_GAIN}x?", text, tuple(links))
+
+
+def _program(first: First, devices: Sequence[Device]) -> list[Climb]:
+    """The published program's deciding way on each of the CPUs among ``devices``."""
+    found = []
+    for device in devices:
+        own = [item for item in first.climbs if (item.claim, item.machine) == (PUBLISHED_CLAIM, device.machine)]
+        if own and device.device == HOST:
+            found.append(deciding_climb(own, PUBLISHED_BATCH))
+    return found

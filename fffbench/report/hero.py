@@ -15,14 +15,15 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from fffbench.analysis.fidelity import Climb
+from fffbench.analysis.fidelity import Climb, Step
 from fffbench.analysis.headline import Answer
 from fffbench.claims.program import deciding_climb
 from fffbench.claims.rows import ClaimRow
 from fffbench.report import drawing
+from fffbench.report.cards import Mark, unmarked
 from fffbench.report.drawing import CMM, FFF, INK, MUTED, STYLE, label, log_ticks, times_label
 from fffbench.report.shown import Device, Place
-from fffbench.report.view import Figure
+from fffbench.report.view import Figure, Link, Said
 from fffbench.units import number, ratio
 
 WIDE, NARROW = 9.6, 4.7  # inches; the narrow one fits a phone unscaled
@@ -30,6 +31,15 @@ ROW, HEAD = 0.27, 0.36  # inches of a device's row and of a claim's name above i
 MOST = 6  # claims drawn; the ledger has all
 NOT_MEASURED = "not measured"
 COLUMNS = ("published", "shipped", "mended", "best")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A place on the chart: the value, the same with its interval, and the records it rests on."""
+
+    value: float
+    text: str
+    records: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,9 +51,9 @@ class Line:
     published: float
     shown: str
     device: str
-    shipped: float | None
-    mended: float | None
-    ours: float | None
+    shipped: Measured | None
+    mended: Measured | None
+    ours: Measured | None
     text: str  # ours with its interval, and where TF32 is allowed
 
 
@@ -64,7 +74,7 @@ def lines(
                 continue
             climb = deciding_climb(own, row.claimed_batch) if own else None
             answer = answers.get(device.place)
-            best = _best(row, answer)
+            best, tf32 = _best(row, answer)
             found.append(
                 Line(
                     claim,
@@ -72,49 +82,68 @@ def lines(
                     row.published,
                     row.published_shown,
                     device.short,
-                    climb.steps[0].speedup if climb else None,
-                    climb.mended.speedup if climb else None,
-                    best[0],
-                    best[1],
+                    _place(climb.steps[0]) if climb else None,
+                    _place(climb.mended) if climb else None,
+                    best,
+                    f"{best.text} with TF32 on the dense side" if tf32 else best.text,
                 )
             )
     return found
 
 
-def _best(row: ClaimRow, answer: Answer | None) -> tuple[float | None, str]:
-    """Our best kernel over the best dense layer of the claim's width, as a figure and with its interval.
+def _place(step: Step) -> Measured | None:
+    if step.speedup is None:
+        return None
+    return Measured(step.speedup, ratio(step.speedup, step.low, step.high), step.records)
 
-    On a GPU the dense side may use TF32 where that was measured; the headline is the same for all claims about a layer.
+
+def _best(row: ClaimRow, answer: Answer | None) -> tuple[Measured, bool]:
+    """Our best kernel over the best dense layer of the claim's width, and whether that may use TF32.
+
+    On a GPU it may where that was measured; the headline is the same for all claims about a layer.
     """
-    fair = (row.measured, row.low, row.high)
+    gain = row.measured or 0.0
+    found = Measured(gain, ratio(gain, row.low, row.high), row.records)
     if answer is None or row.baseline != "best-dense":
-        return row.measured, ratio(row.measured or 0, row.low, row.high)
-    strict = answer.strict
-    if answer.with_tf32 is not None:
-        one = answer.with_tf32
-        return one.speedup, f"{ratio(one.speedup or 0, one.low, one.high)} with TF32 on the dense side"
-    if strict is not None:
-        fair = (strict.speedup, strict.low, strict.high)
-    return fair[0], ratio(fair[0] or 0, *fair[1:])
+        return found, False
+    one = answer.with_tf32 or answer.strict
+    if one is None:
+        return found, False
+    gain = one.speedup or 0.0
+    sides = (one.record, one.baseline_record)
+    return Measured(gain, ratio(gain, one.low, one.high), sides), answer.with_tf32 is not None
 
 
-def hero(found: Sequence[Line], ceiling: float) -> Figure | None:
-    """The chart, wide and for a phone."""
+def hero(found: Sequence[Line], ceiling: float, mark: Mark = unmarked) -> Figure | None:
+    """The chart, wide and for a phone; ``mark`` gives the cards of its marks."""
     if not found:
         return None
+    starred = any(line.device.endswith("*") for line in found)
+    star = " A star: measured from sources that have changed since." if starred else ""
     return Figure(
         "hero",
         "What was published, what its own code gives, what a good kernel gives",
         "Read a row from the diamond (published) to the circles: their code as shipped here (hollow), and once it "
         "computes the right thing and is timed rightly (filled). The square is the best kernel over the best dense "
         "layer, on a GPU with TF32 allowed to the dense side. To the right of 1x is faster than dense; the dashed line "
-        "is the count of operations.",
-        draw(found, ceiling, "hero-wide", narrow=False),
-        draw(found, ceiling, "hero-narrow", narrow=True),
+        f"is the count of operations.{star}",
+        draw(found, ceiling, "hero-wide", mark, narrow=False),
+        draw(found, ceiling, "hero-narrow", mark, narrow=True),
+        tuple(_sentence(line, mark) for line in found),
     )
 
 
-def draw(found: Sequence[Line], ceiling: float, name: str, *, narrow: bool) -> Markup:
+def _sentence(line: Line, mark: Mark) -> Said:
+    """The numbers of a row, each with its card."""
+    places = [(_said(one), one) for one in (line.shipped, line.mended)]
+    shipped, mended = (text for text, _ in places)
+    links = [Link(text, mark(one.text, *one.records)) for text, one in places if one]
+    links += [Link(line.ours.text, mark(line.ours.text, *line.ours.records))] if line.ours else []
+    said = f"{line.shown} on {line.device}: as shipped {shipped}, mended {mended}, best over best {line.text}."
+    return Said(said, tuple(links))
+
+
+def draw(found: Sequence[Line], ceiling: float, name: str, mark: Mark = unmarked, *, narrow: bool) -> Markup:
     """One drawing of the rows, claims from top to bottom."""
     heights, heads, level = [], {}, 0.0
     for index, line in enumerate(found):
@@ -123,7 +152,7 @@ def draw(found: Sequence[Line], ceiling: float, name: str, *, narrow: bool) -> M
             heads[line.claim] = level + 0.1
         level -= 1
         heights.append(level)
-    said = []
+    said = [_sentence(line, unmarked).text for line in found]
     with mpl.rc_context(STYLE):
         figure, (axes, beside) = drawing.new(NARROW if narrow else WIDE, 1.15 + ROW * -level, 1, 2)
         axes.get_gridspec().set_width_ratios([4, 1] if narrow else [5, 2])  # type: ignore[union-attr]
@@ -131,14 +160,10 @@ def draw(found: Sequence[Line], ceiling: float, name: str, *, narrow: bool) -> M
         axes.set_xscale("log")
         seen: set[tuple[str, str]] = set()
         for line, height in zip(found, heights, strict=True):
-            _row(axes, height, line)
+            _row(axes, height, line, mark)
             ours = "" if (line.device, line.text) in seen else _said(line.ours)
             seen.add((line.device, line.text))
             _figures(beside, height, (line.shown, _said(line.shipped), _said(line.mended), ours), narrow=narrow)
-            said.append(
-                f"{line.shown} on {line.device}: as shipped {_said(line.shipped)}, mended {_said(line.mended)}, "
-                f"best over best {line.text}."
-            )
         axes.axvline(1, color=MUTED, linewidth=1)
         axes.axvline(ceiling, color=INK, linewidth=1, linestyle=(0, (4, 2)))
         above: Any = {"textcoords": "offset points", "va": "bottom", "fontsize": 8.5}
@@ -168,8 +193,8 @@ def draw(found: Sequence[Line], ceiling: float, name: str, *, narrow: bool) -> M
         return drawing.to_svg(figure, name, said)
 
 
-def _said(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{number(value)}x"
+def _said(found: Measured | None) -> str:
+    return NOT_MEASURED if found is None else f"{number(found.value)}x"
 
 
 def _figures(axes: Axes, height: float, texts: Sequence[str], *, narrow: bool, head: bool = False) -> None:
@@ -184,12 +209,14 @@ def _figures(axes: Axes, height: float, texts: Sequence[str], *, narrow: bool, h
         )  # fmt: skip
 
 
-def _row(axes: Axes, height: float, line: Line) -> None:
-    values = [value for value in (line.published, line.shipped, line.mended, line.ours) if value]
+def _row(axes: Axes, height: float, line: Line, mark: Mark) -> None:
+    known = [one for one in (line.shipped, line.mended, line.ours) if one and one.value]
+    values = [line.published, *(one.value for one in known)]
     axes.plot([min(values), max(values)], [height, height], color=MUTED, linewidth=0.8, zorder=1)
     places = [(line.shipped, "o", "none", CMM), (line.mended, "o", CMM, CMM), (line.ours, "s", FFF, FFF)]
-    for value, marker, face, edge in places:
-        if value:
+    for one, marker, face, edge in places:
+        if one and one.value:
             style: Any = {"markerfacecolor": face, "markeredgecolor": edge, "markersize": 6.5}
-            axes.plot(value, height, marker, zorder=3, markeredgewidth=1.4, **style)
+            to = mark(one.text, *one.records) or None
+            axes.plot(one.value, height, marker, zorder=3, markeredgewidth=1.4, url=to, **style)
     axes.plot(line.published, height, "D", markerfacecolor="none", markeredgecolor=INK, markersize=6, zorder=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from itertools import chain
@@ -19,6 +20,7 @@ from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.claims.model_claims import ModelVerdict
 from fffbench.claims.rows import ClaimRow
+from fffbench.claims.rule import in_words
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.files import write_plain
@@ -39,12 +41,13 @@ from fffbench.report.models import Models, models
 from fffbench.report.published import own_runs, split
 from fffbench.report.raw import copy_files
 from fffbench.report.tables import CELL_COLUMNS, cell_rows, write_csv
-from fffbench.report.view import Said
+from fffbench.report.view import Page, Said
 from fffbench.report.yours import your_runs
 from fffbench.results.store import Results
 from fffbench.text import plain
 
 INDEX, ALL = "index.html", "all.html"
+_CODE = re.compile(r"`([^`<>]+)`")  # what reasons quote is a command
 ASV = "asv/index.html"  # asv's own pages, where somebody put them beside the report
 
 
@@ -68,14 +71,15 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
         loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         finalize=lambda value: plain(value) if type(value) is str else value,
     )  # fmt: skip
-    environment.filters |= {"tight": _tight, "cited": _cited}
+    environment.filters |= {"tight": _tight, "cited": _cited, "words": in_words}
     static = {name: Markup(_static(environment, name)) for name in ("style.css", "script.js")}  # noqa: S704 - our own
     shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
     shared["asv"] = ASV if (out / ASV).is_file() else ""
     since = changes_of(analysis, folder, whole)
-    front, rest = build(analysis, yours, folder, whole, since), archive(analysis, whole, folder)
+    front = build(analysis, yours, folder, whole, since)
+    rest = archive(analysis, whole, folder, front.marks)
     pages = {
-        INDEX: environment.get_template("index.html.j2").render(page=front, **shared),
+        INDEX: _nearest(environment.get_template("index.html.j2").render(page=front, **shared), front),
         ALL: environment.get_template("all.html.j2").render(page=rest, **shared),
     }
     named = [side.files for card in (*front.cards, *rest.cards) for side in card.sides]
@@ -108,9 +112,17 @@ def _cited(said: Said) -> Markup:
     for link in said.links:
         before, figure, after = text.partition(link.text)
         if figure and link.to:
-            found += [escape(before), Markup('<a href="#{}">{}</a>').format(link.to, figure)]
+            found += [escape(before), Markup('<a href="{}">{}</a>').format(link.address, figure)]
             text = after
-    return Markup("").join([*found, escape(text)])
+    return Markup(_CODE.sub(r"<code>\1</code>", str(Markup("").join([*found, escape(text)]))))  # noqa: S704 - escaped
+
+
+def _nearest(html: str, page: Page) -> str:
+    """``html`` of ``page`` with the cards that it has itself opened here, not in the archive."""
+    here = {card.id for card in page.cards}
+    return re.sub(
+        rf'"{re.escape(ALL)}#(\w-\w+)"', lambda match: f'"#{match[1]}"' if match[1] in here else match[0], html
+    )
 
 
 def _static(environment: Environment, name: str) -> str:

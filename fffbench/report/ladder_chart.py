@@ -14,8 +14,20 @@ from matplotlib.axes import Axes
 from fffbench.analysis.fidelity import Climb, changes
 from fffbench.claims.program import deciding_climb
 from fffbench.report import drawing
-from fffbench.report.cards import Cards
-from fffbench.report.drawing import CMM, FFF, GRID, INK, MARKERS, MUTED, STYLE, label, log_ticks, times_label
+from fffbench.report.cards import Cards, Mark, unmarked
+from fffbench.report.drawing import (
+    CMM,
+    FFF,
+    GRID,
+    INK,
+    LONGEST_LABEL,
+    MARKERS,
+    MUTED,
+    STYLE,
+    label,
+    log_ticks,
+    times_label,
+)
 from fffbench.report.first import gain_text
 from fffbench.report.shown import Device, Place
 from fffbench.report.view import Figure, LadderLine, Link, Said
@@ -56,28 +68,29 @@ def sentences(found: Sequence[Panel], cards: Cards) -> tuple[LadderLine, ...]:
     return tuple(told)
 
 
-def chart(found: Sequence[Panel]) -> Figure | None:
-    """The panels, wide and for a phone."""
+def chart(found: Sequence[Panel], mark: Mark = unmarked) -> Figure | None:
+    """The panels, wide and for a phone; ``mark`` gives the cards of steps."""
     found = found[:MOST]
     if not found:
         return None
+    said: list[Said] = []
     return Figure(
         "ladder-chart",
         "The published benchmarks, mended one mistake at a time",
         "From top to bottom: the published figure (diamond), the benchmark as shipped here, then one change a line. "
         "Amber: the published routines, mistakes and all; blue: our kernel, a better dense layer, cold caches. Lines "
         "of one panel are devices, on the thread count nearest to the publication.",
-        _draw(found, narrow=False),
-        _draw(found, narrow=True),
+        _draw(found, mark, said, narrow=False),
+        _draw(found, mark, [], narrow=True),
+        tuple(said),
     )
 
 
-def _draw(found: Sequence[Panel], *, narrow: bool) -> Markup:
+def _draw(found: Sequence[Panel], mark: Mark, said: list[Said], *, narrow: bool) -> Markup:
     columns = 1 if narrow else 2
     rows = math.ceil(len(found) / columns)
     lengths = [max(len(climb.steps) for _, climb in panel) + 1 for panel in found]
     heights = [max(lengths[index * columns : (index + 1) * columns]) for index in range(rows)]
-    said: list[str] = []
     places = dict.fromkeys(device.place for panel in found for device, _ in panel)
     markers = dict(zip(places, itertools.cycle(MARKERS), strict=False))
     with mpl.rc_context(STYLE):
@@ -88,7 +101,7 @@ def _draw(found: Sequence[Panel], *, narrow: bool) -> Markup:
         for axes in drawn[len(found) :]:
             axes.remove()
         for axes, panel in zip(drawn, found, strict=False):
-            _panel(axes, panel, markers, said)
+            _panel(axes, panel, markers, mark, said)
         order = {device.short: markers[device.place] for panel in found for device, _ in panel}
         handles = [
             mpl.lines.Line2D([], [], color=MUTED, marker=marker, linestyle="none", markersize=5, label=short)
@@ -96,10 +109,17 @@ def _draw(found: Sequence[Panel], *, narrow: bool) -> Markup:
         ]
         where: Any = {"loc": "outside lower center", "frameon": False, "fontsize": 8, "labelcolor": INK}
         figure.legend(handles=handles, ncols=2 if narrow else len(handles), **where)
-        return drawing.to_svg(figure, f"ladder-{'narrow' if narrow else 'wide'}", said)
+        return drawing.to_svg(figure, f"ladder-{'narrow' if narrow else 'wide'}", [one.text for one in said])
 
 
-def _panel(axes: Axes, panel: Panel, markers: Mapping[Place, str], said: list[str]) -> None:
+def _whole(text: str) -> str:
+    """``text`` as far as its last clause that fits: a word cut in two reads as a mistake; the list has all of it."""
+    while len(text) > LONGEST_LABEL and (" (" in text or ", " in text):
+        text = text[: max(text.rfind(" ("), text.rfind(", "))]
+    return text
+
+
+def _panel(axes: Axes, panel: Panel, markers: Mapping[Place, str], mark: Mark, said: list[Said]) -> None:
     first = panel[0][1]
     axes.set_xscale("log")
     values = [first.published, *(step.speedup for _, climb in panel for step in climb.steps if step.speedup)]
@@ -112,15 +132,18 @@ def _panel(axes: Axes, panel: Panel, markers: Mapping[Place, str], said: list[st
         known = [(step, place) for place, step in enumerate(climb.steps, start=1) if step.speedup]
         xs: Any = [step.speedup for step, _ in known]
         axes.plot(xs, [place for _, place in known], color=GRID, linewidth=1, zorder=0)
-        for step, place in known:
+        written = [ratio(step.speedup or 0, step.low, step.high) for step, _ in known]
+        marks = [mark(value, *step.records) for value, (step, _) in zip(written, known, strict=True)]
+        for (step, place), to in zip(known, marks, strict=True):
             colour = CMM if step.mistake else FFF
             speedup: Any = step.speedup
-            axes.plot(speedup, place, marker, color=colour, markersize=5.5, markeredgewidth=0, zorder=2)
-        each = ", ".join(f"{step.mended} {ratio(step.speedup or 0, step.low, step.high)}" for step, _ in known)
-        said.append(f"{number(climb.published)}x on {device.short}, batch {climb.batch}: {each}.")
+            axes.plot(speedup, place, marker, color=colour, markersize=5.5, markeredgewidth=0, zorder=2, url=to or None)
+        each = ", ".join(f"{step.mended} {value}" for (step, _), value in zip(known, written, strict=True))
+        where = f"{number(climb.published)}x on {device.short}, batch {climb.batch}"
+        said.append(Said(f"{where}: {each}.", tuple(map(Link, written, marks))))
     for place, text in enumerate(texts):
         beside: Any = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
-        axes.annotate(label(text), (0, place - 0.42), color=INK, **beside)
+        axes.annotate(label(_whole(text)), (0, place - 0.42), color=INK, **beside)
     axes.axvline(1, color=MUTED, linewidth=0.8, zorder=0)
     axes.set_ylim(len(texts) - 0.5, -0.8)
     axes.set_yticks([])

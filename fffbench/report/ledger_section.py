@@ -97,7 +97,8 @@ def _program(rows: Sequence[ClaimRow], panel: Panel, cards: Cards) -> tuple[str,
     if not verdicts_ or not gains:
         return "", "", ""
     low, high = f"{number(min(gains))}x", f"{number(max(gains))}x"
-    icons = " ".join(ICONS[name] for name in verdicts_)
+    decided = [name for name in verdicts_ if name != verdicts.UNDECIDED]
+    icons = " ".join(ICONS[name] for name in decided or verdicts_)
     text = f"{icons} {low if low == high else f'{low} to {high}'}"
     parts = []
     for device, step in steps:
@@ -131,7 +132,7 @@ def notes(analysis: Analysis, cards: Cards, whole: Models | None = None) -> tupl
 def summary(analysis: Analysis) -> str:
     """How many verdicts of each kind there are, one for each claim, machine and device that can test it."""
     counted = Counter({(row.id, row.machine, row.device): row.verdict for row in analysis.claims}.values())
-    said = ", ".join(f"{counted[name]} {name}" for name in verdicts.VERDICTS if name in counted)
+    said = ", ".join(f"{counted[name]} {verdicts.in_words(name)}" for name in verdicts.VERDICTS if name in counted)
     claims = len({row.id for row in analysis.claims})
     return (
         f"{counted.total()} verdicts on {claims} published claims (one on each machine and device that can test it): "

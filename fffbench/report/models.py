@@ -152,7 +152,7 @@ def ledger_group(found: Models | None, columns: int) -> tuple[LedgerGroup, ...]:
     for name, each in measured_claims(found).items():
         (verdict, count), *_ = Counter(one.verdict for one in each).most_common(1)
         first = next(one for one in each if one.verdict == verdict)
-        others = f" So on {count} of {len(each)} works." if len(each) > 1 else ""
+        others = f" So for {count} of the {len(each)} sizes measured." if len(each) > 1 else ""
         key = found.cards.verdict(first) if found else ""
         figure = ratio(first.measured or 0, first.low, first.high)
         alone = LedgerCell("", ICONS[verdict], verdict, f"{first.reason}{others}", key, figure=figure)

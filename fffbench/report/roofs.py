@@ -19,19 +19,21 @@ from fffbench.analysis.roofline import share_of
 from fffbench.plan.workload import FAULTY
 from fffbench.report import drawing
 from fffbench.report.analysed import Analysis
+from fffbench.report.cards import Cards
 from fffbench.report.drawing import FAMILY, INK, MARKERS, MUTED, STYLE, label
 from fffbench.report.shown import Device, Place
-from fffbench.report.view import Figure
-from fffbench.units import number
+from fffbench.report.view import Figure, Link, Said
+from fffbench.units import percent, seconds
 
 PANELS = (("bf16", PUBLISHED_BATCH), ("fp32", PUBLISHED_BATCH), ("bf16", 1))
 ORDER = ("fff", "cmm", "dense")
 MOST = 26  # implementations drawn: those nearest to their bound anywhere
-Marks = dict[str, dict[Place, float]]  # share of the bound by implementation and place
+HOW = "The least time that the machine allows for the work, {least}, over the time measured:"
+Marks = dict[str, dict[Place, tuple[float, str]]]  # share of the bound, and the record, by implementation and place
 
 
-def roofline(analysis: Analysis) -> Figure | None:
-    """Share of the bound by kernel, one panel per type and batch, a mark per device."""
+def roofline(analysis: Analysis, cards: Cards | None = None) -> Figure | None:
+    """Share of the bound by kernel, one panel per type and batch, a mark per device; ``cards`` take what each says."""
     shown = {device.place: device for device in analysis.shown}
     families: dict[str, str] = {}
     panels: dict[tuple[str, int], Marks] = {key: defaultdict(dict) for key in PANELS}
@@ -51,24 +53,41 @@ def roofline(analysis: Analysis) -> Figure | None:
             continue
         name = record.cell.implementation
         families[name] = record.info.family
-        panels[key][name][place] = max(share, panels[key][name].get(place, 0.0))  # of several thread counts the best
+        mark = (share, record.id)
+        panels[key][name][place] = max(mark, panels[key][name].get(place, mark))  # of several thread counts the best
     drawn = {key: marks for key, marks in panels.items() if marks}
     if not drawn:
         return None
-    best = {name: max(max(m.get(name, {0: 0.0}).values(), default=0.0) for m in drawn.values()) for name in families}
+    best = {name: max(mark[0] for m in drawn.values() for mark in m.get(name, {}).values()) for name in families}
     kept = sorted(families, key=lambda name: -best[name])[:MOST]
     kept.sort(key=lambda name: (ORDER.index(families[name]) if families[name] in ORDER else 9, -best[name]))
     left = len(families) - len(kept)
     more = f" {left} kernels further from their bound are in cells.csv." if left else ""
+    addresses = _addresses(analysis, cards, drawn) if cards else {}
+    said: list[Said] = []
     return Figure(
         "roofline",
         "Share of what the machine allows, by kernel",
         "The least time for the work (necessary bytes over bandwidth, or operations over the arithmetic peak, "
         "whichever is larger) over the time measured; 100 % cannot be beaten. FFF and dense each have the bound of "
         f"their own work: a low share of a small bound is still fast. Published layer, cold caches.{more}",
-        _draw(drawn, kept, families, shown, narrow=False),
-        _draw(drawn, kept, families, shown, narrow=True),
+        _draw(drawn, kept, families, shown, addresses, said, narrow=False),
+        _draw(drawn, kept, families, shown, addresses, [], narrow=True),
+        tuple(said),
     )
+
+
+def _addresses(analysis: Analysis, cards: Cards, panels: Mapping[tuple[str, int], Marks]) -> dict[str, str]:
+    """Where the card of each mark is, by its record."""
+    found = {}
+    for (dtype, batch), marks in panels.items():
+        for name, by in marks.items():
+            for place, (share, record) in by.items():
+                bound = analysis.bounds.get(record)
+                least = seconds(bound.seconds) if bound else "of its own"
+                what = f"{name}, {analysis.places[place]}, {dtype}, batch {batch}: share of what the machine allows"
+                found[record] = cards.computed(percent(share), what, HOW.format(least=least), record)
+    return found
 
 
 def _draw(
@@ -76,10 +95,11 @@ def _draw(
     names: Sequence[str],
     families: Mapping[str, str],
     shown: Mapping[Place, Device],
+    addresses: Mapping[str, str],
+    said: list[Said],
     *,
     narrow: bool,
 ) -> Markup:
-    said = []
     rows = {key: [name for name in names if narrow is False or marks.get(name)] for key, marks in panels.items()}
     with mpl.rc_context(STYLE):
         if narrow:
@@ -93,13 +113,14 @@ def _draw(
         for index, (axes, ((dtype, batch), marks)) in enumerate(zip(drawn, panels.items(), strict=True)):
             of = rows[dtype, batch]
             for height, name in enumerate(of):
-                for place, share in marks.get(name, {}).items():
+                for place, (share, record) in marks.get(name, {}).items():
                     marker = MARKERS[list(shown).index(place) % len(MARKERS)]
                     style: Any = {"color": FAMILY[families[name]], "markersize": 5, "markeredgewidth": 0}
-                    axes.plot(100 * share, height, marker, **style)
+                    axes.plot(100 * share, height, marker, url=addresses.get(record) or None, **style)
                 if marks.get(name):
-                    each = ", ".join(f"{shown[p].short} {number(100 * s)} %" for p, s in marks[name].items())
-                    said.append(f"{dtype}, batch {batch}, {name}: {each}.")
+                    each = ", ".join(f"{shown[p].short} {percent(s)}" for p, (s, _) in marks[name].items())
+                    links = tuple(Link(percent(s), addresses.get(record, "")) for s, record in marks[name].values())
+                    said.append(Said(f"{dtype}, batch {batch}, {name}: {each}.", links))
             axes.set_xlim(-3, 104)
             axes.set_ylim(len(of) - 0.4, -0.6)
             axes.set_xticks([0, 25, 50, 75, 100], ["0", "25", "50", "75", "100 %"])
@@ -117,4 +138,4 @@ def _draw(
         figure.legend(
             handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8, labelcolor=INK
         )
-        return drawing.to_svg(figure, f"roofline-{'narrow' if narrow else 'wide'}", said)
+        return drawing.to_svg(figure, f"roofline-{'narrow' if narrow else 'wide'}", [one.text for one in said])

@@ -37,6 +37,7 @@ class Device:
     device: str
     name: str
     short: str
+    older: bool = False  # not measured from the sources of now, where others were
 
     @property
     def place(self) -> Place:
@@ -67,7 +68,7 @@ def devices(results: Results) -> list[Device]:
 def _device(place: Place, named: str, *, older: bool) -> Device:
     """The device with the word for one that nobody has measured from the sources of now."""
     name, short = _HOST.sub(r", host of \1", named), short_name(named)
-    return Device(*place, f"{name}, older sources" if older else name, f"{short}*" if older else short)
+    return Device(*place, f"{name}, older sources" if older else name, f"{short}*" if older else short, older)
 
 
 def left_out(results: Results, shown: Sequence[Device]) -> int:

@@ -7,10 +7,13 @@ no logic, which a template's author reads in one place: hence more than 300 line
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
+
+BESIDE = 560.0  # points: a narrower drawing leaves room for words to its right
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,11 @@ class Link:
 
     text: str
     to: str = ""
+
+    @property
+    def address(self) -> str:
+        """Where ``to`` is: a place on the page, or in the archive."""
+        return self.to if "#" in self.to else f"#{self.to}"
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,18 @@ class Figure:
     how_to_read: str
     svg: Markup
     narrow: Markup | None = None  # drawn anew for a phone; otherwise the wide one scrolls
+    numbers: tuple[Said, ...] = ()  # what the marks stand for, each number with its card
+
+    @property
+    def small(self) -> bool:
+        """Whether its words have room beside the drawing on a wide screen."""
+        width = re.search(r'viewBox="0 0 ([\d.]+)', self.svg)
+        return width is not None and float(width[1]) < BESIDE
+
+    @property
+    def count(self) -> int:
+        """How many numbers it has that lead to a card."""
+        return sum(bool(link.to) for said in self.numbers for link in said.links)
 
 
 @dataclass(frozen=True)
@@ -226,6 +246,12 @@ class Card:
     how: str = ""
     parts: tuple[Link, ...] = ()  # the numbers it was computed from
 
+    @property
+    def shared(self) -> bool:
+        """Whether all sides come from one place, which is said once below them."""
+        origins = {(side.run, side.date, side.sources, side.files, side.machine) for side in self.sides}
+        return len(origins) == 1
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -322,6 +348,7 @@ class Page:
     title: str
     lede: Said
     answers: Table | None
+    older: Table | None  # the same of devices of older sources
     facts: tuple[Fact, ...]
     hero: Figure | None
     summary: str
@@ -341,7 +368,9 @@ class Page:
     changed: str
     changes: Table | None
     yours: Table | None
+    starred: bool  # whether a device is of older sources
     cards: tuple[Card, ...]
+    marks: tuple[Card, ...]  # of the charts' marks; they are in the archive
     compare: str
     version: str
     date: str

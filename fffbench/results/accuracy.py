@@ -48,6 +48,8 @@ class Trained(Document):
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     validation: Shares
     test: Shares
+    sources: Text = ""
+    torch: Text = ""
     effective_leaves: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
@@ -65,6 +67,7 @@ class LayerTimes(Document):
 
     machine: Name
     data: Name
+    torch: Text = ""
     times: Annotated[list[LayerTime], Field(max_length=10_000)]
 
 

@@ -15,12 +15,13 @@ from synthetic import STABLE, STARTED, cell_id, quick_cells, write_run
 
 from fffbench.analysis.rows import skipped_row
 from fffbench.claims.judging import judge_all
-from fffbench.cli import run, tables
+from fffbench.cli import planning, run, tables
 from fffbench.errors import one_of
 from fffbench.plan.workload import Shape, parse_cell
 from fffbench.results.reader import SkippedCell
 from fffbench.results.store import Results
 from fffbench.runs.display import in_words
+from fffbench.runs.planning import Expected
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 GPU = {"device": "cuda", "dtype": "bf16", "call": "graph"}
@@ -231,3 +232,19 @@ def test_what_is_measured_is_named_with_what_tells_it_from_the_others_first():
         "fff_cpu, batch 1, fp32, 2 threads, 768x4096 1x7l32, cold kernel, uniform"
     )
     assert in_words(cell_id("fff_cuda", **GPU)).startswith("fff_cuda, batch 16384, bf16, 768x4095 1x12, cold graph")
+
+
+def test_of_whole_models_a_narrow_terminal_keeps_what_they_gain(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = printed(capsys, "models", "--results", str(Path(__file__).parents[2] / "results")).splitlines()
+    heads = [line for line in lines if line.startswith("layers")]
+    assert heads
+    assert all(line.split() == ["layers", "time", "gain"] for line in heads)
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_plan_beyond_its_budget_says_both_so_that_its_lines_add_up(capsys):
+    cells = {parse_cell(cell_id("fff_cpu")): 100.0, parse_cell(cell_id("dense_linear")): 200.0}
+    for total, said in ((60.0, "about 5 min, of which the budget allows 1 min"), (310.0, "about 5 min 10 s")):
+        planning.show(Expected(cells, [], 6, total, 0), as_json=False)
+        assert f"2 cells, 6 processes each, {said}\n" in capsys.readouterr().out

@@ -1,4 +1,9 @@
-"""On a GPU: does a duel compare CUDA kernels, and does a profile run one alone? Skipped where there is none."""
+"""On a GPU: does a duel compare CUDA kernels, and does a profile run one alone? Skipped where there is none.
+
+A block forks three children one after another, and each starts CUDA, loads its kernels and captures its graphs: seconds
+a block, ten blocks a duel, and the first one compiles too. So the duels are slow tests, each within its budget of 100 s
+(it ends where the next block would not), and a block that hangs ends after two minutes, not five.
+"""
 
 import json
 import re
@@ -7,13 +12,19 @@ import shutil
 import pytest
 
 from fffbench.cli import run
+from fffbench.regress import cuda
 
 torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 
-SMALL = ["--device", "cuda", "--dtype", "bf16", "--budget", "2m", "--blocks", "10"]
+SMALL = ["--device", "cuda", "--dtype", "bf16", "--budget", "100s", "--blocks", "10"]
 SAID = re.compile(r"(\d+) calls of (\S+) in ")
+
+
+@pytest.fixture(autouse=True)
+def _no_block_hangs(monkeypatch):
+    monkeypatch.setattr(cuda, "LIMIT_SECONDS", 120.0)
 
 
 def told(capsys, *arguments):
@@ -21,6 +32,7 @@ def told(capsys, *arguments):
     return code, json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_a_kernel_beside_itself_is_neither_faster_nor_slower(capsys):
     code, found = told(capsys, "fff_cuda", "fff_cuda", "--batch", "1,128")
     assert code in (0, 3)
@@ -31,6 +43,7 @@ def test_a_kernel_beside_itself_is_neither_faster_nor_slower(capsys):
         assert 1e-6 < row["a_seconds"] < 1e-2
 
 
+@pytest.mark.slow
 def test_a_dense_layer_is_slower_than_the_kernel_at_a_large_batch(capsys):
     code, found = told(capsys, "fff_cuda", "dense_linear", "--batch", "16384")
     [row] = found["rows"]

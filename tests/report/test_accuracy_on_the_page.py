@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -93,14 +94,35 @@ def test_the_chart_and_the_table_have_every_layer(results):
     assert {tuple(row) for row in rows} == {accuracy_section.CSV_COLUMNS}
 
 
+def test_every_figure_of_the_sentence_and_every_mark_has_a_card_with_seeds_times_and_both_files(results):
+    shown = accuracy(results, {"m": "A machine"})
+    said = shown.said
+    cards = {card.id: card for card in shown.all_cards}
+    assert [link.text for link in said.links] == re.findall(r"[\d.]+ %(?: \[[\d., ]+\])?", said.text)
+    assert all(link.to in cards for link in said.links)
+    drawn = figure(shown)
+    assert drawn.count == 4
+    for link in (one for numbers in drawn.numbers for one in numbers.links):
+        right, time = cards[link.to].sides
+        assert right.processes.startswith("10 seeds: ")
+        assert time.processes.startswith("6 processes: ")
+        assert [file.to.split("/")[1] for side in (right, time) for file in side.files] == ["accuracy", "layer-times"]
+        assert cards[link.to].command.startswith("nox -s accuracy")
+        assert f'data-to="#{link.to}"' in drawn.svg
+        assert f'data-to="#{link.to}"' in drawn.narrow
+    equal = cards[next(link.to for link in said.links if "[" not in link.text)]
+    assert "interpolated" in equal.how
+    assert {part.to for part in equal.parts} <= set(cards)
+
+
 def test_without_times_there_is_a_sentence_and_no_chart(results):
     (results / "layer-times" / "m" / "mnist1d.json").unlink()
     shown = accuracy(results, {})
     assert figure(shown) is None
-    assert "equal time" not in shown.said
-    assert "65.0 %" in shown.said
+    assert "equal time" not in shown.said.text
+    assert "65.0 %" in shown.said.text
 
 
 def test_without_anything_it_says_so(tmp_path):
-    assert accuracy(tmp_path, {}).said == accuracy_section.UNKNOWN
-    assert accuracy(None, {}).said == accuracy_section.UNKNOWN
+    assert accuracy(tmp_path, {}).said.text == accuracy_section.UNKNOWN
+    assert accuracy(None, {}).said.text == accuracy_section.UNKNOWN

@@ -255,3 +255,18 @@ def test_dark_is_dark_and_light_is_light(browser, tabs, page):
 def test_it_prints_to_a_few_pages(tabs):
     pages = len(re.findall(rb"/Type\s*/Page\b", tabs(1280).pdf()))
     assert 3 <= pages <= PRINTED
+
+
+def test_a_click_on_a_mark_opens_its_card_here_or_in_the_archive(browser, page):
+    tab = browser.open(page.as_uri(), 1280)
+    mark = """document.querySelector("figure .wide [data-to^='#'] > *")"""
+    tab.run(f"{mark}.dispatchEvent(new Event('click', {{bubbles: true}}))")
+    assert tab.run("document.querySelector('.card:target h2').getClientRects().length") == 1
+    elsewhere = tab.run("""[...document.querySelectorAll("figure [data-to^='all.html']")].map(one => one.dataset.to)""")
+    tab.close()
+    assert len(elsewhere) > 50
+    for to in (elsewhere[0], elsewhere[len(elsewhere) // 2], elsewhere[-1]):
+        tab = browser.open(page.with_name("all.html").as_uri() + "#" + to.partition("#")[2], 1280)
+        box = "document.querySelector('.card:target h2').getBoundingClientRect()"
+        assert tab.run(f"{box}.top >= 0 && {box}.bottom <= innerHeight && {box}.height > 0")
+        tab.close()

@@ -72,6 +72,7 @@ def test_a_number_made_of_others_says_how_and_one_made_of_nothing_known_has_no_c
 
 def test_a_figure_in_a_sentence_leads_to_its_card_and_the_sentence_stays_what_it_was():
     said = Said("1x & 2x, then 1x", (Link("1x", "n-1"), Link("2x", ""), Link("1x", "n-2"), Link("9x", "n-3")))
+    assert str(_cited(Said("`a --b <c`, <d>"))) == "<code>a --b &lt;c</code>, &lt;d&gt;"  # a command of a reason
     assert str(_cited(said)) == '<a href="#n-1">1x</a> &amp; 2x, then <a href="#n-2">1x</a>'
 
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
 VOID = {"meta", "link", "br", "img", "input", "path", "hr"}
 GAIN = re.compile(r"\d[\d.]*x \[|\d x \[")  # a measured ratio with its interval
+MEASURED_WITH_INTERVAL = re.compile(r"\d[\d.]*x \[")
 MEASURED = re.compile(r"\d[\d.]*x(?![\w%])|\d[\d.]* (?:s|ms|us|ns)\b")
 ELSEWHERE = {"p", "shown"}  # classes of what others published
 
@@ -41,6 +42,8 @@ class Numbers(HTMLParser):
             self.links.add(given["href"])
             for one in self._open:
                 one[3].append(given["href"])
+        if "data-to" in given:
+            self.links.add(given["data-to"])
         if tag not in VOID:
             self._open.append((tag, given, [], []))
 
@@ -79,7 +82,7 @@ class Numbers(HTMLParser):
 
     @staticmethod
     def _leads(link):
-        return re.match(r"#(n|d|m|y|r|claim)-|all\.html#|(history|regressions)\.csv|results/published/", link)
+        return re.match(r"#(n|d|m|a|y|r|claim)-|all\.html#|(history|regressions)\.csv|results/published/", link)
 
 
 def without_card(folder):
@@ -115,11 +118,10 @@ def test_every_number_leads_to_a_card_and_every_link_to_a_place(folder):
 @pytest.mark.parametrize("kind", ["n", "m", "d"])
 def test_a_number_whose_card_or_link_is_missing_is_found(folder, tmp_path, kind):
     text = (folder / "index.html").read_text(encoding="utf-8")
-    of_tables = re.findall(rf'<td class=n[^>]*><a href="#({kind}-\w+)"', text)
-    link = next(name for name in of_tables if text.count(f'href="#{name}"') == 1)
+    link = re.search(rf'<td class=n[^>]*><a href="#({kind}-\w+)"', text)[1]
     for broken, complaint in (
         (re.sub(rf'<article class="card" id="{link}".*?</article>', "", text, flags=re.DOTALL), "no such place"),
-        (re.sub(rf'<a href="#{link}">(.*?)</a>', r"\1", text), "no card"),
+        (re.sub(rf'(<td class=n[^>]*>)<a href="#{link}">(.*?)</a>', r"\1\2", text), "no card"),
     ):
         assert broken != text
         for path in folder.iterdir():
@@ -132,6 +134,32 @@ def test_a_number_whose_card_or_link_is_missing_is_found(folder, tmp_path, kind)
         assert all(complaint in one for one in found)
 
 
+def test_every_mark_of_a_chart_and_every_number_of_the_picker_leads_to_a_card(folder):
+    """Marks and the list under the chart have the same cards; those that no table shows are in the archive."""
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    figures = dict(re.findall(r'<figure id="([^"]+)">(.*?)</figure>', text, re.DOTALL))
+    assert {"hero", "batch", "width", "why", "roofline", "ladder-chart"} <= set(figures)
+    for name, figure in figures.items():
+        listed = re.search(r'<details class="numbers">.*?</details>', figure, re.DOTALL)[0]
+        links = set(re.findall(r'href="([^"]+)"', listed))
+        assert len(links) >= (8 if name == "hero" else 4), name
+        for drawing in re.findall(r"<svg.*?</svg>", figure, re.DOTALL):
+            assert set(re.findall(r'data-to="([^"]+)"', drawing)) == links, name
+        assert not MEASURED_WITH_INTERVAL.search(re.sub(r"<a .*?</a>", "", listed)), name
+    ids = {
+        name: set(re.findall(r"\bid=\"?([\w-]+)", (folder / name).read_text())) for name in ("index.html", "all.html")
+    }
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+    rows = [by[4] for _, devices in data["rows"] for by in devices if by]
+    cells = [cell[3] for *_, by in data["runs"] for cell in by.values()]
+    assert len(rows) > 30
+    assert len(cells) > 500
+    for to in rows:
+        path, _, anchor = to.partition("#")
+        assert anchor in ids[path or "index.html"]
+    assert set(cells) <= ids["all.html"]
+
+
 def test_a_card_names_both_sides_samples_file_run_date_commit_state_fingerprint_and_command(folder):
     cards = Numbers((folder / "index.html").read_text(encoding="utf-8")).cards
     text = (folder / "index.html").read_text(encoding="utf-8")
@@ -141,9 +169,13 @@ def test_a_card_names_both_sides_samples_file_run_date_commit_state_fingerprint_
         whole = re.search(rf'<article class="card" id="{name}".*?</article>', text, re.DOTALL)[0]
         sides = whole.count('<div class="side">')
         assert sides >= 1 + (" over " in said.split("run ")[0]), said
-        for mark in ('<a href="results/', "<svg ", "fingerprint</a>", "run <code>"):
-            assert whole.count(mark) >= sides, (mark, said)
-        assert len(re.findall(r"\d{4}-\d\d-\d\d, commit \w+, (?:clean|dirty)", said)) == sides
+        assert whole.count("<svg ") == sides
+        origins = len(re.findall(r"\d{4}-\d\d-\d\d, commit \w+, (?:clean|dirty)", said))
+        assert origins in (1, sides), said  # sides of one run say it once, below them
+        last = whole.rindex('<div class="side">')
+        assert origins == sides or "fingerprint</a>" not in whole[:last]
+        for mark in ('<a href="results/', "fingerprint</a>", "run <code>"):
+            assert whole.count(mark) >= origins, (mark, said)
         assert "These cells again: fffbench run" in said
 
 
@@ -152,7 +184,7 @@ def test_a_derived_figure_says_how_and_of_which_numbers(folder):
     derived = re.findall(r'<article class="card" id="d-\w+".*?</article>', text, re.DOTALL)
     assert len(derived) >= 10
     for card in derived:
-        assert re.search(r'<li><a href="#[nm]-\w+">', card)
+        assert re.search(r'<li><a href="#[nma]-\w+">', card)
 
 
 def test_a_raw_file_beside_the_page_is_the_one_among_the_results(folder):

@@ -134,7 +134,7 @@ def test_every_number_of_the_committed_readme_leads_to_a_raw_file_that_is_there(
     block = text[text.index("answer:begin") : text.index("answer:end")]
     rows = [line for line in block.splitlines() if line.startswith("| ")][1:]
     numbers = [cell for row in rows for cell in row.strip("| ").split(" | ")[1:] if cell != "not measured"]
-    assert len(numbers) > 10
+    assert len(numbers) >= 5  # one device alone has five
     for cell in numbers:
         [path] = re.findall(r"^\[[\d.]+x\]\((results/[^)]+\.json(?:\.gz)?)\)", cell)
         assert (ROOT / path).is_file()

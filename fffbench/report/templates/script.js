@@ -43,6 +43,9 @@ const open = () => {
   if (target.matches(".card")) target.focus({preventScroll: true});
   else if (target.getClientRects().length) target.scrollIntoView();
 };
+// A mark in a chart leads to its card, as its number in the list under the chart does without a script.
+const mark = event => event.target.closest?.("figure [data-to]");
+addEventListener("click", event => { if (mark(event)) location.href = mark(event).dataset.to; });
 let last = null;
 addEventListener("click", event => {
   const link = event.target.closest("a[href^='#']");
@@ -59,7 +62,7 @@ open();
 
 // Two devices, or two runs, side by side; every figure of the table is in the data of the page.
 const data = JSON.parse(document.getElementById("data")?.textContent || "{}");
-const three = value => !value ? "" : value >= 100 ? value.toFixed(0) : Number(value.toPrecision(3)).toString();
+const three = value => !value ? "" : value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 const seconds = value => {
   for (const [step, unit] of [[1, "s"], [1e-3, "ms"], [1e-6, "us"], [1e-9, "ns"]])
     if (value >= step) return three(value / step) + " " + unit;
@@ -85,11 +88,16 @@ const fill = (place, head, rows) => {
   const body = element("tbody", undefined, table);
   for (const row of rows) {
     const line = element("tr", undefined, body);
-    row.forEach((text, index) => { const td = element("td", text, line); if (index) td.className = "n"; });
+    row.forEach((part, index) => {
+      const td = element("td", undefined, line), [text, to] = [].concat(part);
+      if (to) element("a", text, td).href = to; else td.textContent = text;
+      if (index) td.className = "n";
+    });
   }
   if (!rows.length) element("p", "Nothing was measured on both.", place);
 };
 const short = cell => cell.replace(/@d768-n4095-t1x12-/, " ").replace(/@/g, " ").replace(/-uniform|-s0/g, "").replaceAll("-", " ");
+const samples = cell => "all.html#" + cell[3];
 const picker = document.getElementById("picker");
 const pair = (kind, names, first, rows, head, note) => {
   if (names.length < 2) return;
@@ -106,10 +114,10 @@ const pair = (kind, names, first, rows, head, note) => {
 if (picker && data.devices) {
   pair("Device", data.devices, [0, 1], (a, b) => data.rows.filter(([, by]) => by[a] && by[b]).map(([name, by]) => {
     const [x, y] = [by[a], by[b]], [type, batch] = name.split(" ");
-    return [`${type}, batch ${batch}`, seconds(x[0]), seconds(y[0]), three(x[0] / y[0]) + "x",
-      verdict(x[1] / y[2], x[2] / y[1]), three(x[3]) + "x", three(y[3]) + "x"];
+    return [`${type}, batch ${batch}`, [seconds(x[0]), x[4]], [seconds(y[0]), y[4]], three(x[0] / y[0]) + "x",
+      verdict(x[1] / y[2], x[2] / y[1]), [three(x[3]) + "x", x[4]], [three(y[3]) + "x", y[4]]];
   }), ["Published layer", "FFF on A", "FFF on B", "A over B", "Faster", "over dense, A", "over dense, B"],
-  "Time per call of the fastest FFF kernel; B is faster where the intervals of the two times do not meet.");
+  "Time per call of the fastest FFF kernel, with its samples; A over B is the quotient of the two. One is faster where the intervals of the two times do not meet.");
   const runs = data.runs.map(([id, machine, date]) => `${id} (${machine}, ${date})`);
   const shared = (a, b) => Object.keys(data.runs[a][3]).filter(cell => data.runs[b][3][cell]).length;
   let most = [0, 1], count = -1;
@@ -118,7 +126,7 @@ if (picker && data.devices) {
   pair("Run", runs, most, (a, b) => Object.entries(data.runs[a][3]).filter(([cell]) => data.runs[b][3][cell])
     .map(([cell, x]) => [data.cells[cell], x, data.runs[b][3][cell]])
     .sort((p, q) => Math.abs(Math.log(q[1][0] / q[2][0])) - Math.abs(Math.log(p[1][0] / p[2][0]))).slice(0, 8)
-    .map(([cell, x, y]) => [short(cell), seconds(x[0]), seconds(y[0]), three(x[0] / y[0]) + "x",
+    .map(([cell, x, y]) => [short(cell), [seconds(x[0]), samples(x)], [seconds(y[0]), samples(y)], three(x[0] / y[0]) + "x",
       verdict(x[1] / y[2], x[2] / y[1])]),
   ["Cell", "A", "B", "A over B", "Faster"],
   "Time per call of the cells that both runs measured, the eight that differ most; fffbench compare A B has all.");
