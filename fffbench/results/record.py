@@ -139,6 +139,7 @@ def slim(info: CellInfo, cell: Cell) -> CellInfo:
     """
     shared: dict[str, object] = {name: intern(getattr(info, name)) for name in ("family", "summary", "timed_sources")}
     shared |= {"cell": cell.id, "processes": [array("d", samples) for samples in info.processes]}
+    shared["threads_ran"] = array("d", info.threads_ran)
     shared["notes"] = [intern(note) for note in info.notes]
     info.__dict__.update(shared)  # a copy would cost more time than reading the file
     for model in (info, info.check):
