@@ -19,26 +19,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fffbench.analysis.baselines import PUBLISHED
 from fffbench.analysis.ceilings import Ceilings, ceilings_of
 from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.headline import Answer
-from fffbench.analysis.once import once
+from fffbench.analysis.once import OfOneMachine, once
+from fffbench.analysis.relative import Relative
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import Found, measured
 from fffbench.analysis.stats import Estimate, ratio_of_medians, time_of_medians
-from fffbench.plan.workload import Cell, Protocol, Shape, Workload
+from fffbench.plan.workload import Cell, Protocol, Shape
 from fffbench.problems.base import DENSE
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
-_ANY_SHAPE = Shape.dense(1, 1)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Factor:
     """What one reason multiplies the speed-up by (below 1 is a loss), or the cell that is missing to know it.
 
@@ -53,7 +52,7 @@ class Factor:
     records: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Attribution:
     """The way from the ceiling to one measured speed-up; ``call`` is what a torch-level call changes on top."""
 
@@ -110,7 +109,7 @@ def every_attribution(results: Results, rows: Sequence[Speedup]) -> list[Attribu
 
 
 ONE_PATH = "single-path"  # the routing in which all tokens visit the same neurons
-Place = tuple[str, Protocol, Workload]  # machine, protocol, and the workload with the shape left out of account
+Place = tuple[object, ...]  # machine, protocol, and the workload with the shape left out of account
 
 
 @dataclass(frozen=True)
@@ -122,6 +121,7 @@ class _Index:
     dense: dict[Place, list[Timed]]
     ceilings: Ceilings
     found: Found
+    best: OfOneMachine = field(default_factory=OfOneMachine)
 
     def beside(self, record: Record, cell: Cell) -> Record | None:
         """What speaks for ``cell`` on the machine of ``record``."""
@@ -134,13 +134,14 @@ def _index(results: Results) -> _Index:
     records = one_record_per_cell(results).records
     for record in records:
         if record.info.family == "dense":
-            dense[_place(record.machine, record.cell)].append(Timed(record))
+            dense[_place(record.machine, record.cell, record.cell.workload.routing)].append(Timed(record))
     by_cell = {(record.machine, record.cell): record for record in records}
     return _Index({record.id: record for record in records}, by_cell, dense, ceilings_of(results), measured(results))
 
 
-def _place(machine: str, cell: Cell) -> Place:
-    return machine, cell.protocol, replace(cell.workload, shape=_ANY_SHAPE)
+def _place(machine: str, cell: Cell, routing: str) -> Place:
+    work = cell.workload
+    return machine, cell.protocol, work.batch, work.dtype, routing, work.threads, work.device, work.seed
 
 
 def _best_explained(row: Speedup, index: _Index) -> Attribution | None:
@@ -154,13 +155,24 @@ def _pairs(row: Speedup, index: _Index) -> Iterator[tuple[Record, Record]]:
     assert row.record is not None
     cell = index.by_id[row.record].cell
     for call in dict.fromkeys((cell.protocol.call, "kernel")):
-        asked = replace(cell, protocol=Protocol(cell.protocol.cache, call))
+        asked = cell
+        if call != cell.protocol.call:
+            asked = replace(cell, protocol=Protocol(cell.protocol.cache, call))
         subject = index.by_cell.get((row.machine, asked))
-        place = _place(row.machine, replace(asked, workload=replace(asked.workload, routing="uniform")))
-        beside = [item for item in index.dense.get(place, []) if _as_large(item.record.cell.workload.shape, cell)]
-        if subject is not None and beside:
-            relative = index.found.relative(index.found.place(subject))
-            yield subject, relative.fastest(beside, Timed(subject)).record
+        if subject is None:
+            continue
+        relative = index.found.relative(index.found.place(subject))
+        key = (_place(row.machine, asked, "uniform"), cell.workload.shape, relative.part[subject.id])
+        best = index.best.get(row.machine, key, _best_beside, subject, cell, relative, index)
+        if best is not None:
+            yield subject, best
+
+
+def _best_beside(subject: Record, cell: Cell, relative: Relative, index: _Index) -> Record | None:
+    """The fastest dense layer at the place of ``subject`` that is as large as ``cell``."""
+    there = index.dense.get(_place(subject.machine, subject.cell, "uniform"), [])
+    beside = [item for item in there if _as_large(item.record.cell.workload.shape, cell)]
+    return relative.fastest(beside, Timed(subject)).record if beside else None
 
 
 def _as_large(shape: Shape, as_this: Cell) -> bool:

@@ -94,8 +94,15 @@ def candidates_of(baseline: str, subject: Timed, dense: Iterable[Timed]) -> list
     """Which of the ``dense`` records in the subject's context can serve as ``baseline``."""
     row, cell = TABLE[baseline], subject.record.cell
     wanted, own = row.layer(cell.implementation), cell.workload.shape
-    return [
-        item
-        for item in dense
-        if row.takes(own, item.record.cell.workload.shape) and wanted in (None, item.record.cell.implementation)
-    ]
+    # a place has a hundred records of a dozen layers; parsed ones are shared, so that one is known by its address
+    fits: dict[int, bool] = {}
+    found = []
+    for item in dense:
+        other = item.record.cell
+        shape = other.workload.shape
+        known = fits.get(id(shape))
+        if known is None:
+            known = fits[id(shape)] = row.takes(own, shape)
+        if known and wanted in (None, other.implementation):
+            found.append(item)
+    return found

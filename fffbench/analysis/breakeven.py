@@ -25,7 +25,7 @@ MIN_WIDTHS = 2  # one width is no curve
 At = Callable[[Speedup], int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BreakEven:
     """Where one curve first reaches one target along its axis, ``batch`` or ``neurons``, or that it never does."""
 

@@ -43,7 +43,10 @@ def pooled(results: Results) -> list[Record]:
     for found in measured.values():
         spread = known.get(key_of(found[0]), pooling.UNKNOWN)
         alone = len(found) == 1
-        made.append(_with_spread(found[0], spread) if alone else _together(_of_newest_sources(found), spread))
+        if alone:
+            made.append(found[0].with_medians(Medians.together((found[0].medians,), spread)))
+        else:
+            made.append(_together(_of_newest_sources(found), spread))
     return made
 
 
@@ -52,14 +55,6 @@ def only(results: Results, records: Iterable[Record]) -> Results:
     found = replace(results, records=tuple(records))
     found.known[spreads.asked] = spreads(results)
     return found
-
-
-def _with_spread(record: Record, spread: Spread) -> Record:
-    """``record`` with what is known of runs: a copy by hand, since 500 machines have 200000 of them."""
-    made = object.__new__(Record)
-    made.__dict__.update(record.__dict__)
-    made.__dict__["medians"] = Medians.together((record.medians,), spread)
-    return made
 
 
 def _of_newest_sources(records: Sequence[Record]) -> list[Record]:
@@ -89,8 +84,7 @@ def _together(records: Sequence[Record], spread: Spread) -> Record:
         }
     )
     made = replace(newest, info=info, parts=tuple(records))
-    made.__dict__["medians"] = Medians.together([record.medians for record in records], spread)
-    return made
+    return made.with_medians(Medians.together([record.medians for record in records], spread))
 
 
 def interval(estimate: Estimate, above: Medians, below: Medians) -> tuple[float, float] | tuple[None, None]:

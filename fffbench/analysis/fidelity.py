@@ -30,7 +30,7 @@ AtPlace = dict[tuple[Shape, str, Protocol], list[Record]]  # by shape, dtype and
 SMALL_CHANGE = 1.1  # factors nearer to 1 than this are not named in a sentence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """One rung: both sides' times (seconds), their ratio, and what mending multiplied it by on each side.
 

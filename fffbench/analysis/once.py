@@ -6,9 +6,9 @@ each answer takes seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import update_wrapper
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from fffbench.results.store import Results
 
@@ -28,3 +28,23 @@ class once(Generic[Found]):  # noqa: N801 - a decorator
         if self.asked not in results.known:
             results.known[self.asked] = self.asked(results)
         return cast(Found, results.known[self.asked])
+
+
+class OfOneMachine:
+    """Answers that many rows of one machine have in common, kept until another machine is asked about.
+
+    Rows are made machine by machine; kept for all of them, the answers of 500 machines would take a gigabyte.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._machine = ""
+        self._known: dict[Hashable, Any] = {}
+
+    def get(self, machine: str, key: Hashable, find: Callable[..., Found], *given: object) -> Found:
+        """What ``find`` of what is ``given`` was for ``key`` on ``machine``."""
+        if machine != self._machine:
+            self._machine, self._known = machine, {}
+        if key not in self._known:
+            self._known[key] = find(*given)
+        return cast(Found, self._known[key])

@@ -80,19 +80,21 @@ class Relative:
             for item in items:
                 chains[self.part[item.record.id]].append(item)
             found = max(chains.values(), key=lambda chain: (sum(len(item.medians) for item in chain), _name(chain[0])))
-        names = {item.record.cell.implementation for item in found}
-        counts = {item.record.cell.workload.threads for item in found}
-        found = [*found, *(item for item in items if _another_count(item, names, counts))]
+        if len(found) < len(items):
+            names = {item.record.cell.implementation for item in found}
+            counts = {item.record.cell.workload.threads for item in found}
+            found = [*found, *(item for item in items if _another_count(item, names, counts))]
         best = min(found, key=self._order)
         limit = self.own[best.record.id] + NEARLY
-        apart = [item for item in items if item not in found and self.own[item.record.id] < limit]
+        near = {item.record.id for item in found}  # two records are compared field by field, which takes 50 times this
+        apart = [item for item in items if item.record.id not in near and self.own[item.record.id] < limit]
         if apart:
             return min(apart, key=self._order)
         enough = amount(best)
         if enough == (FULL_PROCESSES, FULL_RUNS):
             return best
         limit = self.own[best.record.id] - NEARLY
-        more = [item for item in found if amount(item) > enough and self.own[item.record.id] <= limit]
+        more = [item for item in found if self.own[item.record.id] <= limit and amount(item) > enough]
         return min(more, key=lambda item: (*(-part for part in amount(item)), *self._order(item)), default=best)
 
     def _order(self, item: Timed) -> tuple[float, str]:

@@ -30,7 +30,7 @@ from fffbench.analysis.baselines import (
 )
 from fffbench.analysis.ceilings import ceilings_of
 from fffbench.analysis.evidence import one_record_per_cell
-from fffbench.analysis.once import once
+from fffbench.analysis.once import OfOneMachine, once
 from fffbench.analysis.relative import Relative
 from fffbench.analysis.rivals import Untried
 from fffbench.analysis.rows import Speedup, Timed, Tried, measured_row, skipped_row
@@ -132,6 +132,7 @@ class Found:
         self.conditional: list[Timed] = []
         self._places: dict[Key, list[Timed]] = defaultdict(list)
         self._relative: dict[tuple[Key, ...], Relative] = {}
+        self._chosen = OfOneMachine()
         self.ceilings = ceilings_of(results)
         self._untried = Untried(results)
         self._all: dict[str, int] = {}
@@ -198,22 +199,34 @@ class Found:
             place = self._place_in(record, asked.dtype) if asked.dtype else own
             if not asked.applies(record.cell) or (asked.dtype and place not in self.dense):
                 continue
-            others = candidates_of(baseline, subject, self.dense.get(place, []))
+            # the ten implementations of a layer at a place are beside the same dense ones, which are chosen once
+            pick: Key = (baseline, asked.layer(record.cell.implementation), record.cell.workload.shape, own, place)
+            dense = self.dense.get(place, [])
+            others = self._chosen.get(record.machine, pick, candidates_of, baseline, subject, dense)
             if mode == "same":
-                others = [other for other in others if other.record.cell.workload.threads == threads]
+                pick = (*pick, threads)
+                others = self._chosen.get(record.machine, pick, _on, others, threads)
             unknown = self.unknown_threads(group, others) if others and mode == "fastest" else None
             if unknown or not others:
                 why = unknown or self._missing(record, baseline)
                 rows.append(measured_row(subject, None, baseline, mode, self.ceilings, why, main=main))
                 continue
             relative = self.relative(own, place)
-            best = relative.fastest(others, subject)
-            tried: Tried | None = None
-            reason: str | None = None
-            if asked.best_of_all:
-                tried, reason = self._untried.judge(best, others, relative)
+            pick = (*pick, mode, relative.part[record.id])
+            best, tried, reason = self._chosen.get(
+                record.machine, pick, self._best, subject, others, relative, baseline
+            )
             rows.append(measured_row(subject, best, baseline, mode, self.ceilings, reason, tried, main=main))
         return rows
+
+    def _best(
+        self, subject: Timed, others: Sequence[Timed], relative: Relative, baseline: str
+    ) -> tuple[Timed, Tried | None, str | None]:
+        """The fastest of ``others`` on the subject's chain of runs, how it was found, and which may be faster."""
+        best = relative.fastest(others, subject)
+        if not TABLE[baseline].best_of_all:
+            return best, None, None
+        return (best, *self._untried.judge(best, others, relative))
 
     def _missing(self, record: Record, baseline: str) -> str:
         """Why there is no baseline: what a run says it skipped, or that it was not measured."""
@@ -252,6 +265,11 @@ class Found:
             if needed - known
         ]
         return f"fastest number of threads not known: {' and '.join(lacking)} (threads)" if lacking else None
+
+
+def _on(items: Sequence[Timed], threads: int) -> list[Timed]:
+    """Those of ``items`` on so many threads."""
+    return [item for item in items if item.record.cell.workload.threads == threads]
 
 
 def _skipped_rows(results: Results, found: Found) -> list[Speedup]:

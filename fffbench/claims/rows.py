@@ -8,7 +8,7 @@ from typing import Any
 from fffbench.claims.base import Claim
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # as ``analysis.rows.Speedup``
 class ClaimRow:
     """A claim on one machine under one set of conditions; the verdict is that of claim and machine together."""
 

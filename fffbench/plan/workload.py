@@ -147,6 +147,10 @@ class Cell:
     workload: Workload
     protocol: Protocol = Protocol()
 
+    def __hash__(self) -> int:
+        """By the id, whose hash is kept: every table of a report is looked up by cells, and the fields are twelve."""
+        return hash(self.id)
+
     @cached_property
     def id(self) -> str:
         """``fff_cpu@d768-n4095-t1x12-b1-fp32-uniform-cpu-1th-s0@cold-kernel``."""

@@ -8,6 +8,7 @@ its module imports torch inside functions only.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from fffbench import extensions
 from fffbench.errors import UserError
@@ -21,6 +22,8 @@ PROBLEMS: extensions.Extensions[type[Problem]] = extensions.Extensions(
 _KIND = re.compile(r"[a-z][a-z_]*(?=-)")  # before the first -; ids of our first kinds have a digit there
 
 
+# all cells of a layer share it: what is worked out of two layers can be kept by their addresses
+@lru_cache(maxsize=4096)
 def parse_problem(text: str) -> Problem:
     """The problem whose id is ``text``; ``UserError`` if it is none, or its counts contradict each other."""
     kind = _KIND.match(text)

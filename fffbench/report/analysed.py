@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fffbench.analysis.attribution import Attribution, every_attribution
@@ -12,7 +13,7 @@ from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.fidelity import Climb
 from fffbench.analysis.headline import Answer, answers, machine_name
 from fffbench.analysis.history import Series, history
-from fffbench.analysis.roofline import Bound, DenseStrength, bound_of, dense_strength
+from fffbench.analysis.roofline import DenseStrength, dense_strength, share_of
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.analysis.stats import Estimate, time_of_medians
@@ -21,7 +22,10 @@ from fffbench.claims.rows import ClaimRow
 from fffbench.devices import main_device
 from fffbench.report.anchors import Anchors
 from fffbench.report.shown import Device, Place, devices, left_out
+from fffbench.results.record import Record
 from fffbench.results.store import Results
+
+PUBLISHED = "n"  # how names of published quantities begin
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,10 @@ class Analysis:
 
     results: Results
     rows: list[Speedup]
+    shown_rows: list[Speedup]  # of the devices with a column
     claims: list[ClaimRow]
     times: dict[str, Estimate]
     ceilings: Ceilings
-    bounds: dict[str, Bound | None]
     shares: dict[str, float | None]
     crossings: list[BreakEven]
     savings: list[Saving]
@@ -55,26 +59,25 @@ class Analysis:
         return {device.machine for device in self.shown}
 
 
-def analyse(results: Results, kind: str = "n") -> Analysis:
+def analyse(results: Results, kind: str = PUBLISHED) -> Analysis:
     """Run the whole analysis on ``results``; names of quantities begin with ``kind``."""
     rows = speedups(results)
     times = {record.id: time_of_medians(record.medians) for record in results.records}
     ceilings = ceilings_of(results)
-    bounds = {record.id: bound_of(record, ceilings) for record in results.records}
-    shares = {key: bound.seconds / times[key].value if bound else None for key, bound in bounds.items()}
-    anchors = Anchors(results.records, kind)
+    shares = {record.id: share_of(record, ceilings) for record in results.records}
     ladders = published_ladders(results)
     claims = judge_all(results, rows=rows, ladders=ladders)
     found = answers(results, rows)
     series, note = history(results.history)
     shown = devices(results)
+    columns = {device.place for device in shown}
     return Analysis(
         results=results,
         rows=rows,
+        shown_rows=[row for row in rows if (row.machine, row.device) in columns],
         claims=claims,
         times=times,
         ceilings=ceilings,
-        bounds=bounds,
         shares=shares,
         crossings=break_even(rows),
         savings=savings(found),
@@ -82,7 +85,7 @@ def analyse(results: Results, kind: str = "n") -> Analysis:
         answers=found,
         attributions=every_attribution(results, rows),
         climbs=ladders,
-        anchors=anchors,
+        anchors=Anchors(_named(results, shown, kind), kind),
         history=series,
         history_note=note,
         shown=shown,
@@ -90,6 +93,12 @@ def analyse(results: Results, kind: str = "n") -> Analysis:
         places=_places(results),
         names=_names(results),
     )
+
+
+def _named(results: Results, shown: list[Device], kind: str) -> Iterable[Record]:
+    """The records that have a place on a page: of the machines with a column, or all of a reader's ``kind``."""
+    machines = {device.machine for device in shown}
+    return (record for record in results.records if kind != PUBLISHED or record.machine in machines)
 
 
 def _places(results: Results) -> dict[Place, str]:

@@ -144,8 +144,9 @@ def _skipped(analysis: Analysis) -> Table | None:
 
 def _samples(analysis: Analysis) -> list[SampleRow]:
     found: list[SampleRow] = []
+    machines = analysis.machines
     for record in analysis.results.records:
-        if record.machine not in analysis.machines:
+        if record.machine not in machines:
             continue
         time = analysis.times[record.id]
         notes = "; ".join(record.info.notes)

@@ -37,7 +37,7 @@ def first_of(analysis: Analysis, whole: Models | None = None, learnt: Accuracy |
     """What the first screen is made of: speeds, ``whole`` models, and what layers have ``learnt``."""
     return First(
         analysis.shown,
-        served(analysis.results, analysis.rows, [device.place for device in analysis.shown]),
+        served(analysis.results, analysis.shown_rows, [device.place for device in analysis.shown]),
         {(answer.machine, answer.device): answer for answer in analysis.answers},
         analysis.climbs,
         analysis.claims,
@@ -100,7 +100,7 @@ def build(
         notes=ledger_section.notes(analysis, cards, whole),
         model=(models.table(whole) if whole else None) or tables_of_page.model(analysis.shown, first.served, cards),
         accuracy=accuracy_section.figure(learnt),
-        curves=curves.charts(analysis.rows, analysis.shown, marks.mark),
+        curves=curves.charts(analysis.shown_rows, analysis.shown, marks.mark),
         why=waterfalls(analysis, first.served, marks),
         roofline=roofs.roofline(analysis, marks),
         ladder=ladder_chart.chart(ways, marks.mark),

@@ -7,6 +7,7 @@ computed from others (a range, a crossing of a curve) has a card that says how, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from fffbench.analysis.evidence import one_record_per_cell
@@ -23,6 +24,9 @@ from fffbench.results.store import Results
 from fffbench.units import seconds
 
 ARCHIVE = "all.html"
+# Of a page on which notes of claims still ask for one. A card has 1.8 kB: eight devices with every claim would ask for
+# 600, a megabyte of a page that is to have 1.5; the page of the committed results has 280.
+MOST = 250
 Cite = Callable[..., str]  # of a figure, the value with its interval, and the records it rests on
 Mark = Callable[..., str]  # of a value and the records it rests on, the address of its card; empty if it has none
 
@@ -82,7 +86,8 @@ class Cards:
         ``archived`` if all.html has their samples; ``folder`` holds the raw files that a card links to.
         """
         self._archived, self._folder = archived, folder
-        self._records = {record.id: record for record in (*results.records, *one_record_per_cell(results).records)}
+        every = chain(results.records, one_record_per_cell(results).records)
+        self._records = {record.id: record for record in every if record.id in anchors}
         self._results, self._anchors, self._names = results, anchors, names
         self._cards: dict[str, Card] = {}
 
@@ -98,6 +103,14 @@ class Cards:
         if key not in self._cards:
             self._cards[key] = self._card(key, value, [self._records[name] for name in sides])
         return key
+
+    def link_or_samples(self, value: str, record: str | None = None, baseline: str | None = None) -> str:
+        """As ``link``; on a page that has its ``MOST`` cards a new number leads to its samples in the archive."""
+        samples = self._anchors.get(record or "")
+        known = self._anchors.quantity(*filter(None, (record, baseline))) in self._cards
+        if samples and not known and self._archived and len(self._cards) >= MOST:
+            return f"{ARCHIVE}#{samples}"
+        return self.link(value, record, baseline)
 
     def derived(self, value: str, what: str, how: str, parts: Sequence[Link]) -> str:
         """The name of the card of a number that was computed from others: ``parts`` are those, with their cards.

@@ -23,7 +23,7 @@ def data(analysis: Analysis, mark: Mark = unmarked) -> str:
     """
     shown = {device.place: index for index, device in enumerate(analysis.shown)}
     fields: dict[str, list[Speedup | None]] = {}
-    for row in analysis.rows:
+    for row in analysis.shown_rows:
         place = shown.get((row.machine, row.device))
         if place is None or not fair(row) or shape_of(row) != PUBLISHED_SHAPE:
             continue
@@ -64,12 +64,14 @@ def _runs(analysis: Analysis) -> tuple[list[Any], list[str]]:
     A cell that one run of a machine has and no other can be set beside nothing, so it is left out.
     """
     results = analysis.results
-    counted = Counter((record.machine, record.cell.id) for record in results.records)
+    machines = analysis.machines
+    own = [record for record in results.records if record.machine in machines]
+    counted = Counter((record.machine, record.cell.id) for record in own)
     cells: dict[str, int] = {}
     by_run: dict[str, dict[int, list[Any]]] = {}
     left = MOST_CELLS
-    for record in sorted(results.records, key=lambda record: (record.started, record.run), reverse=True):
-        if record.machine not in analysis.machines or counted[record.machine, record.cell.id] < 2 or left <= 0:
+    for record in sorted(own, key=lambda record: (record.started, record.run), reverse=True):
+        if counted[record.machine, record.cell.id] < 2 or left <= 0:
             continue
         left -= 1
         time = analysis.times[record.id]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import fields
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -40,7 +41,7 @@ from fffbench.report.method import Method
 from fffbench.report.models import Models, models
 from fffbench.report.published import own_runs, split
 from fffbench.report.raw import copy_files
-from fffbench.report.tables import CELL_COLUMNS, cell_rows, write_csv
+from fffbench.report.tables import CELL_COLUMNS, cell_rows, write_csv, write_rows
 from fffbench.report.view import Page, Said
 from fffbench.report.yours import your_runs
 from fffbench.results.store import Results
@@ -139,13 +140,12 @@ def _write_tables(analysis: Analysis, out: Path) -> None:
         ("savings.csv", Saving, analysis.savings),
     ):
         columns = [field.name for field in fields(kind)]
-        write_csv(out / name, (vars(row) for row in rows), columns)
+        write_rows(out / name, map(attrgetter(*columns), rows), columns)
     columns, ways = waterfall.csv_table(analysis.attributions)
     write_csv(out / waterfall.CSV, ways, columns)
-    times = {key: (time.value, time.low, time.high) for key, time in analysis.times.items()}
-    cells = cell_rows(results.records, analysis.shares, times)
+    cells = cell_rows(results.records, analysis.shares, analysis.times)
     write_csv(out / "cells.csv", cells, CELL_COLUMNS if results.records else CELL_COLUMNS[:1])
-    write_csv(out / "samples.csv", _sample_rows(results), ["record", "process", "median", "samples"])
+    write_rows(out / "samples.csv", _sample_rows(results), ["record", "process", "median", "samples"])
     skipped = (
         {"machine": item.machine, "run": item.run, "cell": item.cell.id, "family": item.family, "reason": item.reason}
         for item in results.skipped
@@ -175,10 +175,10 @@ def write_models(whole: Models | None, out: Path) -> None:
     write_csv(out / model_section.CLAIMS_CSV, map(vars, whole.verdicts) if whole else (), columns)
 
 
-def _sample_rows(results: Results) -> Iterator[dict[str, object]]:
+def _sample_rows(results: Results) -> Iterator[tuple[object, ...]]:
     for record in results.records:
         for index, (samples, middle) in enumerate(zip(record.info.processes, record.medians, strict=True)):
-            yield {"record": record.id, "process": index, "median": middle, "samples": list(samples)}
+            yield record.id, index, middle, list(samples)
 
 
 def _machine_rows(results: Results, ceilings: Ceilings) -> list[dict[str, object]]:

@@ -123,7 +123,7 @@ def notes(analysis: Analysis, cards: Cards, whole: Models | None = None) -> tupl
             view.findings,
             view.command,
         )
-        for view in claim_views(analysis, (), {}, cards.link)
+        for view in claim_views(analysis, (), {}, cards.link_or_samples)
         if view.id not in told
     )
     return (*found, *models.notes(whole))

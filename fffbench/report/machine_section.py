@@ -15,7 +15,7 @@ def machine_views(analysis: Analysis) -> list[MachineView]:
     found = []
     results = analysis.results
     for index, (machine, device) in enumerate(item.place for item in analysis.shown):
-        rows = [row for row in analysis.rows if (row.machine, row.device) == (machine, device)]
+        rows = [row for row in analysis.shown_rows if (row.machine, row.device) == (machine, device)]
         name = machine_name(results.machines[machine], device)
         main = [row for row in rows if row.main]
         other = [row for row in rows if not row.main]

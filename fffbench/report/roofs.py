@@ -37,7 +37,7 @@ def roofline(analysis: Analysis, cards: Cards | None = None) -> Figure | None:
     shown = {device.place: device for device in analysis.shown}
     families: dict[str, str] = {}
     panels: dict[tuple[str, int], Marks] = {key: defaultdict(dict) for key in PANELS}
-    calls = {(row.machine, row.device): row.call for row in analysis.rows if row.main}
+    calls = {(row.machine, row.device): row.call for row in analysis.shown_rows if row.main}
     for record in one_record_per_cell(analysis.results).records:
         work, protocol = record.cell.workload, record.cell.protocol
         place = (record.machine, work.device)

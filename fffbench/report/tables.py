@@ -13,6 +13,7 @@ from pathlib import Path
 from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
 from fffbench.analysis.rivals import provisional, tried_text
 from fffbench.analysis.rows import Speedup
+from fffbench.analysis.stats import Estimate
 from fffbench.devices import DEVICES
 from fffbench.files import write_plain
 from fffbench.plan.workload import CACHES, CALLS
@@ -50,7 +51,12 @@ _PLAIN = (float, int, type(None))  # what the csv module writes as it should be 
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Write ``rows`` with a header line; None is an empty field, a list is joined by spaces.
+    """Write ``rows`` with a header line; what a row lacks is an empty field."""
+    write_rows(path, (map(row.get, columns) for row in rows), columns)
+
+
+def write_rows(path: Path, rows: Iterable[Iterable[object]], columns: Sequence[str]) -> None:
+    """Write ``rows``, values in the order of ``columns``; None is an empty field, a list is joined by spaces.
 
     A file of all samples has more megabytes than all else together, so it is written a piece at a time.
     """
@@ -58,8 +64,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequenc
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     begun = False
-    for row in rows:
-        values = map(row.get, columns)
+    for values in rows:
         writer.writerow([value if type(value) in _PLAIN else _field(value) for value in values])
         if text.tell() > PIECE:
             write_plain(path, text.getvalue(), append=begun)
@@ -256,12 +261,12 @@ CELL_COLUMNS = (
 
 
 def cell_rows(
-    records: Iterable[Record], shares: Mapping[str, float | None], times: Mapping[str, tuple[float, float, float]]
+    records: Iterable[Record], shares: Mapping[str, float | None], times: Mapping[str, Estimate]
 ) -> Iterator[dict[str, object]]:
     """Every record as one flat row, for ``cells.csv``."""
     for record in records:
         work, info = record.cell.workload, record.info
-        time, low, high = times[record.id]
+        time = times[record.id]
         yield {
             "record": record.id,
             "machine": record.machine,
@@ -281,9 +286,9 @@ def cell_rows(
             "threads": work.threads,
             "cache": record.cell.protocol.cache,
             "call": record.cell.protocol.call,
-            "time": time,
-            "low": low,
-            "high": high,
+            "time": time.value,
+            "low": time.low,
+            "high": time.high,
             "roofline_share": shares[record.id],
             "error": info.check.error,
             "tolerance": info.check.tolerance,

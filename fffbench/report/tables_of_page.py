@@ -40,7 +40,7 @@ def break_even(analysis: Analysis, cards: Cards) -> Table | None:
             continue
         batch = _preferred([item for item in own if item.axis == "batch" and item.fixed == PUBLISHED_LAYER])
         width = _preferred([item for item in own if item.axis == "neurons"])
-        here = [row for row in analysis.rows if fair(row) and (row.machine, row.device) == device.place]
+        here = [row for row in analysis.shown_rows if fair(row) and (row.machine, row.device) == device.place]
         best = max(here, key=lambda row: row.speedup or 0)
         value = ratio(best.speedup or 0, best.low, best.high)
         key = cards.link(value, best.record, best.baseline_record)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -91,7 +91,7 @@ def chosen(analysis: Analysis) -> list[Attribution]:
     """The four attributions: of each kind the one with the most causes measured, on the first device among equals."""
     order = {device.place: index for index, device in enumerate(sorted(analysis.shown, key=lambda one: one.older))}
     shapes = {record.id: record.cell.workload.shape for record in analysis.results.records}
-    main = {row.record for row in analysis.rows if row.main and row.family == "fff"}
+    main = {row.record for row in analysis.shown_rows if row.main and row.family == "fff"}
     found: list[Attribution] = []
     for host, dtype, batch in KINDS:
         fitting = [
@@ -215,15 +215,17 @@ def _panel(axes: Axes, item: Attribution, name: str, cards: Cards | None, said: 
     said.append(Said(f"{name}: {number(item.ceiling)}x counted; {causes}; {value} measured.", links))
 
 
-def csv_table(items: Sequence[Attribution]) -> tuple[list[str], list[dict[str, object]]]:
+def csv_table(items: Sequence[Attribution]) -> tuple[list[str], Iterator[dict[str, object]]]:
     """Columns and rows of ``CSV``: a cell a row, three columns a factor (empty where it was not measured)."""
     plain = [field.name for field in fields(Attribution) if field.name not in ("factors", "call")]
-    columns = dict.fromkeys(plain)
-    rows: list[dict[str, object]] = []
-    for item in items:
-        row: dict[str, object] = {name: getattr(item, name) for name in plain}
-        for factor in (*item.factors, item.call):
-            row |= {factor.name: factor.value, f"{factor.name} low": factor.low, f"{factor.name} high": factor.high}
-        columns |= dict.fromkeys(row)
-        rows.append(row)
-    return list(columns), rows
+    named = dict.fromkeys(factor.name for item in items for factor in (*item.factors, item.call))
+    columns = [*plain, *(f"{name}{end}" for name in named for end in ("", " low", " high"))]
+
+    def rows() -> Iterator[dict[str, object]]:
+        for item in items:
+            row: dict[str, object] = {name: getattr(item, name) for name in plain}
+            for factor in (*item.factors, item.call):
+                row |= {factor.name: factor.value, f"{factor.name} low": factor.low, f"{factor.name} high": factor.high}
+            yield row
+
+    return columns, rows()

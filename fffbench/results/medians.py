@@ -44,7 +44,9 @@ class Medians(tuple[float, ...]):  # noqa: SLOT001 - a tuple with attributes can
     def together(cls, parts: Sequence[Medians], spread: object) -> Medians:
         """The processes of several runs, or of one with what is known of runs of its machine."""
         found = cls(value for part in parts for value in part)
-        found.units = {unit: values for part in parts for unit, values in part.units.items()}
+        found.units = parts[0].units
+        if len(parts) > 1:
+            found.units = {unit: values for part in parts for unit, values in part.units.items()}
         found.spread = spread
         return found
 

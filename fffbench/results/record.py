@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from sys import intern
 from typing import Annotated
 
@@ -132,6 +131,9 @@ class CellInfo(_Plain):
         return self
 
 
+_NO_FIELDS: set[str] = set()  # one for all: a copy of a model copies it, and nothing else writes into it
+
+
 def slim(info: CellInfo, cell: Cell) -> CellInfo:
     """``info`` in half the memory, in place: samples as arrays, and texts that all machines have in common once.
 
@@ -139,10 +141,11 @@ def slim(info: CellInfo, cell: Cell) -> CellInfo:
     """
     shared: dict[str, object] = {name: intern(getattr(info, name)) for name in ("family", "summary", "timed_sources")}
     shared |= {"cell": cell.id, "processes": [array("d", samples) for samples in info.processes]}
+    shared["threads_ran"] = array("d", info.threads_ran)
     shared["notes"] = [intern(note) for note in info.notes]
     info.__dict__.update(shared)  # a copy would cost more time than reading the file
     for model in (info, info.check):
-        object.__setattr__(model, "__pydantic_fields_set__", set())
+        object.__setattr__(model, "__pydantic_fields_set__", _NO_FIELDS)
     return info
 
 
@@ -187,9 +190,12 @@ class RunInfo(_Plain):
         return self.model_copy(update={"commit": marked, "dirty": dirty})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
-    """One cell of one run on one machine, as the analysis sees it."""
+    """One cell of one run on one machine, as the analysis sees it.
+
+    ``_id`` and ``_medians`` are kept once asked for, in slots: the dictionary of a ``cached_property`` takes 400 bytes.
+    """
 
     run: str
     machine: str
@@ -199,21 +205,36 @@ class Record:
     host: str = ""
     timed_sources: str = timed.UNKNOWN  # of equal ones the same was timed in the same way; unknown ones equal nothing
     parts: tuple[Record, ...] = ()  # of which it was made where several runs speak together
+    _id: str = field(default="", init=False, compare=False, repr=False)
+    _medians: Medians | None = field(default=None, init=False, compare=False, repr=False)
 
-    @cached_property
+    @property
     def id(self) -> str:
         """Unique over all results: run and cell."""
-        return f"{self.run}/{self.cell.id}"
+        if not self._id:
+            object.__setattr__(self, "_id", f"{self.run}/{self.cell.id}")
+        return self._id
 
     @property
     def hosts(self) -> tuple[str, ...]:
         """The host of each process."""
         return tuple(self.info.hosts) or (self.host,) * len(self.info.processes)
 
-    @cached_property
+    @property
     def medians(self) -> Medians:
         """The median of each process, with its run and host: what every estimate is made of."""
-        return Medians.of(self.info.processes, self.hosts if self.info.hosts else (self.host,), self.run)
+        if self._medians is None:
+            found = Medians.of(self.info.processes, self.hosts if self.info.hosts else (self.host,), self.run)
+            object.__setattr__(self, "_medians", found)
+            return found
+        return self._medians
+
+    def with_medians(self, medians: Medians) -> Record:
+        """A copy of this whose ``medians`` are given, with what is known of other runs."""
+        made = replace(self)
+        object.__setattr__(made, "_id", self.id)
+        object.__setattr__(made, "_medians", medians)
+        return made
 
     @property
     def provisional(self) -> bool:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from fffbench.report import render
+from fffbench.report import cards, render
 from fffbench.results.store import load
 
 ROOT = Path(__file__).parents[2]
@@ -194,3 +194,13 @@ def test_a_raw_file_beside_the_page_is_the_one_among_the_results(folder):
     for path in paths:
         assert (folder / path).read_bytes() == (ROOT / path).read_bytes()
         json.loads((folder / path).read_bytes())
+
+
+def test_a_page_with_its_most_cards_leads_to_samples_in_the_archive_and_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(cards, "MOST", 20)
+    render(load(RESULTS), tmp_path, folder=RESULTS)
+    page = Numbers((tmp_path / "index.html").read_text(encoding="utf-8"))
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'<div data-q="n-\w+"><a href="all\.html#r-\w+">', text)
+    assert len({link for link in page.links if link.startswith("#n-")}) < 250
+    assert without_card(tmp_path) == []
