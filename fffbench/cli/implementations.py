@@ -10,7 +10,7 @@ import typer
 
 from fffbench.cli import tables
 from fffbench.cli.loading import Json
-from fffbench.devices import HOST
+from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError
 from fffbench.plan import options
 from fffbench.text import plain
@@ -30,6 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 def list_implementations(as_json: Json = False) -> None:
     """List the implementations, and why one cannot run here."""
+    from fffbench.claims.kinds import KINDS
     from fffbench.implementations import registry
     from fffbench.plan.workload import Shape, Workload
     from fffbench.problems import PROBLEMS
@@ -59,7 +60,8 @@ def list_implementations(as_json: Json = False) -> None:
     ]
     rows += [
         {"name": name, "family": None, "device": "", "dtypes": [], "summary": "", "unsupported": reason}
-        for name, reason in registry.broken().items()
+        for broken in (registry.broken(), DEVICES.broken(), PROBLEMS.broken(), KINDS.broken())
+        for name, reason in broken.items()
     ]
     if as_json:
         print(json.dumps(rows, indent=1))

@@ -97,7 +97,8 @@ def test_an_import_that_binds_its_asker_to_one_processor_is_named_and_undone(ins
 
 
 def test_an_import_that_sleeps_is_stopped_at_its_limit(install, monkeypatch):
-    source = "from fffbench.implementations import _plugin\n_plugin.SECONDS = 1.0\n_plugin.main()\n"
+    source = "from fffbench import apart\nfrom fffbench.implementations import _plugin\n"
+    source += "apart.serve(_plugin.answered, seconds=1.0)\n"
     command = [sys.executable, "-P", "-c", source]
     install(sleeps="import time\ntime.sleep(1000)")
     question = json.dumps({"value": "sleeps", "variant": "", "workloads": [], "asked by": os.getpid()})
