@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fffbench.cli import tables
+from fffbench.cli import notices, tables
 from fffbench.cli.loading import Json
 from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError
@@ -17,6 +17,10 @@ from fffbench.text import plain
 from fffbench.units import number
 
 NEEDED = ("psutil", "threadpoolctl", "torch")  # of the extra `measure`, by what computes
+NOT_SEEN = (
+    "note: check compares the outputs of a few calls. That a kernel of another package works in every timed call, and "
+    "leaves clock and rivals alone, is tested when it is measured (docs/guide/untrusted-kernels.md)"
+)
 EXIT_WRONG = 1  # ``check`` found an implementation that computes something else
 
 Listed = Annotated[str | None, typer.Option(help="comma-separated; all where not given")]
@@ -85,9 +89,9 @@ def check(
     for module in NEEDED:  # here, not as a fault of every implementation
         importlib.import_module(module)
     axes = options.axes(implementations=implementations, dtypes=dtypes, devices=devices)
-    for name in axes.implementations:
-        if name not in registry.broken():
-            registry.implementation(name)
+    named = [registry.implementation(name) for name in axes.implementations if name not in registry.broken()]
+    if any(item.foreign for item in named):
+        notices.note(NOT_SEEN)
     rows = []
     for row in checking.rows(axes.implementations, axes.dtypes, axes.devices):
         rows.append(row)

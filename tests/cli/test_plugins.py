@@ -9,6 +9,7 @@ import plugins
 import pytest
 
 from fffbench import checking
+from fffbench.cli.implementations import NOT_SEEN
 from fffbench.implementations import _plugin, registry
 
 HONEST = """
@@ -123,6 +124,7 @@ def test_check_goes_on_after_each_fault_and_never_exits_with_0(install, tmp_path
     done = fffbench(tmp_path, "check", "--json", "--implementations", ",".join(("exits", *IN_CHECK)))
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert done.returncode == 1
+    assert done.stderr == f"fffbench: {NOT_SEEN}\n"
     assert "SystemExit" in rows["exits"]["failure"]
     for name, (_, said) in IN_CHECK.items():
         assert said in rows[name]["failure"]
