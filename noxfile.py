@@ -134,9 +134,10 @@ def page(session: nox.Session) -> None:
 
 @nox.session
 def readme(session: nox.Session) -> None:
-    """Write README's first screen from results/; ``nox -s readme -- --check`` says whether it is stale."""
+    """Write README's first screen and CHANGELOG's changed figures from results/; ``-- --check`` names what is stale."""
     install_reading(session)
     session.run("python", "-m", "benchmarks.studies.readme", *session.posargs)
+    session.run("python", "-m", "benchmarks.studies.changed", *session.posargs)
 
 
 @nox.session

@@ -4,15 +4,19 @@
 
 Implementations are untrusted and have a registry of their own. A device, a kind of layer or a kind of claim is a part
 of the judge: its module is imported by whatever reads its name in a result file or a claim, so it must not import torch
-when it is imported.
+when it is imported. What its import does is tried in a process of its own before (``apart``; this module is that
+process), so that one that ends its process, hangs, or leaves threads or processes behind is refused by its name.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import importlib
+import os
 import pkgutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from importlib.machinery import PathFinder
@@ -20,8 +24,9 @@ from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from fffbench import contain
+from fffbench import apart, contain
 from fffbench.errors import UserError, one_of
+from fffbench.surroundings import Surroundings
 
 IMPLEMENTATIONS, DEVICES, PROBLEMS, CLAIM_KINDS = (
     f"fffbench.{kind}" for kind in ("implementations", "devices", "problems", "claim_kinds")
@@ -30,7 +35,11 @@ GROUPS = (IMPLEMENTATIONS, DEVICES, PROBLEMS, CLAIM_KINDS)
 
 SUFFIXES = {".py", ".cpp", ".hpp", ".h", ".cu", ".cuh", ".so", ".ptx", ".cubin"}  # of files that decide what is run
 
+STARTED_SECONDS = 0.1  # until a thread that an import started counts as one
+
 T = TypeVar("T")
+
+left_out: dict[str, None] = {}  # why somebody's was left out where all that can be used were asked for, in order
 
 
 def registered(group: str) -> tuple[list[EntryPoint], dict[str, str]]:
@@ -116,11 +125,19 @@ class Extensions(Mapping[str, T], Generic[T]):
         return name in self.own or name in _points(self._group)
 
     def usable(self) -> dict[str, T]:
-        """All by name but those whose package is broken, which are refused when they are asked for by name."""
+        """All by name but those whose package is broken, which are ``left_out`` and refused by name."""
+        broken = self.broken()
+        left_out.update(dict.fromkeys(broken.values()))
+        return {name: self[name] for name in self if name not in broken}
+
+    def broken(self) -> dict[str, str]:
+        """Those that cannot be used, by name, each with the reason in a line."""
         found = {}
-        for name in self:
-            with contextlib.suppress(UserError):
-                found[name] = self[name]
+        for name in _points(self._group):
+            try:
+                self[name]
+            except UserError as error:
+                found[name] = str(error)
         return found
 
     def __len__(self) -> int:
@@ -130,14 +147,46 @@ class Extensions(Mapping[str, T], Generic[T]):
 
 @cache
 def _loaded(point: EntryPoint, what: str, attribute: str, kind: type) -> Any:
+    where = f"{what} {point.name!r} ({point.value})"
+    if (fault := _fault(point.value, attribute)) is not None:
+        raise UserError(f"{where} cannot be imported: {fault}")
     try:
         with contextlib.redirect_stdout(sys.stderr):  # what a command prints is read by other programs
             found = getattr(point.load(), attribute)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # sys.exit too: the command has not ended, and exit 0 would say that it had
+    except BaseException as error:  # here, though not apart; sys.exit too: exit 0 would say that the command has ended
         said = contain.one_line(f"{type(error).__name__}: {error}")
-        raise UserError(f"{what} {point.name!r} ({point.value}) cannot be imported: {said}") from error
+        raise UserError(f"{where} cannot be imported: {said}") from error
     if not (isinstance(found, kind) or (isinstance(found, type) and issubclass(found, kind))):
-        raise UserError(f"{what} {point.name!r} ({point.value}): its {attribute} must be a {kind.__name__}")
+        raise UserError(f"{where}: its {attribute} must be a {kind.__name__}")
     return found
+
+
+@cache
+def _fault(value: str, attribute: str) -> str | None:
+    """What goes wrong where the module at ``value`` is imported in another process, or None."""
+    around = Surroundings(os.getpid())
+    try:
+        apart.ask("fffbench.extensions", {"value": value, "attribute": attribute})
+    except apart.PluginError as error:
+        return str(error)
+    finally:
+        changed = around.changed()
+        around.restore()
+    return None if changed is None else f"it changed {changed} that asked it"
+
+
+def tried(question: apart.Question) -> apart.Answer:
+    """Import a module, here, and say what its import leaves behind."""
+    getattr(EntryPoint("extension", question["value"], "").load(), question["attribute"])
+    time.sleep(STARTED_SECONDS)
+    if threads := _thread._count():  # noqa: SLF001 - those that threading does not know of, too
+        raise apart.PluginError(f"its import leaves {threads} thread{'s' * (threads != 1)} running")
+    if contain.descendants():
+        raise apart.PluginError("its import leaves a process behind")
+    return {}
+
+
+if __name__ == "__main__":
+    apart.serve(tried)

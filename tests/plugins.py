@@ -29,5 +29,5 @@ def install(folder, entry_points, monkeypatch, **others):
 
 def forget():
     """Ask anew what is registered."""
-    for known in (registry._plugins, extensions._points, extensions._loaded):
+    for known in (registry._plugins, extensions._points, extensions._loaded, extensions._fault):
         known.cache_clear()

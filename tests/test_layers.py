@@ -23,6 +23,7 @@ COMMON = (
     *(
         "errors",
         "anonymity",
+        "apart",
         "collector",
         "contain",
         "extensions",

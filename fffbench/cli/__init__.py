@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 import fffbench
+from fffbench import extensions
 from fffbench.cli import (
     claims,
     compare,
@@ -99,6 +100,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit code."""
     notices.take()  # of a command before, which failed
+    extensions.left_out.clear()
     try:
         code = typer.main.get_command(app).main(
             arguments or ["--help"], prog_name="fffbench", standalone_mode=False, complete_var=NO_COMPLETION
@@ -124,7 +126,7 @@ def run(arguments: list[str]) -> int:
         return _fail(_missing(error, arguments) if isinstance(error, ModuleNotFoundError) else _system(error))
     if code == EXIT_INTERRUPTED:  # click makes an exit code of Ctrl-C
         _say("interrupted")
-    for line in notices.take():
+    for line in (*map(notices.left_out, extensions.left_out), *notices.take()):
         _say(line)
     return code if isinstance(code, int) else 0
 

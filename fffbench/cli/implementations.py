@@ -8,15 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from fffbench.cli import tables
+from fffbench.cli import notices, tables
 from fffbench.cli.loading import Json
-from fffbench.devices import HOST
+from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError
 from fffbench.plan import options
 from fffbench.text import plain
 from fffbench.units import number
 
 NEEDED = ("psutil", "threadpoolctl", "torch")  # of the extra `measure`, by what computes
+NOT_SEEN = (
+    "note: check compares the outputs of a few calls. That a kernel of another package works in every timed call, and "
+    "leaves clock and rivals alone, is tested when it is measured (docs/guide/untrusted-kernels.md)"
+)
 EXIT_WRONG = 1  # ``check`` found an implementation that computes something else
 
 Listed = Annotated[str | None, typer.Option(help="comma-separated; all where not given")]
@@ -30,6 +34,7 @@ def add_to(app: typer.Typer) -> None:
 
 def list_implementations(as_json: Json = False) -> None:
     """List the implementations, and why one cannot run here."""
+    from fffbench.claims.kinds import KINDS
     from fffbench.implementations import registry
     from fffbench.plan.workload import Shape, Workload
     from fffbench.problems import PROBLEMS
@@ -59,7 +64,8 @@ def list_implementations(as_json: Json = False) -> None:
     ]
     rows += [
         {"name": name, "family": None, "device": "", "dtypes": [], "summary": "", "unsupported": reason}
-        for name, reason in registry.broken().items()
+        for broken in (registry.broken(), DEVICES.broken(), PROBLEMS.broken(), KINDS.broken())
+        for name, reason in broken.items()
     ]
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -83,9 +89,9 @@ def check(
     for module in NEEDED:  # here, not as a fault of every implementation
         importlib.import_module(module)
     axes = options.axes(implementations=implementations, dtypes=dtypes, devices=devices)
-    for name in axes.implementations:
-        if name not in registry.broken():
-            registry.implementation(name)
+    named = [registry.implementation(name) for name in axes.implementations if name not in registry.broken()]
+    if any(item.foreign for item in named):
+        notices.note(NOT_SEEN)
     rows = []
     for row in checking.rows(axes.implementations, axes.dtypes, axes.devices):
         rows.append(row)

@@ -12,6 +12,11 @@ def note(text: str) -> None:
     _waiting.append(plain(f"fffbench: {text}"))
 
 
+def left_out(reason: str) -> str:
+    """The line on something that is not there, and why."""
+    return plain(f"fffbench: left out {reason}")
+
+
 def take() -> list[str]:
     """The lines that wait, each once; none waits any more."""
     lines = list(dict.fromkeys(_waiting))

@@ -1,58 +1,30 @@
 """What does a third party's module declare, and which workloads can it not run, without importing it here?
 
-Run as ``python -P -m fffbench.implementations._plugin``: reads one JSON question, forks a child that imports the
-module, and writes one JSON answer. An import that exits, prints, sleeps, forks, crashes or eats memory is that child's.
+Run as ``python -P -m fffbench.implementations._plugin``, a process that ``apart`` starts and bounds.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import select
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import EntryPoint
 from types import ModuleType
 from typing import Any
 
-from fffbench import contain
-from fffbench.parent import end_with_parent
+from fffbench import apart, contain
+from fffbench.apart import MEMORY_BYTES, PluginError
 from fffbench.surroundings import Surroundings
 
-SECONDS = 30.0  # for an import (of torch too, from a cold disk) and all questions
-MEMORY_BYTES = 8 * 2**30
-ANSWER_BYTES = 4 * 2**20  # a reason for each of ten thousand cells
-GRACE_SECONDS = 10.0  # for the supervisor's own start and end
+__all__ = ["KEYS", "MEMORY_BYTES", "PluginError", "Question", "answered", "ask", "ask_all", "declared", "load"]
+
 KEYS = ("FAMILY", "DEVICES", "DTYPES", "unsupported", "prepare")
-
-
-class PluginError(Exception):
-    """One line about what a plugin did; the message does not name it."""
 
 
 def ask(value: str, variant: str = "", workloads: Sequence[str] = ()) -> dict[str, Any]:
     """What the module at ``value`` declares, and its reasons against ``workloads`` (cell ids); else ``PluginError``."""
-    question = json.dumps({"value": value, "variant": variant, "workloads": list(workloads), "asked by": os.getpid()})
-    try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "fffbench.implementations._plugin"],
-            input=question.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=SECONDS + GRACE_SECONDS,
-            check=False,
-        )
-        answer = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise PluginError(f"could not be asked: {contain.one_line(error)}") from error
-    if "error" in answer:
-        raise PluginError(answer["error"])
-    found: dict[str, Any] = answer
-    return found
+    question = {"value": value, "variant": variant, "workloads": list(workloads)}
+    return apart.ask("fffbench.implementations._plugin", question)
 
 
 Question = tuple[str, str, Sequence[str]]
@@ -91,71 +63,13 @@ def load(value: str) -> ModuleType:
     return module
 
 
-def main() -> None:
-    """Answer one question."""
-    question = json.loads(sys.stdin.read())
-    end_with_parent(question["asked by"])  # which may have ended while this process started
-    contain.adopt_orphans()
-    supervisor = os.getpid()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        end_with_parent(supervisor)
-        os.close(reading)
-        _child(writing, question)
-    os.close(writing)
-    text, late = _read(reading)
-    if late:
-        answer = {"error": f"took longer than {SECONDS:.0f} s to import and answer"}
-    elif not text:
-        _, status = os.waitpid(child, 0)
-        code = os.waitstatus_to_exitcode(status)
-        answer = {"error": f"its import or declarations {'exited' if code == 0 else contain.death(code)}"}
-    else:
-        answer = _checked(text)
-    contain.end_descendants()
-    json.dump(answer, sys.stdout)
-
-
-def _read(descriptor: int) -> tuple[bytes, bool]:
-    """Everything up to the end of the pipe or the first line, and whether time ran out before."""
-    text, end = b"", time.monotonic() + SECONDS
-    while b"\n" not in text and len(text) < ANSWER_BYTES:
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
-        if not ready:
-            return text, True
-        chunk = os.read(descriptor, 1 << 16)
-        if not chunk:
-            break
-        text += chunk
-    return text, False
-
-
-def _checked(text: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        return {"error": "gave no answer that can be read"}
-    return answer if isinstance(answer, dict) else {"error": "gave no answer that can be read"}
-
-
-def _child(writing: int, question: dict[str, Any]) -> None:
-    """Import, answer and leave; whatever is raised becomes the answer."""
-    contain.silence()
-    contain.limit_memory(MEMORY_BYTES)
-    contain.prefer_as_victim()
-    try:
-        module = load(question["value"])
-        answer = declared(module)
-        if question["workloads"]:
-            answer["reasons"] = [_reason(module, question["variant"], cell) for cell in question["workloads"]]
-    except PluginError as error:
-        answer = {"error": contain.one_line(error)}
-    except BaseException as error:  # noqa: BLE001  (SystemExit and KeyboardInterrupt of a plugin's import too)
-        answer = {"error": contain.one_line(f"{type(error).__name__}: {error}")}
-    with contextlib.suppress(BaseException), os.fdopen(writing, "wb") as pipe:
-        pipe.write(json.dumps(answer).encode() + b"\n")
-    os._exit(0)
+def answered(question: apart.Question) -> apart.Answer:
+    """Import the module, here, and answer."""
+    module = load(question["value"])
+    answer = declared(module)
+    if question["workloads"]:
+        answer["reasons"] = [_reason(module, question["variant"], cell) for cell in question["workloads"]]
+    return answer
 
 
 def declared(module: ModuleType) -> dict[str, Any]:
@@ -218,4 +132,4 @@ def _reason(module: ModuleType, variant: str, cell: str) -> str | None:
 
 
 if __name__ == "__main__":
-    main()
+    apart.serve(answered)

@@ -9,6 +9,7 @@ import plugins
 import pytest
 
 from fffbench import checking
+from fffbench.cli.implementations import NOT_SEEN
 from fffbench.implementations import _plugin, registry
 
 HONEST = """
@@ -97,7 +98,8 @@ def test_an_import_that_binds_its_asker_to_one_processor_is_named_and_undone(ins
 
 
 def test_an_import_that_sleeps_is_stopped_at_its_limit(install, monkeypatch):
-    source = "from fffbench.implementations import _plugin\n_plugin.SECONDS = 1.0\n_plugin.main()\n"
+    source = "from fffbench import apart\nfrom fffbench.implementations import _plugin\n"
+    source += "apart.serve(_plugin.answered, seconds=1.0)\n"
     command = [sys.executable, "-P", "-c", source]
     install(sleeps="import time\ntime.sleep(1000)")
     question = json.dumps({"value": "sleeps", "variant": "", "workloads": [], "asked by": os.getpid()})
@@ -122,6 +124,7 @@ def test_check_goes_on_after_each_fault_and_never_exits_with_0(install, tmp_path
     done = fffbench(tmp_path, "check", "--json", "--implementations", ",".join(("exits", *IN_CHECK)))
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert done.returncode == 1
+    assert done.stderr == f"fffbench: {NOT_SEEN}\n"
     assert "SystemExit" in rows["exits"]["failure"]
     for name, (_, said) in IN_CHECK.items():
         assert said in rows[name]["failure"]

@@ -285,3 +285,10 @@ def test_the_corpus_names_no_folder_of_the_machine_that_found_a_fault():
     for path in Path(corpus.__file__).parent.glob("corpus/*.toml"):
         for line in path.read_text(encoding="utf-8").splitlines():
             assert not (line.startswith("said") and re.search(r"/(tmp|root|home|opt|work)/", line)), line[:200]
+
+
+def test_the_notebook_says_how_many_of_the_cases_are_of_each_domain():
+    weights = {name: domains.load(name).WEIGHT for name in domains.names()}
+    page = (ROOT / "docs" / "notebook" / "trust.md").read_text()
+    said = dict(re.findall(r"^- `(\w+)`, ([\d.]+) %:", page, re.MULTILINE))
+    assert said == {name: f"{100 * weight / sum(weights.values()):.1f}" for name, weight in weights.items()}

@@ -10,11 +10,11 @@ from typing import Any
 import typer
 
 from tools.hostile.case import Spec
-from tools.hostile.server import READING
+from tools.hostile.server import KERNELS
 from tools.hostile.stage import Stage
 
 WEIGHT = 24
-PRELOAD = READING
+PRELOAD = KERNELS  # a plan and a list ask every implementation
 
 NUMBERS = [
     "0", "1", "2", "7", "-1", "-0", "+3", "1.5", "1e3", "1e400", "nan", "inf", "-inf", "0x10", "1_000", " 4 ", "٣", "①",
