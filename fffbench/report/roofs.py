@@ -83,8 +83,7 @@ def _addresses(analysis: Analysis, cards: Cards, panels: Mapping[tuple[str, int]
     for (dtype, batch), marks in panels.items():
         for name, by in marks.items():
             for place, (share, record) in by.items():
-                bound = analysis.bounds.get(record)
-                least = seconds(bound.seconds) if bound else "of its own"
+                least = seconds(share * analysis.times[record].value)
                 what = f"{name}, {analysis.places[place]}, {dtype}, batch {batch}: share of what the machine allows"
                 found[record] = cards.computed(percent(share), what, HOW.format(least=least), record)
     return found
