@@ -216,7 +216,7 @@ def facts(first: First, cards: Cards | None = None) -> tuple[Fact, ...]:
             Fact(
                 f"{number(ceiling)}x?",
                 f"A count of operations ({rows[0].n} neurons over {rows[0].levels} used), not a measurement. It "
-                f"{reached}: the most that this layer gave here is {gain}{unsure}.",
+                f"{reached}: the most that this layer gave on the devices of the table is {gain}{unsure}.",
                 tuple(links),
             )
         )

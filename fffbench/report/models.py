@@ -10,10 +10,12 @@ from pathlib import Path
 
 from fffbench.analysis.models import ModelRow, by_work, model_rows, work_title
 from fffbench.claims.model_claims import COMMAND, ModelVerdict, judge_models
-from fffbench.plan.models import Variant
+from fffbench.devices import HOST
+from fffbench.plan.models import Variant, Work
 from fffbench.report import model_section
 from fffbench.report.cards import ARCHIVE
 from fffbench.report.claim_section import CONFIDENCE, ICONS
+from fffbench.report.first import PLACES
 from fffbench.report.model_cards import ModelCards
 from fffbench.report.sources import source
 from fffbench.report.view import Cell, LedgerCell, LedgerGroup, LedgerRow, Link, Note, Said, Table
@@ -54,15 +56,33 @@ def best_of(rows: Sequence[ModelRow], kind: str) -> ModelRow | None:
 
 
 def sentence(found: Models) -> Said:
-    """What a model gains, for the first screen: over all works of whole models that have trees and the model as it is.
+    """What a model gains on CPUs and on GPUs, for the first screen: over all works with trees and the model as it is.
 
     One layer of a larger model is no model; it stands in the table.
     """
+    titles: list[str] = []
+    parts: list[str] = []
+    links: list[Link] = []
+    for host, place in PLACES:
+        kind = [of for of in by_work(found.rows) if (of[1].device == HOST) == host]
+        named, said, more = _gained(kind, found.cards, place, first=not parts)
+        titles += named
+        parts += [said] if said else []
+        links += more
+    if not parts:
+        return Said("")
+    return Said(f"a whole model ({' and '.join(dict.fromkeys(titles))}) runs {' and '.join(parts)}", tuple(links))
+
+
+def _gained(
+    works: Sequence[tuple[str, Work, Sequence[ModelRow]]], cards: ModelCards, place: str, *, first: bool
+) -> tuple[list[str], str, tuple[Link, ...]]:
+    """The models measured on one kind of device, what they gain there and at most, and the cards of the figures."""
     gains: list[ModelRow] = []
     limits: list[ModelRow] = []
-    titles, places = [], []
+    titles: list[str] = []
     ends: list[float] = []
-    for machine, work, rows in by_work(found.rows):
+    for _, work, rows in works:
         best, none = best_of(rows, "fff"), best_of(rows, "none")
         if work.architecture.of_layers or best is None or best.gain is None:
             continue
@@ -70,18 +90,17 @@ def sentence(found: Models) -> Said:
         ends += best.gain_interval or (best.gain, best.gain)
         limits += [none] if none is not None and none.gain is not None else []
         titles.append(work.architecture.title)
-        places.append(found.names.get(machine, machine))
     if not gains:
-        return Said("")
-    named, where = (" and ".join(dict.fromkeys(names)) for names in (titles, places))
+        return [], "", ()
     how = " (slower)" if max(ends) < 1 else "" if min(ends) > 1 else " (undecided: intervals hold 1x)"
-    gain, links = _range(gains, found.cards)
+    gain, links = _range(gains, cards)
+    with_trees = " of its speed with such layers" if first else ""
     bound = ""
     if limits:
-        most, more = _range(limits, found.cards)
-        bound, links = f", and at {most} with no feedforward layer at all", (*links, *more)
-    text = f"a whole model ({named} on {where}) runs at {gain} of its speed with such layers{how}{bound}"
-    return Said(text, links)
+        most, more = _range(limits, cards)
+        without = " with no feedforward layer at all" if first else ""
+        bound, links = f" ({most}{without})", (*links, *more)
+    return titles, f"at {gain}{with_trees} on {place}{how}{bound}", links
 
 
 def _range(rows: Sequence[ModelRow], cards: ModelCards) -> tuple[str, tuple[Link, ...]]:
