@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fffbench.text import plain
 
-MOST_FILES = 10_000  # in one room of a results folder; a year of a run every hour is 8760
+MOST_FILES = 50_000  # in one room of a results folder; 500 machines with a release each have 11,750
 ARCHIVE = "archive"  # a folder of measurements of older sources, with the same rooms
 LINK = "a link; results are read from plain folders only"
 
