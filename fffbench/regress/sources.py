@@ -57,6 +57,7 @@ CUDA = Deciding(
     (".py", ".cu", ".cuh"),
     # what the registry imports since it asks plugins, and since a device is a file
     (
+        "fffbench/apart.py",
         "fffbench/contain.py",
         "fffbench/surroundings.py",
         "fffbench/parent.py",

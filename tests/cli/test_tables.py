@@ -239,7 +239,7 @@ def test_of_whole_models_a_narrow_terminal_keeps_what_they_gain(capsys, monkeypa
     lines = printed(capsys, "models", "--results", str(Path(__file__).parents[2] / "results")).splitlines()
     heads = [line for line in lines if line.startswith("layers")]
     assert heads
-    assert all({"time", "gain"} <= set(line.split()) for line in heads)  # the mode too, where there is room
+    assert all(line.split()[-1] == "gain" for line in heads)  # mode and time too, where there is room for them
     assert max(map(len, lines)) <= 80
 
 

@@ -1,6 +1,7 @@
 """Which sources make a build, what is planted into them, and what is said when they do not compile?"""
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from fffbench.errors import UserError
 from fffbench.regress import build, planted, sources
-from fffbench.regress.sources import Revision
+from fffbench.regress.sources import CUDA, Revision
 
 ROOT = Path(__file__).parents[2]
 BINDINGS = b"""#include "call.hpp"
@@ -191,3 +192,16 @@ def test_the_time_budget_ends_a_build(checkout, tmp_path):
     with pytest.raises(UserError, match="the time budget ended while working tree was being built"):
         build.build(sources.read_working_tree(checkout), "head", tmp_path / "work", begin + 0.5)
     assert time.monotonic() - begin < 20
+
+
+def test_a_revision_holds_every_module_that_importing_its_kernels_brings():
+    loaded = (
+        "import sys, pathlib, fffbench.implementations.registry, fffbench.implementations.fff_cuda\n"
+        "import fffbench.implementations._plugin, fffbench.implementations.cuda.launch\n"
+        "root = pathlib.Path(fffbench.__file__).parent.parent\n"
+        "files = [m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'fffbench']\n"
+        "print(*(pathlib.Path(f).relative_to(root) for f in files if f and f.endswith('.py')))"
+    )
+    found = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.split()
+    assert len(found) > 20
+    assert [path for path in found if not CUDA.holds(path)] == []
