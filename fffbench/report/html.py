@@ -37,11 +37,12 @@ from fffbench.report import (
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.archive import archive
 from fffbench.report.build import build, changes_of
+from fffbench.report.csv_files import write_csv, write_rows
 from fffbench.report.method import Method
 from fffbench.report.models import Models, models
 from fffbench.report.published import own_runs, split
 from fffbench.report.raw import copy_files
-from fffbench.report.tables import CELL_COLUMNS, cell_rows, write_csv, write_rows
+from fffbench.report.tables import CELL_COLUMNS, cell_rows
 from fffbench.report.view import Page, Said
 from fffbench.report.yours import your_runs
 from fffbench.results.store import Results

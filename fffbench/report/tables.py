@@ -1,27 +1,21 @@
-"""How do rows become CSV files and the page's tables?"""
+"""How do rows become the page's tables?"""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from pathlib import Path
 
 from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
 from fffbench.analysis.rivals import provisional, tried_text
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.stats import Estimate
 from fffbench.devices import DEVICES
-from fffbench.files import write_plain
 from fffbench.plan.workload import CACHES, CALLS
 from fffbench.problems import parse_problem
 from fffbench.report.anchors import Anchors
 from fffbench.report.view import Cell, Table
 from fffbench.results.record import Record
-from fffbench.text import plain
 from fffbench.units import percent, ratio, seconds
 
 HEAD = ("Implementation", "Layer", "Type", "Batch", "Threads", "Time")
@@ -42,48 +36,6 @@ COLUMNS = (
     ("bert", "same"),
     ("best-dense-tf32", "same"),
 )
-# A spreadsheet runs a cell that begins like this; text from a result file must not become a formula.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
-
-PIECE = 2**22  # characters
-_PLAIN = (float, int, type(None))  # what the csv module writes as it should be (None as an empty field)
-
-
-def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Write ``rows`` with a header line; what a row lacks is an empty field."""
-    write_rows(path, (map(row.get, columns) for row in rows), columns)
-
-
-def write_rows(path: Path, rows: Iterable[Iterable[object]], columns: Sequence[str]) -> None:
-    """Write ``rows``, values in the order of ``columns``; None is an empty field, a list is joined by spaces.
-
-    A file of all samples has more megabytes than all else together, so it is written a piece at a time.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    begun = False
-    for values in rows:
-        writer.writerow([value if type(value) in _PLAIN else _field(value) for value in values])
-        if text.tell() > PIECE:
-            write_plain(path, text.getvalue(), append=begun)
-            begun = True
-            text.seek(0)
-            text.truncate()
-    write_plain(path, text.getvalue(), append=begun)
-
-
-def _field(value: object) -> object:
-    if isinstance(value, list | tuple):
-        return " ".join(map(str, value))
-    return _text(value) if isinstance(value, str) else value
-
-
-@lru_cache(maxsize=10_000)  # names of machines, runs, kernels and cells come again and again
-def _text(value: str) -> str:
-    text = plain(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def layer(row: Speedup) -> str:
