@@ -246,14 +246,23 @@ def ceiling_sentence(found: Sequence[Answer]) -> str:
 
 
 def headline(results: Results, rows: Sequence[Speedup]) -> Headline:
-    """The first lines of the page and the last of a run."""
-    found = answers(results, rows)
+    """The last lines of a report: devices of the sources of now, CPUs and GPUs each for themselves; else all."""
+    every = answers(results, rows)
+    now = {answer.device == HOST for answer in every if (answer.machine, answer.device) not in results.older}
+    found = [
+        answer
+        for answer in every
+        if (answer.machine, answer.device) not in results.older or (answer.device == HOST) not in now
+    ]
     if found:
         first = found[0].rows[0]
         on_cpu = shape_of(first) == PUBLISHED_SHAPE and any(answer.device == HOST for answer in found)
         published = f", published as {PUBLISHED_GAIN}x faster on CPUs," if on_cpu else ""
         asked = f"Against the best dense layer, {_layer(first)}{published} is under fair conditions:"
-        return Headline(asked, tuple(answer.line for answer in found), tuple(_details(found, shape_of(first))))
+        details = _details(found, shape_of(first))
+        if left := len(every) - len(found):
+            details.append(f"The page has {left} more device{'s' * (left != 1)}, measured from older sources.")
+        return Headline(asked, tuple(answer.line for answer in found), tuple(details))
     if not results.records:
         return Headline("Nothing has been measured yet.")
     return Headline(

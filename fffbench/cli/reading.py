@@ -27,10 +27,13 @@ def report(
     """Render the page and the CSV of every table; print the headline and where the page is."""
     from fffbench.analysis.headline import headline
     from fffbench.analysis.speedup import speedups
-    from fffbench.report import render
+    from fffbench.report import render, yours
+    from fffbench.report.published import own_runs, split
 
     found = loading.load(results)
     page = render(found, out, folder=results)
-    for line in headline(found, speedups(found)).text.split("\n"):
+    published, own = split(found, own_runs(found, results))  # as on the page: no published figure moves
+    mine = yours.lines(own, published) if own else []
+    for line in [*headline(published, speedups(published)).text.split("\n"), *mine]:
         print(plain(line))
     print(plain(str(page.resolve())))

@@ -11,7 +11,9 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+from fffbench.results import current as current_sources
 from fffbench.results.store import Results
+from fffbench.results.superseded import skipped_now, spoken
 from fffbench.sources import GIT, GIT_SECONDS
 
 
@@ -41,12 +43,20 @@ def split(results: Results, own: frozenset[str]) -> tuple[Results, Results | Non
 
 
 def _of(results: Results, runs: frozenset[str]) -> Results:
+    """What ``runs`` alone hold. A record that only another run had superseded speaks again."""
+    records = [record for record in (*results.records, *results.superseded) if record.run in runs]
+    records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
+    skipped = [item for item in (*results.skipped, *results.superseded_skipped) if item.run in runs]
+    skipped.sort(key=lambda item: (item.machine, item.started, item.run, item.cell.id))
+    parted = spoken(records, current_sources.current)
     kept = {name: run for name, run in results.runs.items() if name in runs}
     machines = {run.machine.id for run in kept.values()}
     return replace(
         results,
-        records=tuple(record for record in results.records if record.run in runs),
-        skipped=tuple(item for item in results.skipped if item.run in runs),
+        records=parted.records,
+        skipped=skipped_now(skipped, parted),
+        superseded=parted.superseded,
+        older=parted.older,
         runs=kept,
         machines={name: machine for name, machine in results.machines.items() if name in machines},
     )

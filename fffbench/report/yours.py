@@ -11,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fffbench.analysis.headline import Answer
+from fffbench.analysis.headline import Answer, answers, type_name
+from fffbench.analysis.rivals import provisional
 from fffbench.analysis.rows import Speedup
+from fffbench.analysis.speedup import speedups
 from fffbench.devices import device
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.cards import ARCHIVE, Cards
@@ -66,6 +68,22 @@ def your_runs(own: Results, published: Analysis, folder: Path | None = None) -> 
         "where its value lies in the published interval, which says where a next run's value will be. Published:",
     )
     return Yours(table, cards.all)
+
+
+def lines(own: Results, published: Results) -> list[str]:
+    """The same for a terminal: a line per device, type and batch."""
+    theirs = answers(published, speedups(published))
+    said = []
+    for answer in answers(own, speedups(own)):
+        for row in answer.rows:
+            found = beside(row, theirs)
+            doubt = f" ({provisional(row)})" if row.provisional else ""
+            value = ratio(row.speedup or 0, row.low, row.high)
+            of = f"published {found.shown} on {found.of}: {found.verdict}" if found.verdict else found.shown
+            said.append(
+                f"Your run on {answer.name}: {value} at batch {row.batch} in {type_name(row.dtype)}{doubt}; {of}."
+            )
+    return said
 
 
 def beside(row: Speedup, answers: Iterable[Answer]) -> Beside:

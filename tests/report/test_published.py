@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from synthetic import MACHINE, quick_cells, write_run
 
+from fffbench import cli
 from fffbench.report import render
 from fffbench.report.analysed import analyse
 from fffbench.report.published import own_runs, split
@@ -84,3 +85,16 @@ def test_what_nobody_published_is_neither(tmp_path):
     write_run(tmp_path / "mine", cells=quick_cells())
     found = your_runs(load(tmp_path / "mine"), analyse(Results()))
     assert {(row[-2].main, row[-1].main) for row in found.table.rows} == {("not published", "")}
+
+
+def test_the_terminal_says_the_published_figure_and_beside_it_the_readers(folder, tmp_path, capsys):
+    assert cli.run(["report", "--results", str(folder), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    published = re.search(r"in strict fp32 ([\d.]+x) \[|  ([\d.]+x) \[", said)
+    figure = published[1] or published[2]
+    assert f">{figure} [" in first_table(page)
+    (mine,) = (line for line in said.splitlines() if line.startswith("Your run on "))
+    assert f"published {figure} [" in mine
+    assert mine.endswith("same hardware: differs.")
+    assert float(re.search(r": ([\d.]+)x", mine)[1]) == pytest.approx(2 * float(figure[:-1]), rel=0.05)

@@ -12,6 +12,7 @@ from fffbench import timed
 from fffbench.claims.judging import judge_all
 from fffbench.errors import UserError
 from fffbench.report import shown
+from fffbench.report.published import split
 from fffbench.results import current as current_sources
 from fffbench.results.store import load
 
@@ -148,3 +149,17 @@ def test_a_file_that_cannot_be_read_stays(tmp_path):
     path = run(tmp_path, "old", BEFORE)
     path.write_text("{")
     assert archive_older.older(tmp_path, NOW.get) == []
+
+
+def test_a_readers_run_of_the_sources_of_now_supersedes_nothing_that_is_published(tmp_path):
+    skips = {cell_id("dense_gemv"): "no budget"}
+    run(tmp_path, "published", BEFORE, skipped=skips)
+    alone = load(tmp_path)
+    run(tmp_path, "mine", NOW)
+    found = load(tmp_path)
+    assert ("published", "fff_cpu") not in runs_of(found.records)
+    published, own = split(found, frozenset({"mine"}))
+    assert (published.records, published.skipped, published.older) == (alone.records, alone.skipped, alone.older)
+    assert published.superseded == ()
+    assert own is not None
+    assert {record.run for record in own.records} == {"mine"}
