@@ -7,6 +7,9 @@ of the sources of now, this one is ``older`` and named so: a machine that nobody
 a word than dropped. Files move to ``results/archive/`` (``python -m benchmarks.studies.archive_older``), so a folder
 shows what is current; where a file lies decides nothing.
 
+A run that was cut short supersedes nothing: a place with older results is of the sources of now once one of these
+kernels was measured in as many processes as a visit has, on as many threads as any of them was there.
+
 What nobody can know here changes nothing: kernels built from other sources than those beside them, or an implementation
 of another package, whose records always speak.
 """
@@ -21,6 +24,7 @@ from fffbench.results.reader import SkippedCell
 from fffbench.results.record import Record
 
 KERNELS = "fff"  # the family
+VISIT_PROCESSES = 3  # of a cell in a visit; ``runs.release`` plans as many
 
 Place = tuple[str, str]  # machine and device
 Current = Callable[[str], str | None]
@@ -43,7 +47,7 @@ def place_of(record: Record) -> Place:
 def spoken(records: Sequence[Record], current: Current) -> Spoken:
     """Part ``records`` as the module says; ``current`` gives the digest of the sources of now."""
     known = {name: current(name) for name in {record.cell.implementation for record in records}}
-    now = {place_of(record) for record in records if record.info.family == KERNELS and _is(record, known)}
+    now = _of_now([record for record in records if record.info.family == KERNELS], known)
     speaks = [place_of(record) not in now or _is(record, known) or _nobodys(record, known) for record in records]
     # a place whose kernels nobody can compare with those of now is not called older
     compared = {place_of(record) for record in records if known[record.cell.implementation] is not None}
@@ -52,6 +56,26 @@ def spoken(records: Sequence[Record], current: Current) -> Spoken:
         tuple(record for record, yes in zip(records, speaks, strict=True) if not yes),
         frozenset(compared - now) if now else frozenset(),
     )
+
+
+def _of_now(kernels: Sequence[Record], known: dict[str, str | None]) -> set[Place]:
+    """The places that the records of ``kernels`` make places of the sources of now."""
+    threads: dict[Place, int] = {}
+    for record in kernels:
+        place = place_of(record)
+        threads[place] = max(threads.get(place, 0), record.cell.workload.threads)
+    compared = [record for record in kernels if known[record.cell.implementation] is not None]
+    before = {place_of(record) for record in compared if not _is(record, known)}
+    return {
+        place
+        for record in kernels
+        if _is(record, known) and ((place := place_of(record)) not in before or _whole(record, threads[place]))
+    }
+
+
+def _whole(record: Record, threads: int) -> bool:
+    """Whether it is of a visit that was not cut short: in its processes, on all the ``threads`` of its place."""
+    return len(record.info.processes) >= VISIT_PROCESSES and record.cell.workload.threads >= threads
 
 
 def skipped_now(skipped: Iterable[SkippedCell], parted: Spoken) -> tuple[SkippedCell, ...]:

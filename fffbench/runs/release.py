@@ -24,9 +24,10 @@ from fffbench.plan.workload import Cell
 from fffbench.results import chronology
 from fffbench.results.record import OUT_OF_BUDGET
 from fffbench.results.store import Results
+from fffbench.results.superseded import VISIT_PROCESSES
 
 APART_SECONDS = 3600.0
-FEWEST_PROCESSES = 3  # of a cell in a visit
+FEWEST_PROCESSES = VISIT_PROCESSES  # of a cell in a visit
 # Outside the cells' own time: Python, torch and the ceilings before a run, its export after it. 25 s on 2 cores.
 OVERHEAD_SECONDS = 40.0
 OVERTIME = 1.06  # times its budget that a session may take (``measure.session.OVERTIME_SHARE``)

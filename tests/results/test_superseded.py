@@ -17,6 +17,7 @@ from fffbench.results import current as current_sources
 from fffbench.results.store import load
 
 FFF, DENSE, BMM = cell_id("fff_cpu"), cell_id("dense_linear"), cell_id("dense_bmm")
+TWO_THREADS = [cell_id(name, threads=2) for name in ("fff_cpu", "dense_linear")]
 ON_GPU = cell_id("fff_triton", device="cuda", threads=1, call="graph")
 NOW = {"fff_cpu": "f2", "dense_linear": "d2", "dense_bmm": "b2", "fff_triton": "t2", timed.MODELS: "m2"}
 BEFORE = {"fff_cpu": "f1", "dense_linear": "d1", "dense_bmm": "b2", "fff_triton": "t1"}  # one did not change
@@ -63,6 +64,27 @@ def test_where_they_were_not_everything_speaks_and_nothing_is_called_older_if_no
     run(tmp_path, "unknown", {})
     loaded = load(tmp_path)
     assert (len(loaded.records), loaded.superseded, loaded.older) == (6, (), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "cells"),
+    [([2e-3, 2e-3], (FFF, DENSE, *TWO_THREADS)), (2e-3, (FFF, DENSE, TWO_THREADS[1]))],
+    ids=["processes", "threads"],
+)
+def test_a_run_that_was_cut_short_supersedes_nothing(tmp_path, seconds, cells):
+    """Two processes of three, or one thread where there were two: what the older runs have stays in the figures."""
+    run(tmp_path, "old", BEFORE, (FFF, DENSE, *TWO_THREADS))
+    run(tmp_path, "new", NOW, cells, seconds=seconds)
+    run(tmp_path, "elsewhere", NOW, machine=ELSEWHERE)
+    loaded = load(tmp_path)
+    assert (loaded.superseded, loaded.older) == ((), {(MACHINE, "cpu")})
+    assert {record.run for record in loaded.records} == {"old", "new", "elsewhere"}
+
+
+def test_a_short_run_is_of_the_sources_of_now_where_nothing_older_is(tmp_path):
+    run(tmp_path, "new", NOW, (FFF, DENSE), seconds=[1e-3])
+    run(tmp_path, "elsewhere", NOW, machine=ELSEWHERE)
+    assert load(tmp_path).older == frozenset()
 
 
 def test_a_device_without_newer_results_is_shown_and_named_older_and_the_newer_one_comes_first(tmp_path):
