@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from fffbench.analysis.baselines import WITH_TF32
@@ -247,12 +248,14 @@ def ceiling_sentence(found: Sequence[Answer]) -> str:
 
 def headline(results: Results, rows: Sequence[Speedup]) -> Headline:
     """The last lines of a report: devices of the sources of now, CPUs and GPUs each for themselves; else all."""
-    every = answers(results, rows)
-    now = {answer.device == HOST for answer in every if (answer.machine, answer.device) not in results.older}
+    return headline_of(answers(results, rows), results.older, measured=bool(results.records))
+
+
+def headline_of(every: Sequence[Answer], older: AbstractSet[tuple[str, str]], *, measured: bool) -> Headline:
+    """The same from the answers; ``older`` are the places of older sources, ``measured`` is whether anything was."""
+    now = {answer.device == HOST for answer in every if (answer.machine, answer.device) not in older}
     found = [
-        answer
-        for answer in every
-        if (answer.machine, answer.device) not in results.older or (answer.device == HOST) not in now
+        answer for answer in every if (answer.machine, answer.device) not in older or (answer.device == HOST) not in now
     ]
     if found:
         first = found[0].rows[0]
@@ -263,7 +266,7 @@ def headline(results: Results, rows: Sequence[Speedup]) -> Headline:
         if left := len(every) - len(found):
             details.append(f"The page has {left} more device{'s' * (left != 1)}, measured from older sources.")
         return Headline(asked, tuple(answer.line for answer in found), tuple(details))
-    if not results.records:
+    if not measured:
         return Headline("Nothing has been measured yet.")
     return Headline(
         "No FFF layer was measured beside a dense one under the headline's protocol "

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from fffbench.analysis.evidence import one_record_per_cell
+from fffbench.analysis.once import once
 from fffbench.analysis.relative import NEARLY, TIE, Relative
 from fffbench.analysis.rows import Speedup, Timed, Tried
 from fffbench.analysis.thin import FULL_PROCESSES, counted, few
@@ -30,6 +31,7 @@ from fffbench.results.store import Results
 from fffbench.units import percent
 
 Key = tuple[object, ...]
+Placed = tuple[str, tuple[tuple[str, float, int], ...]]  # a machine, and its layers: name, logarithm, chain of runs
 RIVALS = (
     "Best dense says of how many layers it is the best, and which that belong there and may be faster were not tried: "
     f"never measured there, or in fewer than {FULL_PROCESSES} processes of which the fastest takes more than "
@@ -53,19 +55,71 @@ def provisional(row: Speedup) -> str:
     return f"provisional: {lacking}" if lacking else "provisional"
 
 
+class DenseTimes:
+    """The dense times of every machine, each cell's on a scale of its own."""
+
+    def __init__(self, *parts: Mapping[Key, Sequence[Placed]]) -> None:
+        """Put what ``placed`` gives of machines together."""
+        self._machines: dict[Key, list[Placed]] = defaultdict(list)
+        # machines that tried the same layers ask the same; without this 500 machines take 500 times one machine's each
+        self._known: dict[tuple[Key, frozenset[str]], dict[str, tuple[float, str]]] = {}
+        for part in parts:
+            for key, found in part.items():
+                self._machines[key] += found
+
+    def shares(self, key: Key, known: frozenset[str]) -> dict[str, tuple[float, str]]:
+        """By layer not ``known``: the least share of the best known layer's time on a machine, and which machine."""
+        if (key, known) not in self._known:
+            self._known[key, known] = self._shares(key, known)
+        return self._known[key, known]
+
+    def _shares(self, key: Key, known: frozenset[str]) -> dict[str, tuple[float, str]]:
+        least: dict[str, tuple[float, str]] = {}
+        for machine, items in self._machines.get(key, ()):
+            strangers = [item for item in items if item[0] not in known]
+            if not strangers or len(strangers) == len(items):
+                continue
+            for name, own, part in strangers:
+                times = [time for other, time, chain in items if chain == part and other in known]
+                if times:
+                    share = math.exp(own - min(times))
+                    least[name] = min(least.get(name, (share, machine)), (share, machine))
+        return least
+
+
+def placed(results: Results) -> dict[Key, list[Placed]]:
+    """The dense times in ``results`` by cell: of each machine the layers, with their places on its scale."""
+    machines: dict[Key, dict[str, list[Timed]]] = defaultdict(lambda: defaultdict(list))
+    for record in one_record_per_cell(results).records:
+        if record.info.family == "dense":
+            machines[_cell_of(record.cell)][record.machine].append(Timed(record))
+    return {
+        key: [(machine, _on_scale(items)) for machine, items in by_machine.items()]
+        for key, by_machine in machines.items()
+    }
+
+
+def _on_scale(items: Sequence[Timed]) -> tuple[tuple[str, float, int], ...]:
+    """Name, logarithm of the time and chain of runs of each of a machine's layers."""
+    relative = Relative(items)
+    return tuple(
+        (item.record.cell.implementation, relative.own[item.record.id], relative.part[item.record.id]) for item in items
+    )
+
+
+@once
+def dense_times(results: Results) -> DenseTimes:
+    """Those of all machines in ``results``."""
+    return DenseTimes(placed(results))
+
+
 class Untried:
     """What do all results say of the dense layers that were not tried in a cell?"""
 
     def __init__(self, results: Results) -> None:
         """Read the dense times of every machine, and which layers said that they cannot run a cell."""
-        self._machines: dict[Key, dict[str, list[Timed]]] = defaultdict(lambda: defaultdict(list))
+        self._dense = dense_times(results)
         self._unable: dict[Key, set[str]] = defaultdict(set)
-        # machines that tried the same layers ask the same; without this 500 machines take 500 times one machine's each
-        self._known_shares: dict[tuple[Key, frozenset[str]], dict[str, tuple[float, str]]] = {}
-        self._relative: dict[tuple[Key, str], Relative] = {}
-        for record in one_record_per_cell(results).records:
-            if record.info.family == "dense":
-                self._machines[_cell_of(record.cell)][record.machine].append(Timed(record))
         for item in results.skipped:
             if item.family == "dense" and item.reason != OUT_OF_BUDGET:
                 self._unable[item.machine, *_cell_of(item.cell)].add(item.cell.implementation)
@@ -83,10 +137,7 @@ class Untried:
         plain = work.shape.seen_by(DENSE).kind == DENSE  # the candidates are layers of that kind
         belong = candidates(work.device, work.dtype, work.batch) if plain else ()
         unable = self._unable[record.machine, *key]
-        asked_before = (key, frozenset(known))
-        if asked_before not in self._known_shares:
-            self._known_shares[asked_before] = self._shares(key, known)
-        shares = self._known_shares[asked_before]
+        shares = self._dense.shares(key, frozenset(known))
         faster = {name: found for name, found in shares.items() if found[0] < 1 - TIE and name not in unable}
         asked = set(belong) - known - unable
         missing = tuple(sorted(asked.difference(shares) | asked.intersection(faster) | unsure.keys()))
@@ -101,28 +152,6 @@ class Untried:
             for name, (share, machine) in sorted(faster.items())
         ]
         return found, "; ".join(reasons)
-
-    def _shares(self, key: Key, known: set[str]) -> dict[str, tuple[float, str]]:
-        """By layer not ``known``: the least share of the best known layer's time on another machine, and which."""
-        least: dict[str, tuple[float, str]] = {}
-        for machine, items in self._machines[key].items():
-            strangers = [item for item in items if item.record.cell.implementation not in known]
-            own = [item for item in items if item.record.cell.implementation in known]
-            if not strangers or not own:
-                continue
-            relative = self._scale(key, machine)
-            for item in strangers:
-                name = item.record.cell.implementation
-                times = [relative.own[other.record.id] for other in relative.beside(item, own)]
-                if times:
-                    share = math.exp(relative.own[item.record.id] - min(times))
-                    least[name] = min(least.get(name, (share, machine)), (share, machine))
-        return least
-
-    def _scale(self, key: Key, machine: str) -> Relative:
-        if (key, machine) not in self._relative:
-            self._relative[key, machine] = Relative(self._machines[key][machine])
-        return self._relative[key, machine]
 
 
 def _unsure(chosen: Timed, tried: Sequence[Timed], relative: Relative) -> dict[str, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import median, variance
 
@@ -41,21 +41,37 @@ MOST = 4000  # pairs that are looked at: 0.3 s
 @once
 def spreads(results: Results) -> Mapping[Key, Spread]:
     """What is known of runs on each machine and device of ``results``, on one thread and on several."""
+    found = pairs_of(results)
+    return of_pairs(found, everywhere([found]))
+
+
+def pairs_of(results: Results) -> dict[Key, Pairs | None]:
+    """The pairs of runs of each device of each machine of ``results``; None where nothing was measured twice."""
     cells: dict[Key, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in results.records:
         if record.info.family != FAULTY:
             cells[key_of(record)][record.cell.id].append(record)
-    own: dict[Key, _Pairs] = {}
+    found: dict[Key, Pairs | None] = {}
     for key, by_cell in cells.items():
         repeated = [records for records in by_cell.values() if len(records) > 1]
-        if repeated:
-            own[key] = _Pairs(repeated)
-    every: dict[tuple[str, bool], _Pairs] = {}
-    for (_, device, several), pairs in own.items():
-        every.setdefault((device, several), _Pairs([])).add(pairs)
-    everywhere = {kind: pairs.spread(UNKNOWN, ALL) for kind, pairs in every.items()}
-    known = {key: everywhere.get(key[1:], UNKNOWN) for key in cells}
-    return known | {key: pairs.spread(known[key], OWN) for key, pairs in own.items()}
+        found[key] = Pairs(repeated) if repeated else None
+    return found
+
+
+def everywhere(parts: Iterable[Mapping[Key, Pairs | None]]) -> dict[tuple[str, bool], Spread]:
+    """What the pairs of all machines say together, by device and whether of several threads."""
+    every: dict[tuple[str, bool], Pairs] = {}
+    for part in parts:
+        for (_, device, several), pairs in part.items():
+            if pairs is not None:
+                every.setdefault((device, several), Pairs([])).add(pairs)
+    return {kind: pairs.spread(UNKNOWN, ALL) for kind, pairs in every.items()}
+
+
+def of_pairs(found: Mapping[Key, Pairs | None], everywhere: Mapping[tuple[str, bool], Spread]) -> dict[Key, Spread]:
+    """What each machine's own pairs say, and what is known ``everywhere`` where they are too few."""
+    known = {key: everywhere.get(key[1:], UNKNOWN) for key in found}
+    return known | {key: pairs.spread(known[key], OWN) for key, pairs in found.items() if pairs is not None}
 
 
 def key_of(record: Record) -> Key:
@@ -69,7 +85,7 @@ def compatible(one: Record, two: Record) -> bool:
     return timed.UNKNOWN in (one.timed_sources, two.timed_sources) or one.timed_sources == two.timed_sources
 
 
-class _Pairs:
+class Pairs:
     """Pairs of runs of one device of one machine, or of several."""
 
     def __init__(self, repeated: Sequence[Sequence[Record]]) -> None:
@@ -90,7 +106,7 @@ class _Pairs:
             ]
             self.ratios += _pairs(found, sides)
 
-    def add(self, other: _Pairs) -> None:
+    def add(self, other: Pairs) -> None:
         """Take those of another machine in."""
         self.processes += other.processes
         self.times += other.times

@@ -134,6 +134,9 @@ class Claim(Strict):
 
     needed: ClassVar[tuple[str, ...]] = ()  # of the keys that have a default, those that a kind cannot do without
     measurable: ClassVar[bool] = True  # whether machines decide it; else it is judged on paper
+    # whether its rows about a machine rest on that machine's results alone, and where no machine answers, its rows
+    # on skipped cells and on which devices there are: then machines can be judged apart
+    of_each_machine: ClassVar[bool] = False
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,59}$")]
     order: int = 100

@@ -8,6 +8,7 @@ from fffbench.analysis.rows import Speedup
 from fffbench.analysis.stats import LEVEL
 from fffbench.claims.base import Claim
 from fffbench.devices import DEVICES
+from fffbench.results.reader import SkippedCell
 from fffbench.results.record import FULL_PROCESSES
 from fffbench.results.store import Results
 
@@ -41,7 +42,7 @@ def _processes(results: Results) -> dict[str, int]:
 
 
 @once
-def _devices(results: Results) -> set[str]:
+def devices_of(results: Results) -> set[str]:
     """The devices that something was measured on."""
     return {record.cell.workload.device for record in results.records}
 
@@ -55,19 +56,29 @@ def _counted(processes: int) -> str:
     return f"{processes} process{'es' * (processes != 1)}"
 
 
+def skipped_for(claim: Claim, results: Results) -> SkippedCell | None:
+    """The first skipped cell that would have answered."""
+    want = claim.workload
+    assert want is not None
+    shape = want.shape
+    for item in results.skipped:
+        work = item.cell.workload
+        if (
+            (work.batch, work.dtype, work.shape) == (want.batch, want.dtype, shape)
+            and work.device in want.devices
+            and item.family != "dense"
+        ):
+            return item
+    return None
+
+
 def why_not_measured(claim: Claim, results: Results) -> str:
     """The reason of a skipped cell that would have answered, or the device that no machine here has."""
     want = claim.workload
     assert want is not None
-    for item in results.skipped:
-        work = item.cell.workload
-        if (
-            (work.shape, work.batch, work.dtype) == (want.shape, want.batch, want.dtype)
-            and work.device in want.devices
-            and item.family != "dense"
-        ):
-            return f"Not measured: {item.cell.implementation} was skipped on {item.machine} ({item.reason})."
-    if not _devices(results).intersection(want.devices):
+    if (item := skipped_for(claim, results)) is not None:
+        return f"Not measured: {item.cell.implementation} was skipped on {item.machine} ({item.reason})."
+    if not devices_of(results).intersection(want.devices):
         needed = " or ".join(DEVICES[device].label for device in want.devices)
         return f"Not measured: there are no {needed} results yet."
     assert claim.subject is not None

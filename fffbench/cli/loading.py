@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from fffbench.cli import notices
 from fffbench.plan import options
 
 if TYPE_CHECKING:
+    from fffbench.results.listing import Refusal
     from fffbench.results.store import Results
 
 Json = Annotated[bool, typer.Option("--json", help="print one JSON array")]
@@ -22,11 +24,17 @@ ResultsDir = Annotated[
 def load(results: Path) -> Results:
     """The results under a folder; files that are refused are named on standard error, the rest counts."""
     from fffbench.results import store
-    from fffbench.runs import journals
 
     found = store.load(results)
-    for refusal in found.refused:
+    name_refused(found.refused, results)
+    return found
+
+
+def name_refused(refused: Iterable[Refusal], results: Path) -> None:
+    """Name on standard error what could not be used, and runs that are not finished."""
+    from fffbench.runs import journals
+
+    for refusal in refused:
         notices.note(f"left out {refusal.line}")
     if (unfinished := journals.unfinished(results)) is not None:
         notices.note(unfinished)
-    return found

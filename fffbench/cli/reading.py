@@ -27,9 +27,15 @@ def report(
     """Render the page and the CSV of every table; print the headline and where the page is."""
     from fffbench.analysis.headline import headline
     from fffbench.analysis.speedup import speedups
-    from fffbench.report import render, yours
+    from fffbench.report import by_machine, render, yours
     from fffbench.report.published import own_runs, split
 
+    done = by_machine.render(results, out, lambda refused: loading.name_refused(refused, results))
+    if done is not None:
+        for line in done.headline.split("\n"):
+            print(plain(line))
+        print(plain(str(done.page.resolve())))
+        return
     found = loading.load(results)
     page = render(found, out, folder=results)
     published, own = split(found, own_runs(found, results))  # as on the page: no published figure moves

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from fffbench.analysis.attribution import Attribution, every_attribution
 from fffbench.analysis.breakeven import BreakEven, break_even
@@ -21,11 +22,22 @@ from fffbench.claims.judging import judge_all, published_ladders
 from fffbench.claims.rows import ClaimRow
 from fffbench.devices import main_device
 from fffbench.report.anchors import Anchors
-from fffbench.report.shown import Device, Place, devices, left_out
-from fffbench.results.record import Record
+from fffbench.report.shown import Device, Place, devices
+from fffbench.results.record import Machine, Record
 from fffbench.results.store import Results
+from fffbench.results.superseded import place_of
 
 PUBLISHED = "n"  # how names of published quantities begin
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How much there is of all machines, those without a column as well."""
+
+    records: int
+    superseded: int
+    skipped: int
+    skipped_elsewhere: int  # on machines that have records and no column
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ class Analysis:
     history_note: str
     shown: list[Device]  # the devices with a column on the page
     left_out: int  # machines that have records and no column
+    totals: Totals
     places: dict[Place, str]  # what a reader calls each machine and device
     names: dict[str, str]  # what a reader calls each machine
 
@@ -58,18 +71,51 @@ class Analysis:
         """The machines whose rows and samples are in the archive."""
         return {device.machine for device in self.shown}
 
+    def with_all(self, claims: list[ClaimRow], answers: list[Answer], climbs: list[Climb]) -> Analysis:
+        """This with what is told of all machines."""
+        return replace(self, claims=claims, answers=answers, climbs=climbs, savings=savings(answers))
+
 
 def analyse(results: Results, kind: str = PUBLISHED) -> Analysis:
     """Run the whole analysis on ``results``; names of quantities begin with ``kind``."""
-    rows = speedups(results)
+    rows, ladders = speedups(results), published_ladders(results)
+    counted = Counter(map(place_of, results.records))
+    shown = devices(counted, results.machines, results.older)
+    elsewhere = {machine for machine, _ in counted} - {device.machine for device in shown}
+    return of_all(
+        results,
+        kind,
+        shown,
+        rows,
+        judge_all(results, rows=rows, ladders=ladders),
+        answers(results, rows),
+        ladders,
+        places_of(counted, results.machines),
+        Totals(
+            len(results.records),
+            len(results.superseded),
+            len(results.skipped),
+            sum(item.machine in elsewhere for item in results.skipped),
+        ),
+    )
+
+
+def of_all(
+    results: Results,
+    kind: str,
+    shown: list[Device],
+    rows: list[Speedup],
+    claims: list[ClaimRow],
+    found: list[Answer],
+    ladders: list[Climb],
+    places: dict[Place, str],
+    totals: Totals,
+) -> Analysis:
+    """The analysis of ``results`` and their ``rows``, with what is told of all machines: ``claims`` and the rest."""
     times = {record.id: time_of_medians(record.medians) for record in results.records}
     ceilings = ceilings_of(results)
     shares = {record.id: share_of(record, ceilings) for record in results.records}
-    ladders = published_ladders(results)
-    claims = judge_all(results, rows=rows, ladders=ladders)
-    found = answers(results, rows)
     series, note = history(results.history)
-    shown = devices(results)
     columns = {device.place for device in shown}
     return Analysis(
         results=results,
@@ -89,8 +135,9 @@ def analyse(results: Results, kind: str = PUBLISHED) -> Analysis:
         history=series,
         history_note=note,
         shown=shown,
-        left_out=left_out(results, shown),
-        places=_places(results),
+        left_out=len({machine for machine, _ in places} - {device.machine for device in shown}),
+        totals=totals,
+        places=places,
         names=_names(results),
     )
 
@@ -101,9 +148,9 @@ def _named(results: Results, shown: list[Device], kind: str) -> Iterable[Record]
     return (record for record in results.records if kind != PUBLISHED or record.machine in machines)
 
 
-def _places(results: Results) -> dict[Place, str]:
-    found = sorted({(record.machine, record.cell.workload.device) for record in results.records})
-    return {(name, device): machine_name(results.machines[name], device) for name, device in found}
+def places_of(counted: Iterable[Place], machines: Mapping[str, Machine]) -> dict[Place, str]:
+    """What a reader calls each machine and device."""
+    return {(name, device): machine_name(machines[name], device) for name, device in sorted(counted)}
 
 
 def _names(results: Results) -> dict[str, str]:

@@ -123,13 +123,13 @@ def _met(item: BreakEven, points: Mapping[int, str]) -> Cell:
 def _skipped(analysis: Analysis) -> Table | None:
     """Planned cells without a time, of the machines that are here, and what jobs of a fleet owe."""
     results = analysis.results
-    elsewhere = {record.machine for record in results.records} - analysis.machines
+    elsewhere = {machine for machine, _ in analysis.places} - analysis.machines
     rows = tuple(
         (Cell(item.machine), Cell(item.cell.id), Cell(item.reason, words=True), Cell(item.run))
         for item in results.skipped
         if item.machine not in elsewhere
     )
-    more = sum(item.machine in elsewhere for item in results.skipped)
+    more = analysis.totals.skipped_elsewhere
     caption = f"skipped.csv has {more} more, of machines without a column." if more else ""
     rows += tuple(
         (Cell(f"class {job.class_name}"), Cell(cell), Cell(job.reason, words=True), Cell(f"job {job.name}"))

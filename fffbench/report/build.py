@@ -125,15 +125,16 @@ def build(
 def _evidence(analysis: Analysis) -> tuple[str, ...]:
     """How much there is, and how much was refused."""
     results = analysis.results
-    cells, machines, runs = len(results.records), len(results.machines), len(results.runs)
+    totals = analysis.totals
+    cells, machines, runs = totals.records, len(results.machines), len(results.runs)
     records = f"{cells} record{'s' * (cells != 1)} of {runs} run{'s' * (runs != 1)} on {machines}"
     said = [f"{records} machine{'s' * (machines != 1)}, each checked against a float64 reference before it was timed."]
-    if results.superseded:
-        said.append(f"{len(results.superseded)} more records are of older sources and stand in no figure.")
+    if totals.superseded:
+        said.append(f"{totals.superseded} more records are of older sources and stand in no figure.")
     if results.refused:
         said.append(f"{len(results.refused)} parts of result files were refused (refused.csv).")
-    if results.skipped:
-        said.append(f"{len(results.skipped)} planned cells have no time, each with its reason (skipped.csv).")
+    if totals.skipped:
+        said.append(f"{totals.skipped} planned cells have no time, each with its reason (skipped.csv).")
     if results.open_jobs:
         owed = sum(len(job.cells) for job in results.open_jobs)
         jobs = f"{len(results.open_jobs)} job{'s' * (len(results.open_jobs) != 1)} of a fleet"

@@ -17,19 +17,20 @@ PIECE = 2**22  # characters
 _PLAIN = (float, int, type(None))  # what the csv module writes as it should be (None as an empty field)
 
 
-def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str]) -> None:
-    """Write ``rows`` with a header line; what a row lacks is an empty field."""
-    write_rows(path, (map(row.get, columns) for row in rows), columns)
+def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, header: bool = True) -> None:
+    """Write ``rows``, below a line of ``columns`` if it has a ``header``; what a row lacks is an empty field."""
+    write_rows(path, (map(row.get, columns) for row in rows), columns, header=header)
 
 
-def write_rows(path: Path, rows: Iterable[Iterable[object]], columns: Sequence[str]) -> None:
+def write_rows(path: Path, rows: Iterable[Iterable[object]], columns: Sequence[str], *, header: bool = True) -> None:
     """Write ``rows``, values in the order of ``columns``; None is an empty field, a list is joined by spaces.
 
     A file of all samples has more megabytes than all else together, so it is written a piece at a time.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    if header:
+        writer.writerow(columns)
     begun = False
     for values in rows:
         writer.writerow([value if type(value) in _PLAIN else _field(value) for value in values])

@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from fffbench.analysis import headline as answer
-from fffbench.analysis.breakeven import BreakEven
-from fffbench.analysis.ceilings import Ceilings
-from fffbench.analysis.devices import Saving
 from fffbench.analysis.model_text import csv_rows
-from fffbench.analysis.rows import Speedup
 from fffbench.analysis.speedup import speedups
 from fffbench.claims.model_claims import ModelVerdict
-from fffbench.claims.rows import ClaimRow
 from fffbench.claims.rule import in_words
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.files import write_plain
 from fffbench.report import (
     accuracy_section,
-    changes,
-    history_section,
-    ladder_section,
+    csv_tables,
     model_section,
-    regression_section,
-    waterfall,
 )
 from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.archive import archive
 from fffbench.report.build import build, changes_of
-from fffbench.report.csv_files import write_csv, write_rows
+from fffbench.report.csv_files import write_csv
 from fffbench.report.method import Method
 from fffbench.report.models import Models, models
 from fffbench.report.published import own_runs, split
 from fffbench.report.raw import copy_files
-from fffbench.report.tables import CELL_COLUMNS, cell_rows
 from fffbench.report.view import Page, Said
-from fffbench.report.yours import your_runs
+from fffbench.report.yours import Yours, your_runs
 from fffbench.results.store import Results
 from fffbench.text import plain
 
@@ -68,6 +57,13 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     published, own = split(results, own_runs(results, folder) if folder else frozenset())
     analysis = analyse(published)
     yours = your_runs(own, analysis, folder) if own else None
+    return publish(analysis, yours, out, folder, lambda: _write_tables(analysis, out))
+
+
+def publish(
+    analysis: Analysis, yours: Yours | None, out: Path, folder: Path | None, write_tables: Callable[[], None]
+) -> Path:
+    """Write the pages of an analysis into ``out``; ``write_tables`` writes the files with rows of every machine."""
     whole = models(folder, analysis.names)
     environment = Environment(
         loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -88,11 +84,11 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     named += [run.files for run in rest.runs.values()] + ([(since.file,)] if since.file else [])
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _write_tables(analysis, out)
+        write_tables()
+        csv_tables.write_told(analysis, since, out)
         write_models(whole, out)
         learnt = accuracy_section.csv_rows(accuracy_section.accuracy(folder, analysis.names))
         write_csv(out / accuracy_section.CSV, learnt, accuracy_section.CSV_COLUMNS)
-        write_csv(out / changes.CSV, changes.csv_rows(since), changes.CSV_COLUMNS)
         if folder is not None:
             copy_files(chain.from_iterable(named), folder, out)
         for name, html in pages.items():
@@ -133,39 +129,11 @@ def _static(environment: Environment, name: str) -> str:
 
 
 def _write_tables(analysis: Analysis, out: Path) -> None:
-    results = analysis.results
-    for name, kind, rows in (
-        ("speedup.csv", Speedup, analysis.rows),
-        ("claims.csv", ClaimRow, analysis.claims),
-        ("breakeven.csv", BreakEven, analysis.crossings),
-        ("savings.csv", Saving, analysis.savings),
-    ):
-        columns = [field.name for field in fields(kind)]
-        write_rows(out / name, map(attrgetter(*columns), rows), columns)
-    columns, ways = waterfall.csv_table(analysis.attributions)
-    write_csv(out / waterfall.CSV, ways, columns)
-    cells = cell_rows(results.records, analysis.shares, analysis.times)
-    write_csv(out / "cells.csv", cells, CELL_COLUMNS if results.records else CELL_COLUMNS[:1])
-    write_rows(out / "samples.csv", _sample_rows(results), ["record", "process", "median", "samples"])
-    skipped = (
-        {"machine": item.machine, "run": item.run, "cell": item.cell.id, "family": item.family, "reason": item.reason}
-        for item in results.skipped
-    )
-    owed = (
-        {"machine": f"class {job.class_name}", "run": f"job {job.name}", "cell": cell, "reason": job.reason}
-        for job in results.open_jobs
-        for cell in job.cells
-    )
-    write_csv(out / "skipped.csv", chain(skipped, owed), ["machine", "run", "cell", "family", "reason"])
-    write_csv(out / "history.csv", history_section.csv_rows(analysis.history), history_section.CSV_COLUMNS)
-    write_csv(out / ladder_section.CSV, ladder_section.csv_rows(analysis.climbs), ladder_section.CSV_COLUMNS)
-    checks = regression_section.csv_rows(results.checks)
-    write_csv(out / "regressions.csv", checks, regression_section.CSV_COLUMNS)
-    write_csv(
-        out / "machines.csv", _machine_rows(results, analysis.ceilings), ["machine", "part", "name", "threads", "value"]
-    )
-    refused = ({"path": item.path, "field": item.field, "reason": item.reason} for item in results.refused)
-    write_csv(out / "refused.csv", refused, ["path", "field", "reason"])
+    """The files that have rows of every machine."""
+    csv_tables.write_measured(analysis.results, out)
+    csv_tables.write_speedups(analysis.rows, out)
+    csv_tables.write_break_even(analysis.crossings, out / "breakeven.csv")
+    csv_tables.write_attributions(analysis.attributions, out)
 
 
 def write_models(whole: Models | None, out: Path) -> None:
@@ -174,29 +142,3 @@ def write_models(whole: Models | None, out: Path) -> None:
     write_csv(out / model_section.CSV, rows, list(rows[0]) if rows else ["machine"])
     columns = [field.name for field in fields(ModelVerdict)]
     write_csv(out / model_section.CLAIMS_CSV, map(vars, whole.verdicts) if whole else (), columns)
-
-
-def _sample_rows(results: Results) -> Iterator[tuple[object, ...]]:
-    for record in results.records:
-        for index, (samples, middle) in enumerate(zip(record.info.processes, record.medians, strict=True)):
-            yield record.id, index, middle, list(samples)
-
-
-def _machine_rows(results: Results, ceilings: Ceilings) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
-    for machine in results.machines.values():
-        for part, facts in (("stable", machine.stable), ("observed", machine.observed)):
-            rows += [
-                {"machine": machine.id, "part": part, "name": name, "value": facts[name]} for name in sorted(facts)
-            ]
-        for name, by_threads in sorted(ceilings.measured[machine.id].items()):
-            for threads, value in sorted(by_threads.items()):
-                rows.append(
-                    {"machine": machine.id, "part": "ceiling", "name": name, "threads": threads, "value": value}
-                )
-        rows += [
-            {"machine": machine.id, "part": "bound", "name": name, "threads": threads, "value": ceiling.value}
-            for name, by in ceilings.used(machine.id).items()
-            for threads, ceiling in sorted(by.items())
-        ]
-    return rows

@@ -7,12 +7,12 @@ the most records (whatever they say), and at most ``MOST`` of them; the CSV file
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from fffbench.analysis.headline import machine_name
-from fffbench.results.store import Results
+from fffbench.results.record import Machine
 
 MOST = 8  # columns of the ledger that fit on a screen of 1280 pixels, lines of a chart that an eye can follow
 LONGEST = 26  # characters of a short name: a longer one would leave a drawing for a phone no room
@@ -54,23 +54,17 @@ def short_name(name: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def devices(results: Results) -> list[Device]:
-    """The devices of the page, CPUs first, each in the order of machines' ids."""
-    counted = Counter((record.machine, record.cell.workload.device) for record in results.records)
-    named = {place: machine_name(results.machines[place[0]], place[1]) for place in counted}
+def devices(counted: Mapping[Place, int], machines: Mapping[str, Machine], older: AbstractSet[Place]) -> list[Device]:
+    """The devices of the page, CPUs first, each in the order of machines' ids: of those with records, ``counted``."""
+    named = {place: machine_name(machines[place[0]], place[1]) for place in counted}
     best: dict[tuple[str, str], Place] = {}
-    for place in sorted(counted, key=lambda place: (place in results.older, -counted[place], place)):
+    for place in sorted(counted, key=lambda place: (place in older, -counted[place], place)):
         best.setdefault((named[place], place[1]), place)
     chosen = sorted(list(best.values())[:MOST], key=lambda place: (place[1], place[0]))
-    return [_device(place, named[place], older=place in results.older) for place in chosen]
+    return [_device(place, named[place], older=place in older) for place in chosen]
 
 
 def _device(place: Place, named: str, *, older: bool) -> Device:
     """The device with the word for one that nobody has measured from the sources of now."""
     name, short = _HOST.sub(r", host of \1", named), short_name(named)
     return Device(*place, f"{name}, older sources" if older else name, f"{short}*" if older else short, older)
-
-
-def left_out(results: Results, shown: Sequence[Device]) -> int:
-    """How many machines have records and no column."""
-    return len({record.machine for record in results.records} - {device.machine for device in shown})

@@ -7,6 +7,7 @@ Files and cells that cannot be used are listed, never fatal.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from sys import intern
@@ -83,6 +84,14 @@ class Results:
 @collector_paused()
 def load(results_dir: Path | str) -> Results:
     """Read every matrix result and asv's history; ``UserError`` only where ``results_dir`` itself cannot be read."""
+    root = root_of(results_dir)
+    files, refused = files_of_room(root, MATRIX)
+    found, _ = of_files(root, files, memory_for(files))
+    return with_beside(found, root, refused)
+
+
+def root_of(results_dir: Path | str) -> Path:
+    """The folder of results; ``UserError`` where it cannot be read."""
     root = Path(results_dir)
     try:
         there = root.is_dir()
@@ -90,8 +99,24 @@ def load(results_dir: Path | str) -> Results:
         raise UserError(f"results folder {str(root)!r} cannot be read: {error.strerror}") from error
     if not there:
         raise UserError(f"results folder {str(root)!r} does not exist; measure first, or name another with --results")
-    contents, refused = _contents(root)
-    table, unread_table = current_sources.read_table(root)
+    return root
+
+
+def memory_for(files: Sequence[Path]) -> int:
+    """How many bytes of memory what ``files`` hold may take together."""
+    return max(MOST_MEMORY, MEMORY_OF_A_BYTE * sum(map(_size, files)))
+
+
+def of_files(
+    root: Path, files: Sequence[Path], allowed: int, table: current_sources.Table | None = None
+) -> tuple[Results, int]:
+    """What matrix ``files`` under ``root`` hold, as if there were no others, and how much memory all of it would take.
+
+    Where that is more than ``allowed``, the largest files are left out. ``table`` is read where it is not given.
+    """
+    contents, cost = _contents(root, files, allowed)
+    table = table or current_sources.read_table(root)[0]
+    refused: list[Refusal] = []
     known = owners((content.run.machine, len(content.records)) for content in contents.values() if content.run)
     runs: dict[str, Run] = {}
     seen: dict[str, str] = {}
@@ -109,24 +134,34 @@ def load(results_dir: Path | str) -> Results:
     records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
     skipped.sort(key=lambda item: (item.machine, item.started, item.run, item.cell.id))
     parted = spoken(records, current_sources.current)
-    kept = skipped_now(skipped, parted)
+    kept = dict.fromkeys(skipped_now(skipped, parted))
     machines = _newest_machines(runs)
     runs = {name: _with_ceilings(run, machines[run.machine.id]) for name, run in sorted(runs.items())}
-    history = read_history(root)
-    checks, unread = read_checks(root)
-    open_jobs, strange = read_open_jobs(root)
     return Results(
         records=parted.records,
         machines=machines,
-        skipped=tuple(dict.fromkeys(kept)),
-        refused=tuple(sorted([*refused, *unread_table, *history.refused, *unread, *strange])),
+        skipped=tuple(kept),
+        refused=tuple(refused),
         runs=runs,
+        superseded=parted.superseded,
+        superseded_skipped=tuple(dict.fromkeys(item for item in skipped if item not in kept)),
+        older=parted.older,
+    ), cost
+
+
+def with_beside(found: Results, root: Path, refused: Iterable[Refusal]) -> Results:
+    """``found`` with what lies beside the matrix: history, checks, jobs that are not done; ``refused`` as well."""
+    _, unread_table = current_sources.read_table(root)
+    history = read_history(root)
+    checks, unread = read_checks(root)
+    open_jobs, strange = read_open_jobs(root)
+    every = (*found.refused, *refused, *unread_table, *history.refused, *unread, *strange)
+    return replace(
+        found,
+        refused=tuple(sorted(every)),
         history=tuple(history.points),
         checks=tuple(checks),
         open_jobs=tuple(open_jobs),
-        superseded=parted.superseded,
-        superseded_skipped=tuple(dict.fromkeys(item for item in skipped if item not in set(kept))),
-        older=parted.older,
     )
 
 
@@ -146,24 +181,23 @@ def load_file(path: Path) -> Results:
     )
 
 
-def _contents(root: Path) -> tuple[dict[str, FileContent], list[Refusal]]:
+def _contents(root: Path, files: Iterable[Path], allowed: int) -> tuple[dict[str, FileContent], int]:
     """What every file holds, by its shown path; where all are more than memory allows, the largest are left out."""
-    files, refused = files_of_room(root, MATRIX)
     contents: dict[str, FileContent] = {}
     costs: dict[str, int] = {}
-    allowed = max(MOST_MEMORY, MEMORY_OF_A_BYTE * sum(_size(path) for path in files))
-    total = 0
+    total = every = 0
     for path in files:
         shown = shown_path(path, root)
         contents[shown] = read_file(path, root)
         costs[shown] = contents[shown].cost
         total += costs[shown]
+        every += costs[shown]
         while total > allowed:
             largest = max(costs, key=lambda name: costs[name])
             reason = f"takes {costs[largest] / 1e6:.0f} MB of memory; all files together may take {allowed / 1e6:.0f}"
             contents[largest] = FileContent(refused=[Refusal(largest, "", f"{reason}, and the others take the rest")])
             total -= costs.pop(largest)
-    return contents, refused
+    return contents, every
 
 
 def _with_sources(content: FileContent, table: current_sources.Table) -> list[Record]:

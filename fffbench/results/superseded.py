@@ -17,6 +17,7 @@ of another package, whose records always speak.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from fffbench import timed
@@ -47,15 +48,28 @@ def place_of(record: Record) -> Place:
 def spoken(records: Sequence[Record], current: Current) -> Spoken:
     """Part ``records`` as the module says; ``current`` gives the digest of the sources of now."""
     known = {name: current(name) for name in {record.cell.implementation for record in records}}
-    now = _of_now([record for record in records if record.info.family == KERNELS], known)
+    compared, now = sides(records, current)
     speaks = [place_of(record) not in now or _is(record, known) or _nobodys(record, known) for record in records]
-    # a place whose kernels nobody can compare with those of now is not called older
-    compared = {place_of(record) for record in records if known[record.cell.implementation] is not None}
     return Spoken(
         tuple(record for record, yes in zip(records, speaks, strict=True) if yes),
         tuple(record for record, yes in zip(records, speaks, strict=True) if not yes),
-        frozenset(compared - now) if now else frozenset(),
+        older(compared, now),
     )
+
+
+def sides(records: Sequence[Record], current: Current) -> tuple[set[Place], set[Place]]:
+    """The places of ``records`` that can be compared with the sources of now, and those whose kernels are of them.
+
+    A place whose kernels nobody can compare with those of now is not called older.
+    """
+    known = {name: current(name) for name in {record.cell.implementation for record in records}}
+    compared = {place_of(record) for record in records if known[record.cell.implementation] is not None}
+    return compared, _of_now([record for record in records if record.info.family == KERNELS], known)
+
+
+def older(compared: AbstractSet[Place], now: AbstractSet[Place]) -> frozenset[Place]:
+    """The places of older sources, where others are of those of now."""
+    return frozenset(compared - now) if now else frozenset()
 
 
 def _of_now(kernels: Sequence[Record], known: dict[str, str | None]) -> set[Place]:

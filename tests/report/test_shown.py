@@ -7,7 +7,8 @@ import re
 from synthetic import STABLE, cell_id, quick_cells, write_run
 
 from fffbench.report import render
-from fffbench.report.shown import MOST, devices, left_out, short_name
+from fffbench.report.analysed import analyse
+from fffbench.report.shown import MOST, short_name
 from fffbench.results.store import load
 
 
@@ -24,10 +25,9 @@ def fleet(folder, kinds, each):
 
 def test_one_device_stands_for_each_model_of_hardware_the_one_with_the_most_records(tmp_path):
     fleet(tmp_path / "results", kinds=2, each=3)
-    found = load(tmp_path / "results")
-    shown = devices(found)
-    assert [device.machine for device in shown] == ["cpu-0-2", "cpu-1-2"]
-    assert left_out(found, shown) == 4
+    found = analyse(load(tmp_path / "results"))
+    assert [device.machine for device in found.shown] == ["cpu-0-2", "cpu-1-2"]
+    assert found.left_out == 4
 
 
 def test_more_machines_make_no_more_drawings_and_no_more_columns(tmp_path):

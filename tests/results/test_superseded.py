@@ -11,7 +11,7 @@ from benchmarks.studies import archive_older
 from fffbench import timed
 from fffbench.claims.judging import judge_all
 from fffbench.errors import UserError
-from fffbench.report import shown
+from fffbench.report.analysed import analyse
 from fffbench.report.published import split
 from fffbench.results import current as current_sources
 from fffbench.results.store import load
@@ -92,7 +92,7 @@ def test_a_device_without_newer_results_is_shown_and_named_older_and_the_newer_o
     run(tmp_path, "new", NOW)
     loaded = load(tmp_path)
     assert loaded.older == {(ELSEWHERE, "cpu"), (ELSEWHERE, "cuda")}
-    devices = {device.place: device for device in shown.devices(loaded)}
+    devices = {device.place: device for device in analyse(loaded).shown}
     assert (MACHINE, "cpu") in devices, "of one model of hardware the machine of the sources of now stands on the page"
     assert "older" not in devices[MACHINE, "cpu"].name
     assert devices[ELSEWHERE, "cuda"].name.endswith(", older sources")

@@ -34,6 +34,7 @@ class Ratio(Claim):
     """The fastest of the implementations claimed, over the baseline of each set of conditions."""
 
     needed: ClassVar[tuple[str, ...]] = ("subject", "workload", "conditions.fair")
+    of_each_machine: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _whole_work(self) -> Ratio:
