@@ -28,12 +28,15 @@ def report(
     from fffbench.analysis.headline import headline
     from fffbench.analysis.speedup import speedups
     from fffbench.report import render, yours
-    from fffbench.report.published import own_runs, split
+    from fffbench.report.published import own_model_files, own_runs, split
+    from fffbench.report.your_models import model_lines
 
     found = loading.load(results)
     page = render(found, out, folder=results)
     published, own = split(found, own_runs(found, results))  # as on the page: no published figure moves
     mine = yours.lines(own, published) if own else []
+    models = own_model_files(results)
+    mine += model_lines(results, models) if models else []
     for line in [*headline(published, speedups(published)).text.split("\n"), *mine]:
         print(plain(line))
     print(plain(str(page.resolve())))
