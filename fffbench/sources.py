@@ -168,8 +168,13 @@ def _of_checkout(root: Path) -> tuple[str, bool] | None:
     head = _git(root, "rev-parse", "HEAD") if own else None
     if not head:
         return None
-    changed = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *MEASURED)
-    return head, changed is None or bool(changed)
+    return head, changed(root, *MEASURED)
+
+
+def changed(root: Path, *paths: str) -> bool:
+    """Whether something of ``paths`` in the checkout at ``root`` differs from its commit, or git cannot say."""
+    found = _git(root, "status", "--porcelain", "--untracked-files=all", "--", *paths)
+    return found is None or bool(found)
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -28,18 +28,20 @@ def report(
     from fffbench.analysis.headline import headline
     from fffbench.analysis.speedup import speedups
     from fffbench.report import by_machine, render, yours
-    from fffbench.report.published import own_runs, split
+    from fffbench.report.published import own_model_files, own_runs, split
+    from fffbench.report.your_models import model_lines
 
     done = by_machine.render(results, out, lambda refused: loading.name_refused(refused, results))
     if done is not None:
-        for line in done.headline.split("\n"):
-            print(plain(line))
-        print(plain(str(done.page.resolve())))
-        return
-    found = loading.load(results)
-    page = render(found, out, folder=results)
-    published, own = split(found, own_runs(found, results))  # as on the page: no published figure moves
-    mine = yours.lines(own, published) if own else []
-    for line in [*headline(published, speedups(published)).text.split("\n"), *mine]:
+        page, said, mine = done.page, done.headline, []
+    else:
+        found = loading.load(results)
+        page = render(found, out, folder=results)
+        published, own = split(found, own_runs(found, results))  # as on the page: no published figure moves
+        said = headline(published, speedups(published)).text
+        mine = yours.lines(own, published) if own else []
+    models = own_model_files(results)
+    mine += model_lines(results, models) if models else []
+    for line in [*said.split("\n"), *mine]:
         print(plain(line))
     print(plain(str(page.resolve())))

@@ -12,10 +12,11 @@ from fffbench.report.anchors import name_of
 from fffbench.report.raw import raw_files
 from fffbench.report.samples import medians_text, strip
 from fffbench.report.view import Card, Link, SideView
-from fffbench.results.accuracy import ACCURACY, LAYER_TIMES, LayerTimes
+from fffbench.results.accuracy import ACCURACY, LAYER_TIMES, LayerTimes, Made
 from fffbench.units import number, seconds
 
 TRAIN, TIME = "nox -s accuracy", "nox -s accuracy -- --time"  # nothing smaller: seeds and rivals belong together
+UNDATED = "date and commit: those of the file"  # of files from before they stored their own
 BETWEEN = "At the time of this FFF, interpolated over the logarithm of time between the dense layers that were trained:"
 
 
@@ -71,8 +72,8 @@ class AccuracyCards:
             processes=f"{len(trained.test)} seeds: {each} %",
             strip=Markup(""),
             run="",
-            date="",
-            sources=_sources(trained.sources, trained.torch),
+            date=_date(trained.made),
+            sources=_sources(trained.made, trained.sources, trained.torch),
             files=raw_files(self._files(f"{ACCURACY}/*/{trained.id}.json"), self._folder),
             link="",
             machine="",
@@ -91,8 +92,8 @@ class AccuracyCards:
             processes=f"{len(samples)} processes: {medians_text(samples)}",
             strip=strip(samples),
             run="",
-            date="",
-            sources=_sources("", self._times.torch),
+            date=_date(self._times.made),
+            sources=_sources(self._times.made, "", self._times.torch),
             files=raw_files(self._files(f"{LAYER_TIMES}/{self._times.machine}/*.json"), self._folder),
             link="",
             machine=f"all.html#machine-{self._times.machine}" if self._machine != self._times.machine else "",
@@ -106,6 +107,14 @@ def _value(point: Point) -> str:
     return interval(point.accuracy) + (f" in {seconds(point.time.value)}" if point.time else "")
 
 
-def _sources(digest: str, torch: str) -> str:
-    known = [f"sources {digest}" if digest else "", f"torch {torch}" if torch else ""]
-    return ", ".join(filter(None, (*known, "date and commit: those of the file")))
+def _date(made: Made | None) -> str:
+    return made.date[:10] if made else ""
+
+
+def _sources(made: Made | None, digest: str, torch: str) -> str:
+    known = (
+        made.sources if made else UNDATED,
+        f"sources {digest}" if digest else "",
+        f"torch {torch}" if torch else "",
+    )
+    return ", ".join(filter(None, known))

@@ -27,7 +27,7 @@ from fffbench.report.first import NO_MODEL, First, answers_table, facts, lede
 from fffbench.report.models import Models
 from fffbench.report.view import Link, Page, Said
 from fffbench.report.waterfall import waterfalls
-from fffbench.report.yours import Yours
+from fffbench.report.yours import NONE, Yours
 
 TITLE = "How fast are fast feedforward networks?"
 CEILING = 4095 / 12
@@ -71,14 +71,16 @@ def changes_of(analysis: Analysis, folder: Path | None, whole: Models | None) ->
 
 def build(
     analysis: Analysis,
-    yours: Yours | None = None,
+    yours: Yours = NONE,
+    your_models: Yours = NONE,
     folder: Path | None = None,
     whole: Models | None = None,
     since: changes.Changes | None = None,
 ) -> Page:
     """The page of an analysis and of ``whole`` models.
 
-    ``yours`` is what runs say that are not published, ``folder`` holds the results, ``since`` what changed.
+    ``yours`` and ``your_models`` are what runs say that are not published, ``folder`` holds the results, ``since`` what
+    changed.
     """
     since = since or changes.Changes()
     results = analysis.results
@@ -110,8 +112,9 @@ def build(
         machines=tables_of_page.machines(analysis),
         changed=changes.sentence(since),
         changes=changes.table(since, cards),
-        yours=yours.table if yours else None,
-        cards=(*cards.all, *(whole.cards.all if whole else ()), *(yours.cards if yours else ()), *learnt.all_cards),
+        yours=yours.table,
+        your_models=your_models.table,
+        cards=(*cards.all, *(whole.cards.all if whole else ()), *yours.cards, *your_models.cards, *learnt.all_cards),
         compare=comparing.data(analysis, marks.mark),
         starred=any(device.older for device in analysis.shown),
         marks=marks.all,  # after all that asks for one

@@ -38,6 +38,7 @@ from fffbench.report.csv_files import write_rows
 from fffbench.report.one_machine import BATCHES, WIDTHS, Known, Survey, Told, survey, tell
 from fffbench.report.published import own_runs
 from fffbench.report.shown import devices
+from fffbench.report.yours import NONE
 from fffbench.results import chronology
 from fffbench.results import current as current_sources
 from fffbench.results.listing import Refusal, files_of_room
@@ -87,8 +88,7 @@ class _Many:
         every = [path for paths in self._files.values() for path in paths]
         allowed = memory_for(every)
         table, _ = current_sources.read_table(self._root)
-        for name in (current_sources.here,):
-            name()  # computed once, and not in every worker
+        current_sources.here()  # computed once, and not in every worker
         with _pool(self._workers) as pool:
             calls = [(self._root, paths, allowed, table, self._parts[name]) for name, paths in self._files.items()]
             surveys = _all([pool.submit(survey, *call) for call in calls])
@@ -106,7 +106,7 @@ class _Many:
             told = _all(pending)
         del _Given.known
         analysis = _with_all(analysis, told)
-        page = html.publish(analysis, None, out, self._root, lambda: self._write(analysis, told, out))
+        page = html.publish(analysis, NONE, out, self._root, lambda: self._write(analysis, told, out))
         return Rendered(page, headline_of(analysis.answers, results.older, measured=analysis.totals.records > 0).text)
 
     def _crosses(self, surveys: Sequence[Survey], allowed: int) -> bool:

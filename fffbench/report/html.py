@@ -30,10 +30,11 @@ from fffbench.report.build import build, changes_of
 from fffbench.report.csv_files import write_csv
 from fffbench.report.method import Method
 from fffbench.report.models import Models, models
-from fffbench.report.published import own_runs, split
+from fffbench.report.published import own_model_files, own_runs, split
 from fffbench.report.raw import copy_files
 from fffbench.report.view import Page, Said
-from fffbench.report.yours import Yours, your_runs
+from fffbench.report.your_models import your_models
+from fffbench.report.yours import NONE, Yours, your_runs
 from fffbench.results.store import Results
 from fffbench.text import plain
 
@@ -56,15 +57,15 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
     out = Path(out_dir)
     published, own = split(results, own_runs(results, folder) if folder else frozenset())
     analysis = analyse(published)
-    yours = your_runs(own, analysis, folder) if own else None
+    yours = your_runs(own, analysis, folder) if own else NONE
     return publish(analysis, yours, out, folder, lambda: _write_tables(analysis, out))
 
 
-def publish(
-    analysis: Analysis, yours: Yours | None, out: Path, folder: Path | None, write_tables: Callable[[], None]
-) -> Path:
+def publish(analysis: Analysis, yours: Yours, out: Path, folder: Path | None, write_tables: Callable[[], None]) -> Path:
     """Write the pages of an analysis into ``out``; ``write_tables`` writes the files with rows of every machine."""
-    whole = models(folder, analysis.names)
+    mine = own_model_files(folder) if folder else frozenset()
+    whole = models(folder, analysis.names, lambda path: path not in mine)
+    my_models = your_models(folder, mine, whole) if folder and mine else NONE
     environment = Environment(
         loader=PackageLoader("fffbench.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         finalize=lambda value: plain(value) if type(value) is str else value,
@@ -74,7 +75,7 @@ def publish(
     shared = {"method": Method(), "style": static["style.css"], "script": static["script.js"]}
     shared["asv"] = ASV if (out / ASV).is_file() else ""
     since = changes_of(analysis, folder, whole)
-    front = build(analysis, yours, folder, whole, since)
+    front = build(analysis, yours, my_models, folder, whole, since)
     rest = archive(analysis, whole, folder, front.marks)
     pages = {
         INDEX: _nearest(environment.get_template("index.html.j2").render(page=front, **shared), front),

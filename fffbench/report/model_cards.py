@@ -18,14 +18,25 @@ from fffbench.results.record import RunInfo
 from fffbench.results.store import Run
 from fffbench.units import ratio, seconds
 
+PUBLISHED, OWN = "m", "y"  # how names of cards begin
+
 
 class ModelCards:
-    """The cards of whole models that were asked for; ``folder`` holds the raw files."""
+    """The cards of whole models that were asked for; ``folder`` holds the raw files.
+
+    Those of a reader's own runs (``kind``) have names of their own, and lead to no machine of the archive.
+    """
 
     def __init__(
-        self, results: ModelResults, rows: Sequence[ModelRow], names: Mapping[str, str], folder: Path | None
+        self,
+        results: ModelResults,
+        rows: Sequence[ModelRow],
+        names: Mapping[str, str],
+        folder: Path | None,
+        kind: str = PUBLISHED,
     ) -> None:
         """Take the records with the rows that were made of them."""
+        self._kind = kind
         self._results, self._rows, self._names, self._folder = results, rows, names, folder
         self._runs = {run.run: run for run in results.runs}
         self._dense = {(row.machine, row.work): row for row in rows if row.variant == DENSE}
@@ -51,7 +62,7 @@ class ModelCards:
         found = [known[name] for name in one.records if name in known]
         if one.measured is None or not found:
             return ""
-        key = name_of("m", one.id, *dict.fromkeys(f"{record.machine}/{record.cell.id}" for record in found))
+        key = name_of(self._kind, one.id, *dict.fromkeys(f"{record.machine}/{record.cell.id}" for record in found))
         rows = {(row.machine, row.work, row.variant): row for row in self._rows}
         sides = [(rows[record.machine, record.cell.work, record.cell.variant.id], record) for record in found]
         self._add(key, ratio(one.measured, one.low, one.high), f"{one.statement}", sides)
@@ -63,7 +74,7 @@ class ModelCards:
         return tuple(self._cards.values())
 
     def _link(self, row: ModelRow, value: str, sides: Sequence[tuple[ModelRow, str]]) -> str:
-        key = name_of("m", row.machine, row.work.id, *(f"{one.variant}@{mode}" for one, mode in sides))
+        key = name_of(self._kind, row.machine, row.work.id, *(f"{one.variant}@{mode}" for one, mode in sides))
         if key in self._cards:
             return key
         found = [(one, record) for one, mode in sides for record in self._records(one, mode)]
@@ -110,7 +121,9 @@ class ModelCards:
             sources=run.sources,
             files=raw_files(run.paths, self._folder),
             link="",
-            machine=f"all.html#machine-{record.machine}" if record.machine in self._names else "",
+            machine=f"all.html#machine-{record.machine}"
+            if self._kind == PUBLISHED and record.machine in self._names
+            else "",
         )
 
     def _run(self, run: RunInfo) -> Run:

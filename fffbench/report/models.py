@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -42,9 +42,9 @@ class Models:
         return ModelCards(self.results, self.rows, self.names, self.folder)
 
 
-def models(folder: Path | None, names: dict[str, str]) -> Models | None:
-    """What lies under ``folder`` of whole models; None where nothing does."""
-    results = load_models(folder) if folder is not None else ModelResults()
+def models(folder: Path | None, names: dict[str, str], wanted: Callable[[str], bool] | None = None) -> Models | None:
+    """What lies under ``folder`` of whole models, in the files that are ``wanted``; None where nothing does."""
+    results = load_models(folder, wanted) if folder is not None else ModelResults()
     rows = model_rows(results)
     return Models(tuple(rows), tuple(judge_models(rows)), names, results, folder) if rows else None
 

@@ -1,8 +1,8 @@
 """Which runs are published, and which are the reader's own?
 
 A run whose files git knows is published with this repository; one that was measured since and never committed is the
-reader's. It has a section of its own on the page and changes no published figure. In a folder without published runs
-(another folder, no git) there is nothing to keep apart, and all runs count alike.
+reader's, of layers or of whole models. It has a section of its own on the page and changes no published figure. In a
+folder without published runs (another folder, no git) there is nothing to keep apart, and all runs count alike.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from fffbench.results import current as current_sources
-from fffbench.results.store import Results
+from fffbench.results.listing import ARCHIVE, files_of_room, shown_path
+from fffbench.results.models import ROOM
+from fffbench.results.store import MATRIX, Results
 from fffbench.results.superseded import skipped_now, spoken
 from fffbench.sources import GIT, GIT_SECONDS
 
@@ -22,6 +24,15 @@ def own_runs(results: Results, folder: Path) -> frozenset[str]:
     known = _known_to_git(folder)
     own = {run.id for run in results.runs.values() if not known.intersection(run.paths)}
     return frozenset() if len(own) == len(results.runs) else frozenset(own)
+
+
+def own_model_files(folder: Path) -> frozenset[str]:
+    """The files of whole models under ``folder`` that are not published; empty where no result is."""
+    known = _known_to_git(folder)
+    if not any(name.startswith((f"{MATRIX}/", f"{ROOM}/", f"{ARCHIVE}/")) for name in known):
+        return frozenset()
+    files, _ = files_of_room(folder, ROOM)
+    return frozenset(shown_path(path, folder) for path in files) - known
 
 
 def _known_to_git(folder: Path) -> set[str]:

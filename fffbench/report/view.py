@@ -368,6 +368,7 @@ class Page:
     changed: str
     changes: Table | None
     yours: Table | None
+    your_models: Table | None
     starred: bool  # whether a device is of older sources
     cards: tuple[Card, ...]
     marks: tuple[Card, ...]  # of the charts' marks; they are in the archive

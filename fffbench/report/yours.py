@@ -7,7 +7,7 @@ beside all published devices of its kind, from the lowest end of their intervals
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +30,25 @@ AGREES, DIFFERS = "agrees", "differs"
 class Yours:
     """The table of the reader's runs and the cards of its numbers."""
 
-    table: Table | None
-    cards: tuple[Card, ...]
+    table: Table | None = None
+    cards: tuple[Card, ...] = ()
+
+
+NONE = Yours()
+RULE = (
+    "Measured here and not published: {named}. No published figure on this page rests on these runs. Yours agrees "
+    "where its value lies in the published interval, which says where a next run's value will be. Published:"
+)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A published figure: its value, and where the next run's value will lie; ``record`` is what it rests on."""
+
+    value: float
+    low: float
+    high: float
+    record: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,8 +81,7 @@ def your_runs(own: Results, published: Analysis, folder: Path | None = None) -> 
         (False, False, True, True, True, False),
         tuple(rows),
         "speedup.csv",
-        f"Measured here and not published: {named}. No published figure on this page rests on these runs. Yours agrees "
-        "where its value lies in the published interval, which says where a next run's value will be. Published:",
+        RULE.format(named=named),
     )
     return Yours(table, cards.all)
 
@@ -89,34 +105,39 @@ def lines(own: Results, published: Results) -> list[str]:
 def beside(row: Speedup, answers: Iterable[Answer]) -> Beside:
     """What is published beside ``row``: of the same hardware, else of all devices of its kind."""
     fitting = [
-        (answer.machine == row.machine and answer.device == row.device, other)
+        (
+            answer.machine == row.machine and answer.device == row.device,
+            Interval(other.speedup or 0, other.low, other.high, other.record or ""),
+        )
         for answer in answers
         for other in answer.rows
         if (other.dtype, other.batch, other.device) == (row.dtype, row.batch, row.device)
         and other.low is not None
         and other.high is not None
     ]
-    same = [other for is_same, other in fitting if is_same]
+    return compared(row.speedup or 0, fitting, device(row.device).label)
+
+
+def compared(value: float, published: Sequence[tuple[bool, Interval]], label: str) -> Beside:
+    """``value`` beside what is published: of the same hardware (True), else of all others, ``label`` machines."""
+    same = [one for is_same, one in published if is_same]
     if same:
         one = same[0]
-        return Beside(
-            ratio(one.speedup or 0, one.low, one.high), "same hardware", _verdict(row, same), one.record or ""
-        )
-    others = [other for _, other in fitting]
+        return Beside(ratio(one.value, one.low, one.high), "same hardware", _verdict(value, same), one.record)
+    others = [one for _, one in published]
     if not others:
         return Beside("not published", "", "")
     low, high = _span(others)
-    label = device(row.device).label
     of = f"{len(others)} other {label} machine{'s' * (len(others) != 1)}"
-    lowest = min(others, key=lambda other: other.low or 0)
-    return Beside(f"{low:.3g}x to {high:.3g}x", of, _verdict(row, others), lowest.record or "")
+    lowest = min(others, key=lambda other: other.low)
+    return Beside(f"{low:.3g}x to {high:.3g}x", of, _verdict(value, others), lowest.record)
 
 
-def _span(rows: Iterable[Speedup]) -> tuple[float, float]:
-    rows = list(rows)
-    return min(row.low or 0 for row in rows), max(row.high or 0 for row in rows)
+def _span(published: Sequence[Interval]) -> tuple[float, float]:
+    return min(one.low for one in published), max(one.high for one in published)
 
 
-def _verdict(row: Speedup, rows: Iterable[Speedup]) -> str:
-    low, high = _span(rows)
-    return AGREES if low <= (row.speedup or 0) <= high else DIFFERS
+def _verdict(value: float, published: Sequence[Interval]) -> str:
+    """A single published figure is judged by its own interval, several by the span of theirs."""
+    low, high = _span(published)
+    return AGREES if low <= value <= high else DIFFERS

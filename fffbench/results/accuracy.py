@@ -3,7 +3,7 @@
 ``results/accuracy/<data>/<layer>.json``: a layer with its recipe, trained with as many seeds as ``test`` has entries.
 ``results/layer-times/<machine>/<data>.json``: times of these layers. Written by ``benchmarks.studies.accuracy``.
 
-Format history (key ``format``): 1 is the first.
+Format history (key ``format``): 1 is the first; ``made`` came later, and older files have none.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import Field
 
 from fffbench.results.documents import Document, read_documents
 from fffbench.results.listing import Refusal
-from fffbench.results.record import Count, Seconds, Text, _Plain
+from fffbench.results.record import Count, Seconds, Text, _Plain, state_of_sources
 
 ACCURACY, LAYER_TIMES = "accuracy", "layer-times"
 FORMAT = 1
@@ -23,6 +23,24 @@ FORMAT = 1
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,79}$")]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Shares = Annotated[list[Share], Field(min_length=1, max_length=1000)]
+
+
+class Made(_Plain):
+    """When a file was made, and of which commit; ``history`` says which that is where git's history had to say it.
+
+    ``dirty`` is None where nobody can tell, as in every file of results.
+    """
+
+    date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+    commit: Annotated[str, Field(pattern=r"^([0-9a-f]{7,40}|unknown)$")]
+    dirty: bool | None = None
+    history: Text = ""
+
+    @property
+    def sources(self) -> str:
+        """Commit and state, as a reader should see them."""
+        said = state_of_sources(self.commit, dirty=self.dirty)
+        return f"{said} ({self.history})" if self.history else said
 
 
 class Layer(_Plain):
@@ -48,6 +66,7 @@ class Trained(Document):
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     validation: Shares
     test: Shares
+    made: Made | None = None
     sources: Text = ""
     torch: Text = ""
     effective_leaves: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -67,6 +86,7 @@ class LayerTimes(Document):
 
     machine: Name
     data: Name
+    made: Made | None = None
     torch: Text = ""
     times: Annotated[list[LayerTime], Field(max_length=10_000)]
 

@@ -161,15 +161,19 @@ class ModelResults:
     older: frozenset[Place] = frozenset()  # places of older sources alone, where others are of those of now
 
 
-def load_models(results_dir: Path | str) -> ModelResults:
-    """Read every file of whole models below ``results_dir``; nothing in it is fatal."""
+def load_models(results_dir: Path | str, wanted: Callable[[str], bool] | None = None) -> ModelResults:
+    """Read the files of whole models below ``results_dir``; nothing in them is fatal.
+
+    All of them, or those whose path below it is ``wanted``: what others hold changes nothing.
+    """
     root = Path(results_dir)
     files, refused = files_of_room(root, ROOM)
     table, unread = read_table(root)
     found = ModelResults(refused=[*refused, *unread])
     seen: set[str] = set()
     for path in files:
-        _read(path, root, table, found, seen)
+        if wanted is None or wanted(shown_path(path, root)):
+            _read(path, root, table, found, seen)
     found.records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
     _supersede(found)
     return found

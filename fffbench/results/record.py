@@ -157,6 +157,12 @@ class Skipped(_Plain):
     reason: Text
 
 
+def state_of_sources(commit: str, *, dirty: bool | None) -> str:
+    """Commit and state, as a reader should see them; ``dirty`` is None where nobody can tell."""
+    state = {True: "dirty", False: "clean", None: "clean or dirty unknown"}[dirty]
+    return f"commit {commit.removesuffix(DIRTY)}, {state}"
+
+
 class RunInfo(_Plain):
     """The part of a result file that is about the run as a whole (top-level key ``fffbench``).
 

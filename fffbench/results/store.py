@@ -23,7 +23,7 @@ from fffbench.results.identity import Facts, facts, owners
 from fffbench.results.listing import Refusal, files_of_room, shown_path
 from fffbench.results.open_jobs import OpenJob, read_open_jobs
 from fffbench.results.reader import FileContent, SkippedCell, read_file, without_duplicates
-from fffbench.results.record import DIRTY, Machine, Record
+from fffbench.results.record import Machine, Record, state_of_sources
 from fffbench.results.regressions import Check, read_checks
 from fffbench.results.superseded import Place, skipped_now, spoken
 
@@ -55,8 +55,7 @@ class Run:
     @property
     def sources(self) -> str:
         """Commit and state, as a reader should see them."""
-        state = {True: "dirty", False: "clean", None: "clean or dirty unknown"}[self.dirty]
-        return f"commit {self.commit.removesuffix(DIRTY)}, {state}"
+        return state_of_sources(self.commit, dirty=self.dirty)
 
 
 @dataclass(frozen=True)

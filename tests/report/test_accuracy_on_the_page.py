@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +114,52 @@ def test_every_figure_of_the_sentence_and_every_mark_has_a_card_with_seeds_times
     equal = cards[next(link.to for link in said.links if "[" not in link.text)]
     assert "interpolated" in equal.how
     assert {part.to for part in equal.parts} <= set(cards)
+
+
+MADE = {"date": "2026-11-27T22:54:51Z", "commit": "fc5f405c45", "dirty": False}
+
+
+def _say_how_made(results, **more):
+    for path in results.rglob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"made": MADE | more}))
+
+
+def _sides(results):
+    return [side for card in accuracy(results, {"m": "A machine"}).all_cards for side in card.sides]
+
+
+def test_cards_have_the_date_the_commit_and_whether_it_was_clean(results):
+    _say_how_made(results)
+    sides = _sides(results)
+    assert {side.date for side in sides} == {"2026-11-27"}
+    assert {side.sources for side in sides} == {"commit fc5f405c45, clean"}
+
+
+def test_a_commit_from_the_history_of_the_file_is_called_one(results):
+    _say_how_made(results, dirty=None, history="the parent of the commit that added the file")
+    said = {side.sources for side in _sides(results)}
+    assert said == {"commit fc5f405c45, clean or dirty unknown (the parent of the commit that added the file)"}
+
+
+def test_files_of_before_are_read_and_their_cards_say_where_to_look(results):
+    sides = _sides(results)
+    assert sides
+    assert {(side.date, side.sources) for side in sides} == {("", "date and commit: those of the file")}
+
+
+@pytest.mark.parametrize("wrong", [{"commit": "<b>"}, {"date": "yesterday"}, {"dirty": "no"}])
+def test_what_is_no_date_and_no_commit_is_refused_with_file_and_field(results, wrong):
+    _say_how_made(results, **wrong)
+    found, refused = read_trained(results)
+    assert not found
+    assert {refusal.field for refusal in refused} == {f"made.{next(iter(wrong))}"}
+
+
+def test_every_card_of_the_committed_results_has_a_date_and_a_commit():
+    committed = Path(__file__).parents[2] / "results"
+    for side in _sides(committed):
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d", side.date)
+        assert re.match(r"commit [0-9a-f]{10}, (clean|dirty)", side.sources)
 
 
 def test_without_times_there_is_a_sentence_and_no_chart(results):

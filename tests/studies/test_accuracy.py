@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,9 +17,10 @@ pytest.importorskip("mnist1d")
 pytest.importorskip("fffbench._cpu", reason="the C++ kernels are not built")
 
 from benchmarks.studies.accuracy import __main__ as study  # noqa: E402
-from benchmarks.studies.accuracy import arms, timing, training  # noqa: E402
+from benchmarks.studies.accuracy import arms, made, timing, training  # noqa: E402
 from benchmarks.studies.accuracy.arms import ARMS, Arm  # noqa: E402
-from fffbench.results.accuracy import read_layer_times, read_trained  # noqa: E402
+from fffbench import sources  # noqa: E402
+from fffbench.results.accuracy import Made, read_layer_times, read_trained  # noqa: E402
 
 SMALL = ("--steps", "12", "--seeds", "2", "--samples", "500")
 CONDITIONAL = [arm for arm in ARMS if arm.form in ("tree", "leaf", "moe")]
@@ -113,6 +117,9 @@ def test_a_small_study_is_trained_continued_timed_and_read(tmp_path, capsys):
     assert not refused
     assert sorted(one.id for one in found) == sorted(names.split(","))
     assert {len(one.test) for one in found} == {2}
+    head = sources.current()
+    assert {one.made.commit for one in found} == {head.commit[: sources.SHOWN_DIGITS]}
+    assert all(abs((datetime.now(UTC) - datetime.fromisoformat(one.made.date)).total_seconds()) < 600 for one in found)
 
     study.main([*results, "--routing", str(tmp_path / "routing.npz")])
     with np.load(tmp_path / "routing.npz") as kept:
@@ -126,6 +133,35 @@ def test_a_small_study_is_trained_continued_timed_and_read(tmp_path, capsys):
     times = json.loads(done.stdout)
     assert {(name, batch) for name, batch, _ in times} == {(n, b) for n in names.split(",")[1:] for b in timing.BATCHES}
     assert all(seconds > 0 for _, _, seconds in times)
+
+
+def test_a_changed_study_is_a_changed_source_though_the_package_is_clean(tmp_path, monkeypatch):
+    clean = sources.Sources("a" * 40, dirty=False, shipped="", compiled="")
+    monkeypatch.setattr(made.provenance, "current", lambda: clean)
+    monkeypatch.setattr(made, "ROOT", tmp_path)
+    study_of = tmp_path / "benchmarks/studies/accuracy"
+    study_of.mkdir(parents=True)
+    (study_of / "arms.py").write_text("one = 1\n")
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c")
+    for command in (("init", "-q"), ("add", "."), ("commit", "-qm", "one")):
+        subprocess.run([*git, *command], check=True)
+    assert made.made()["dirty"] is False
+    assert Made.model_validate(made.made()).sources == "commit aaaaaaaaaa, clean"
+    (study_of / "arms.py").write_text("one = 2\n")
+    assert made.made()["dirty"] is True
+
+
+def test_times_are_written_with_when_and_from_what(tmp_path, monkeypatch):
+    told = '[["dense-16", 1, 1e-5]]'
+    run = lambda *_, **__: SimpleNamespace(stdout=told)  # noqa: E731
+    monkeypatch.setattr(timing, "subprocess", SimpleNamespace(run=run, PIPE=-1))
+    monkeypatch.setattr(timing.lock, "machine", lambda _: nullcontext())
+    monkeypatch.setattr(timing.environment, "clean", lambda: None)
+    monkeypatch.setattr(timing, "made", lambda: {"date": "2026-11-27T22:54:51Z", "commit": "abcdef0123", "dirty": True})
+    timing.measure([BY_ID["dense-16"]], tmp_path / "mnist1d", tmp_path / "layer-times", 2, 0.001)
+    found, refused = read_layer_times(tmp_path)
+    assert not refused
+    assert found[0].made.sources == "commit abcdef0123, dirty"
 
 
 def test_times_are_read_where_their_machine_is(tmp_path):

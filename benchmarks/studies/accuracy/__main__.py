@@ -25,6 +25,7 @@ import torch
 
 from benchmarks.studies.accuracy import arms, timing, training
 from benchmarks.studies.accuracy.arms import ARMS, Arm
+from benchmarks.studies.accuracy.made import made
 from benchmarks.studies.accuracy.training import Settings
 from fffbench import sources
 from fffbench.results.accuracy import ACCURACY, FORMAT, LAYER_TIMES
@@ -81,7 +82,7 @@ def run(chosen: list[Arm], settings: Settings, out: Path) -> None:
     scale = np.asarray(np.abs(samples).max() / 127)
     _keep(out / "trained" / "samples.npz", samples=np.round(samples / scale).astype(np.int8), scale=scale)
     for arm in left:
-        began = time.process_time()
+        began, since = time.process_time(), made()
         rate, by_rate = training.choose(arm, settings, tuning)
         seeds = list(settings.seeds)
         p = training.train(arm, data[0], seeds, [rate] * len(seeds), settings.steps, settings.batch)
@@ -93,6 +94,7 @@ def run(chosen: list[Arm], settings: Settings, out: Path) -> None:
             "id": arm.id,
             "used": arm.used,
             "d": arms.WIDTH,
+            "made": since,
             "settings": stated,
             "sources": digest,
             "torch": torch.__version__,

@@ -28,13 +28,13 @@ from torch.nn import functional
 
 from benchmarks.studies.accuracy import arms
 from benchmarks.studies.accuracy.arms import ARMS, WIDTH, Arm, Parameters
+from benchmarks.studies.accuracy.made import ROOT, made
 from fffbench.measure import environment, fingerprint, lock
 from fffbench.measure.idle import await_idle
 from fffbench.models.makers import Mixture
 from fffbench.nn import LeafFFF, TreeFFF
 from fffbench.results.accuracy import FORMAT
 
-ROOT = Path(__file__).resolve().parents[3]
 # the checkout stands last on the path: its ``fffbench`` has no compiled kernels
 BEGIN = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module(sys.argv.pop(1), {}, '__main__', True)"
 BATCHES = (1, 1024)
@@ -46,6 +46,7 @@ Call = Callable[[Tensor], Tensor]
 
 def measure(chosen: Sequence[Arm], out: Path, times_in: Path, processes: int, seconds: float) -> None:
     """Time the layers of ``chosen``, trained in ``out``, and write ``<machine>/<data>.json`` into ``times_in``."""
+    began = made()
     environment.clean()
     cores = fingerprint.usable_cores()
     counts = tuple(dict.fromkeys((1, cores)))
@@ -63,6 +64,7 @@ def measure(chosen: Sequence[Arm], out: Path, times_in: Path, processes: int, se
         "format": FORMAT,
         "machine": machine,
         "data": out.name,
+        "made": began,
         "torch": torch.__version__,
         "times": [
             {"id": name, "batch": batch, "threads": threads, "processes": [float(f"{v:.6g}") for v in values]}
