@@ -21,7 +21,7 @@ from benchmarks.studies.history_commits import ROOT, order, read
 BENCHMARKS = (
     r"Optimised.time_pass\('fff_cpu', (1|128|16384)\)",
     r"Guarded.time_pass\('fff_cpu .*-t1x12-b(1|1024)-bf16-",
-    r"Guarded.time_pass\('fff_cpu .*-t1x7l32-b1024-fp32-",
+    r"Guarded.time_pass\('fff_cpu .*-(t1x7l32-b1024|t16x8-b128)-fp32-",
     r"Control.time_pass\('dense_linear', 1\)",
 )
 
