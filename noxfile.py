@@ -155,6 +155,15 @@ def asv(session: nox.Session) -> None:
 
 
 @nox.session
+def history(session: nox.Session) -> None:
+    """Measure commits from the first to the newest with asv, all built beforehand: on two cores then 18 minutes."""
+    install_reading(session)
+    session.install(CONSTRAINTS, "asv", "asv-runner", "virtualenv", "psutil", "py-cpuinfo2", "nvidia-ml-py")
+    session.run("python", "-m", "benchmarks.studies.history_run", *session.posargs)
+    session.run("python", "-m", "benchmarks.studies.history")
+
+
+@nox.session
 def slowed_commit(session: nox.Session) -> None:
     """Show that asv and the page notice a commit with a slowed kernel: in a clone, about eight minutes."""
     install_reading(session)

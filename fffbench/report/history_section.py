@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fffbench.analysis.history import Series
+from fffbench.errors import UserError
+from fffbench.plan.workload import parse_cell
 from fffbench.report import drawing
 from fffbench.report.drawing import BAD, FFF, GOOD, INK, MUTED, STYLE, label
 from fffbench.report.view import Cell, Figure, Table
@@ -67,9 +70,13 @@ def _figure(subjects: Sequence[Series], here: Sequence[Series], name: str, title
 
 
 def _beside(control: Series, item: Series) -> bool:
-    """Whether ``control`` runs at the same batch and is timed in the same unit."""
-    batch = dict(item.params).get("batch")
-    return batch is not None and dict(control.params).get("batch") == batch and control.unit == item.unit
+    """Whether ``control`` runs at the batch of ``item`` and is timed in the same unit."""
+    return control.unit == item.unit and _batch(item) is not None and _batch(control) == _batch(item)
+
+
+def _batch(item: Series) -> str | None:
+    case = re.search(r"-b(\d+)-", dict(item.params).get("case", ""))
+    return case[1] if case else dict(item.params).get("batch")
 
 
 def _panel(axes: Axes, item: Series, controls: Sequence[Series]) -> None:
@@ -102,7 +109,7 @@ def _panel(axes: Axes, item: Series, controls: Sequence[Series]) -> None:
     if item.newest is not None:
         newest = (item.points[-1].value or first) / first
         axes.plot(at[-1], newest, "o", markersize=8, markerfacecolor="none", markeredgecolor=BAD)
-    axes.set_title(label(f"{_short(item)}: {_written(item, item.points[-1].value)}"), fontsize=8.5)
+    axes.set_title(label(f"{named(item)}: {_written(item, item.points[-1].value)}"), fontsize=8.5)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.12)
     axes.set_xlim(-0.7, max(place.values()) + 0.7)
     axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -118,13 +125,25 @@ def _commits(series: Sequence[Series]) -> list[str]:
     return sorted(dated, key=lambda commit: (dated[commit], commit))
 
 
-def _short(item: Series) -> str:
-    """``fff_cpu, batch 128``."""
+def named(item: Series) -> str:
+    """``fff_cpu, batch 128``; a workload that a kernel guards, ``fff_cpu, 768x4095 1x12, bf16, batch 128``."""
     kind = item.benchmark.rsplit(".", 1)[-1]
-    values = [value if name == "implementation" else f"{name} {value}" for name, value in item.params]
+    values = [value if name == "implementation" else _value(name, value) for name, value in item.params]
     if not values:
         return KINDS.get(kind, kind)
     return ", ".join(values) + (", memory" if item.unit == "bytes" else "")
+
+
+def _value(name: str, value: str) -> str:
+    """One parameter in words; a case, ``kernel workload``, by what tells it from others."""
+    kernel, _, workload = value.partition(" ")
+    if name != "case":
+        return f"{name} {value}"
+    try:
+        work = parse_cell(f"{kernel}@{workload}@warm-kernel").workload
+    except UserError:  # of a version that writes workloads in another way
+        return value
+    return f"{kernel}, {work.shape.short}, {work.dtype}, batch {work.batch}"
 
 
 def _written(item: Series, value: float | None) -> str:
@@ -149,7 +168,7 @@ def table(series: Sequence[Series], names: dict[str, str], note: str) -> Table |
         changed = f"{number(ratio)}x the first" if len(item.points) > 1 else "first commit"
         rows.append(
             (
-                Cell(_short(item), kind),
+                Cell(named(item), kind),
                 Cell(names.get(item.machine, item.machine), where),
                 Cell(str(len(item.points)), f"{first.commit[:8]} to {last.commit[:8]}"),
                 Cell(_written(item, last.value), changed, CSV, f"{last.value:.6g}"),
