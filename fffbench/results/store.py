@@ -109,7 +109,7 @@ def load(results_dir: Path | str) -> Results:
     records.sort(key=lambda record: (record.machine, record.started, record.run, record.cell.id))
     skipped.sort(key=lambda item: (item.machine, item.started, item.run, item.cell.id))
     parted = spoken(records, current_sources.current)
-    kept = skipped_now(skipped, parted)
+    kept = dict.fromkeys(skipped_now(skipped, parted))
     machines = _newest_machines(runs)
     runs = {name: _with_ceilings(run, machines[run.machine.id]) for name, run in sorted(runs.items())}
     history = read_history(root)
@@ -118,14 +118,14 @@ def load(results_dir: Path | str) -> Results:
     return Results(
         records=parted.records,
         machines=machines,
-        skipped=tuple(dict.fromkeys(kept)),
+        skipped=tuple(kept),
         refused=tuple(sorted([*refused, *unread_table, *history.refused, *unread, *strange])),
         runs=runs,
         history=tuple(history.points),
         checks=tuple(checks),
         open_jobs=tuple(open_jobs),
         superseded=parted.superseded,
-        superseded_skipped=tuple(dict.fromkeys(item for item in skipped if item not in set(kept))),
+        superseded_skipped=tuple(item for item in dict.fromkeys(skipped) if item not in kept),
         older=parted.older,
     )
 
