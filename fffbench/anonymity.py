@@ -1,6 +1,7 @@
 """How does text from a library's error or from the shell get into a public result without saying who measured where?
 
-``neutral`` is applied to every free text that is stored: reasons, notes, what a run observed.
+``neutral`` is applied to every free text that is stored: reasons, notes, what a run observed. So it is also where bytes
+that are no text, which Python has as lone surrogates, become their escapes: no file can hold them.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ SHORTEST_NAME = 3
 
 
 def neutral(text: str) -> str:
-    """``text`` without the folders, the account and the host it came from."""
+    """``text`` without the folders, the account and the host it came from, of characters that UTF-8 has."""
     for folder, word in _folders(str(Path.cwd()) if _has_cwd() else "/", os.environ.get("HOME", "")):
         text = re.sub(rf"(?<![\w/.-]){re.escape(folder)}(?![\w.-])", word, text)
     text = PATH.sub(_last_part, text)
     for pattern, word in _names():
         text = pattern.sub(word, text)
-    return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _last_part(match: re.Match[str]) -> str:

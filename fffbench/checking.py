@@ -6,6 +6,7 @@ all the same, and the other implementations, so that an author sees all faults a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from fffbench.plan.workload import Cell, Protocol
 MOST_FAULTS = 20  # of one row; more of them say nothing new
 MOST_DEATHS = 3  # of a row's processes, by a crash or by the limit; each costs a new worker
 CASE_SECONDS = 120.0  # torch.compile takes 10 s a shape, on a busy machine several times that
+# once a case of an implementation hung: three deaths of 120 s were six minutes, and as many in each of its other rows
+AGAIN_SECONDS = 20.0
 
 
 @dataclass
@@ -90,9 +93,10 @@ def rows(names: Sequence[str], dtypes: Sequence[str], devices: Sequence[str]) ->
         for dtype in dtypes or item.dtypes
     ]
     own = [row for row in planned if not row.item.foreign]
+    hung: set[str] = set()
     groups = [own, *([row] for row in planned if row.item.foreign)]  # ours share the references that they compute
     for group in groups:
-        yield from _checked(group)
+        yield from _checked(group, hung)
 
 
 def _cells(item: Implementation, device: str, dtype: str) -> list[Cell]:
@@ -100,12 +104,15 @@ def _cells(item: Implementation, device: str, dtype: str) -> list[Cell]:
     return [Cell(item.name, workload, protocol) for workload in workloads(item, dtype, device)]
 
 
-def _checked(group: list[_Row]) -> Iterator[dict[str, Any]]:
-    """Check the rows one after another in one child, in a new one after a wrong row; yield them as they are done."""
+def _checked(group: list[_Row], hung: set[str]) -> Iterator[dict[str, Any]]:
+    """Check the rows one after another in one child, in a new one after a wrong row; yield them as they are done.
+
+    ``hung`` are the implementations of which a case took its whole limit; it is extended in place.
+    """
     waiting = list(group)
     while waiting:
         with Round() as worker:
-            for row in _answered(worker, waiting):
+            for row in _answered(worker, waiting, hung):
                 if not row.done():
                     break  # its child is dead or stopped; a new one tries the other cases
                 waiting.remove(row)
@@ -114,15 +121,19 @@ def _checked(group: list[_Row]) -> Iterator[dict[str, Any]]:
                     break  # its child may be spoiled
 
 
-def _answered(worker: Round, waiting: list[_Row]) -> Iterator[_Row]:
+def _answered(worker: Round, waiting: list[_Row], hung: set[str]) -> Iterator[_Row]:
     """Every row that is done, until one is wrong, or has lost its process and is not done."""
     yield from [row for row in waiting if row.done()]
+    limit = CASE_SECONDS
+    if waiting[0].item.name in hung:
+        waiting, limit = waiting[:1], AGAIN_SECONDS  # the shorter limit is nobody else's
     left = [(row, cell) for row in waiting for cell in row.cells[len(row.answers) :]]
-    answers = worker.conform([cell for _, cell in left], CASE_SECONDS)
+    answers = worker.conform([cell for _, cell in left], limit)
     answered = 0
     for row, _ in left:
         if row.done():
             continue  # given up: what the child still answers of it is not asked for
+        asked = time.monotonic()
         try:
             _, answer = next(answers)
         except (StopIteration, WorkerDiedError) as error:
@@ -134,5 +145,7 @@ def _answered(worker: Round, waiting: list[_Row]) -> Iterator[_Row]:
             return
         answered += 1
         row.answers.append(answer)
+        if answer.get("failure") and time.monotonic() - asked >= limit:
+            hung.add(row.item.name)
         if row.done():
             yield row

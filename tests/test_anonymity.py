@@ -9,6 +9,8 @@ import pytest
 
 from fffbench import anonymity
 from fffbench.anonymity import neutral
+from fffbench.measure import environment
+from fffbench.results.record import Machine
 
 
 @pytest.fixture
@@ -59,3 +61,17 @@ def test_it_is_the_same_twice_and_leaves_common_accounts_in_their_sentences(monk
     once = neutral("the root of /a/b/c is root")
     assert once == neutral(once) == "the root of .../c is root"
     anonymity._names.cache_clear()
+
+
+def inherited_of(text):
+    """What a run stores of a variable that a shell set."""
+    name, _, value = text.partition("=")
+    return environment._shown({name: value})
+
+
+@pytest.mark.parametrize("stored", [neutral, inherited_of])
+def test_bytes_that_are_no_text_are_stored_as_their_escapes(stored):
+    text = stored("OMP_NUM_THREADS=\udcff")
+    assert text == "OMP_NUM_THREADS=\\udcff"
+    text.encode()
+    Machine(id="a", stable={}, observed={"variables removed": text})

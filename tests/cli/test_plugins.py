@@ -138,6 +138,19 @@ def test_a_case_of_check_that_hangs_is_stopped_and_named(install, monkeypatch):
     assert "stopped after 1 s" in row["failure"]
 
 
+def test_what_hangs_once_is_waited_for_less_in_all_its_other_cases_and_rows(install, monkeypatch):
+    monkeypatch.setattr(checking, "CASE_SECONDS", 3.0)
+    monkeypatch.setattr(checking, "AGAIN_SECONDS", 0.5)
+    body = HONEST.replace('("fp32",)', '("fp32", "bf16")') + "import time\ndef prepare(*a): time.sleep(1000)"
+    install(hangs=body)
+    rows = list(checking.rows(["hangs"], [], ["cpu"]))
+    said = [fault["failure"] for row in rows for fault in row["faults"]]
+    assert len(rows) == 2
+    assert said[0] == "stopped after 3 s"
+    assert len(said) == 2 * checking.MOST_DEATHS
+    assert set(said[1:]) == {f"stopped after {0.5:.0f} s"}
+
+
 def test_nothing_checked_and_nothing_to_measure_are_errors(install, tmp_path):
     install(refuses=HONEST + "def unsupported(w): return 'not on Tuesdays'")
     for command in (("check", "--dtypes", "fp32"), ("run", "--batches", "1", "--levels", "3")):

@@ -198,6 +198,30 @@ def test_a_wrong_value_of_the_python_api_is_found(monkeypatch, shift):
     assert bool(list(calls.one(call))) == bool(shift)
 
 
+@pytest.mark.parametrize(
+    ("kind", "factor", "right"),
+    [("fp16", 1.0, True), ("fp16", 1 + 2**-9, False), ("bf16", 1.0, True), ("bf16", 1 + 2**-6, False)],
+)
+def test_a_narrow_type_may_round_once_and_below_its_normal_numbers_by_their_spacing(monkeypatch, kind, factor, right):
+    """Outputs of one token are some 1e-7 here, where fp16 has one digit; a factor of four units was no fault."""
+    import fffbench
+    from tools.hostile import calls
+
+    real = fffbench.fff
+    monkeypatch.setattr(fffbench, "fff", lambda *given, **options: real(*given, **options) * factor)
+    call = {
+        "seed": 86631958,
+        "function": "fff",
+        "kind": kind,
+        "batch": 257,
+        "d": 129,
+        "levels": 1,
+        "trees": 1,
+        "values": "nan",
+    }
+    assert bool(list(calls.one(call))) != right
+
+
 def test_a_wrong_path_is_found(monkeypatch):
     import fffbench
     from tools.hostile import calls

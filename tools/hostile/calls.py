@@ -8,10 +8,25 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+
+class Rounding(NamedTuple):
+    """What storing in a type changes: ``unit`` of a result, and ``smallest`` below the normal numbers.
+
+    ``inner`` of a logit and of its activation where a kernel may store these in the type too; else they are fp32.
+    """
+
+    unit: float
+    smallest: float
+    inner: float = 0.0
+
+
+# Half the spacing of the subnormal numbers is 2^-25 in fp16, which plain torch computes in fp32 and rounds once; the
+# others flush what is below 2^-126, also in between. Torch's products, the dense form of bf16, store logits in bf16.
+FP32, BF16, FP16 = Rounding(2.0**-23, 2.0**-120), Rounding(2.0**-8, 2.0**-120, 2.0**-8), Rounding(2.0**-11, 2.0**-25)
 MOST_PATHS = 64  # of one token through one tree that rounding allows; beyond that nothing is said
 
 
@@ -390,7 +405,7 @@ def _judged(call: dict[str, Any], given: dict[str, Any], result: Any) -> Iterato
     if call["function"] == "fff" and str(name).startswith(("dense", "faulty")):
         yield "wrong value", f"{name} computes another function and was accepted"
         return
-    unit = 2.0**-8 if call["kind"] in ("bf16", "fp16") else 2.0**-23
+    kept = {"bf16": BF16, "fp16": FP16}.get(call["kind"], FP32)
     largest = 6e4 if call["kind"] == "fp16" else 1e38  # beyond it an infinity is the right answer
     found = _float64(result)
     shape = (*x.shape[:-1], trees * levels) if call["function"] == "path" else x.shape
@@ -400,7 +415,7 @@ def _judged(call: dict[str, Any], given: dict[str, Any], result: Any) -> Iterato
     x, found = x.reshape(-1, w1.shape[1]), found.reshape(-1, shape[-1])
     with np.errstate(all="ignore"):
         for token in range(len(x)):
-            said = _token(call["function"], x[token], w1, w2, trees, levels, unit, largest, found[token])
+            said = _token(call["function"], x[token], w1, w2, trees, levels, kept, largest, found[token])
             if said:
                 yield "wrong value", f"token {token}: {said}"
                 return
@@ -413,7 +428,7 @@ def _token(
     w2: np.ndarray,
     trees: int,
     levels: int,
-    unit: float,
+    kept: Rounding,
     largest: float,
     got: np.ndarray,
 ) -> str:
@@ -422,7 +437,7 @@ def _token(
         return ""  # no value is promised
     if np.abs(w1 * x).sum(1).max(initial=0.0) > 1e37 and (function == "path" or not np.isfinite(got).all()):
         return ""  # beyond fp32's range an infinity or a NaN is no silent wrong value, and no path is promised
-    return _against(function, x, w1, w2, trees, levels, unit, largest, got)
+    return _against(function, x, w1, w2, trees, levels, kept, largest, got)
 
 
 def _against(
@@ -432,12 +447,10 @@ def _against(
     w2: np.ndarray,
     trees: int,
     levels: int,
-    unit: float,
+    kept: Rounding,
     largest: float,
     got: np.ndarray,
 ) -> str:
-    from scipy.special import erf
-
     size = 2**levels - 1
     logits = w1 @ x
     # fp32 sums of d products, inputs exact; below the smallest normal number products are flushed or rounded
@@ -469,23 +482,33 @@ def _against(
         sums, scales = [], []
         for path in paths:
             z = logits[path]
-            gate = z * 0.5 * (1 + erf(z / np.sqrt(2)))
+            gate = _gelu(z)
             sums.append(gate @ w2[path])
-            # the outer sum's rounding; and a logit's error, which GELU passes on with a slope of 1.13 at most
-            scales.append((8 * unit * np.abs(gate) + 2 * doubt[path]) @ np.abs(w2[path]))
+            moved = np.maximum(*(np.abs(_gelu(z * (1 + sign * kept.inner)) - gate) for sign in (-1, 1)))
+            # GELU's and the outer sum's rounding, in fp32 in every type; where they are stored in a narrow one, a
+            # logit's and GELU's; and a logit's error, which GELU passes on with a slope of 1.13 at most
+            own = (8 * FP32.unit + kept.inner) * np.abs(gate) + moved + 2 * doubt[path]
+            scales.append(own @ np.abs(w2[path]))
         options = [a + b for a in options for b in sums]
         bounds = [a + b for a in bounds for b in scales]
     worst = np.inf
     for option, bound in zip(options, bounds, strict=True):
         if np.abs(option).max(initial=0.0) > largest and not np.isfinite(got).all():
             return ""
-        allowed = bound + 2 * unit * np.abs(option) + 2.0**-120
+        allowed = bound + kept.unit * (np.abs(option) + bound) + kept.smallest
         worst = min(
             worst, float(np.max(np.abs(got - option) / allowed, initial=0.0)) if np.isfinite(got).all() else np.inf
         )
         if worst <= 1:
             return ""
     return f"{worst:.3g} times beyond rounding: {got[:3]} where float64 gives {options[0][:3]}"
+
+
+def _gelu(z: np.ndarray) -> np.ndarray:
+    from scipy.special import erf
+
+    found: np.ndarray = z * 0.5 * (1 + erf(z / np.sqrt(2)))
+    return found
 
 
 def _turns(node: int, base: int, logits: np.ndarray, doubt: np.ndarray) -> tuple[int, ...]:
