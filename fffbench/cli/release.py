@@ -32,6 +32,7 @@ class Ledger:
     pieces: tuple[Piece | ModelPiece, ...]
     processes: int
     cost: Callable[[Cell], float]  # seconds of one process
+    known: Callable[[Cell], bool]  # whether it was measured here before
 
     def seconds(self, cells: Sequence[Cell]) -> float:
         """Of one visit of ``cells``."""
@@ -57,7 +58,7 @@ def ledger(wanted: Options, results: Path) -> Ledger:
     layers = release.pieces(plan.cells, plan.keep, plan.unable, seen, chosen.visits)
     models = _models(wanted, results, machine, processes)
     place = next((i + 1 for i in reversed(range(len(layers))) if layers[i].part == chosen.models.get("after")), 0)
-    return Ledger(machine, (*layers[:place], *models, *layers[place:]), processes, plan.cost)
+    return Ledger(machine, (*layers[:place], *models, *layers[place:]), processes, plan.cost, plan.known)
 
 
 def _models(wanted: Options, results: Path, machine: str, processes: int) -> list[ModelPiece]:
@@ -144,7 +145,7 @@ def _next(wanted: Options, results: Path, tried: set[str], end: float | None, *,
     if not layers and model is not None:
         return runs.models(model, state.processes)
     cost, most = (lambda cell: state.processes * state.cost(cell)), min(MOST_AT_ONCE, whole)
-    choice = release.choose(layers, cost, most, whole)
+    choice = release.choose(layers, cost, most, whole, state.known)
     if choice is None or (choice.seconds > whole and tried):
         return None
     return runs.layers(choice.names, choice.cells, state.processes)

@@ -31,11 +31,14 @@ class Learnt:
     def __init__(
         self, records: Iterable[Record] = (), ceilings: Ceilings | None = None, elsewhere: Learnt | None = None
     ) -> None:
-        """Take the median call of every record, of several of one cell the last; ``elsewhere`` answers the rest."""
+        """Take the median call of every record, of several of one cell the newest; ``elsewhere`` answers the rest.
+
+        Files are read by their names, and those of older sources after those of now.
+        """
         self._elsewhere = elsewhere
         self.ceilings: Ceilings = ceilings or {}
         self._known: dict[Cell, float] = {}
-        for record in records:
+        for record in sorted(records, key=lambda one: one.started):
             medians = [statistics.median(samples) for samples in record.info.processes]
             self._known[record.cell] = statistics.median(medians)
         self._alike: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)

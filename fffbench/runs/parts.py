@@ -19,12 +19,16 @@ from fffbench.runs.sources import measured_sources
 
 @dataclass(frozen=True)
 class Parts:
-    """A preset's cells by its parts, those to keep, those that cannot run here; seconds of one process of a cell."""
+    """A preset's cells by its parts, those to keep, those that cannot run here.
+
+    ``cost`` is seconds of one process of a cell; ``known`` whether that rests on the same cell, measured here before.
+    """
 
     cells: dict[str, tuple[Cell, ...]]
     keep: frozenset[Cell]
     unable: frozenset[Cell]
     cost: Callable[[Cell], float]
+    known: Callable[[Cell], bool]
 
 
 def parts(options: Options, results_dir: Path) -> Parts:
@@ -37,7 +41,7 @@ def parts(options: Options, results_dir: Path) -> Parts:
         found[name] = tuple(cell for cell in its_cells if cell in here)
     known = forecasts.learnt(results_dir, fingerprint.machine_id(fingerprint.stable()), others=True)
     costs = planning.costs_of(plan, known.ceilings, known)
-    return Parts(found, plan.keep, frozenset(cell for cell, _ in skipped), lambda cell: costs[cell])
+    return Parts(found, plan.keep, frozenset(cell for cell, _ in skipped), costs.__getitem__, known.knows)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,16 @@ def test_a_measured_cell_takes_as_long_as_it_took(tmp_path):
     assert of(tmp_path).knows(parse_cell(CELL))
 
 
+@pytest.mark.parametrize("older", ["archive/matrix", "matrix"])
+def test_the_newest_time_counts_wherever_its_file_stands(tmp_path, here, older):
+    write_run(tmp_path, cells={CELL: [9.0] * 6}, run="z-older", started="2026-01-01T00:00:00Z")
+    if older != "matrix":
+        (tmp_path / "archive").mkdir()
+        (tmp_path / "matrix").rename(tmp_path / older)
+    write_run(tmp_path, cells={CELL: [1.0] * 6}, run="a-newer", started="2026-01-02T00:00:00Z")
+    assert learnt(tmp_path, "test-cpu-2c-0001").call(parse_cell(CELL), guess) == pytest.approx(1.0)
+
+
 def test_a_cell_nobody_measured_takes_the_guess_corrected_by_the_nearest_one(tmp_path):
     far, near = cell_id("dense_linear", batch=1), cell_id("dense_linear", batch=8192)
     write_run(tmp_path, cells={far: [70.0] * 6, near: [7.0 * 8192 / 100] * 6})

@@ -171,6 +171,46 @@ def test_the_most_important_piece_is_begun_even_where_no_visit_is_long_enough_fo
     assert found == Choice((C,), ("all",), 40.0), "and one at least"
 
 
+def group(dtype, threads, batch=16384):
+    return [parse_cell(cell_id(name, dtype=dtype, threads=threads, batch=batch)) for name in ("fff_cpu", "dense_gemm")]
+
+
+# in the order of the preset's cells: as they came before their importance was asked for
+GROUPS = [group("fp32", 1), group("fp32", 16), group("bf16", 1), group("bf16", 16)]
+SECONDS = {("fp32", 1): 360.0, ("fp32", 16): 60.0, ("bf16", 1): 90.0, ("bf16", 16): 30.0}
+
+
+def of_group(cell):
+    return SECONDS[cell.workload.dtype, cell.workload.threads] / 2
+
+
+def test_what_the_first_screen_shows_comes_first_where_a_piece_is_longer_than_the_budget():
+    found = choose([("headline cpu-d768-b16384", GROUPS)], of_group, 350, 350)
+    assert found.cells == (*GROUPS[3], *GROUPS[1], *GROUPS[2]), "all threads before one, bf16 before fp32"
+    assert found.seconds == 180
+    found = choose([("headline cpu-d768-b16384", GROUPS)], of_group, 100, 100)
+    assert found.cells == (*GROUPS[3], *GROUPS[1])
+
+
+def test_a_visit_that_does_not_fit_is_not_begun_while_another_one_fits():
+    long, short = [group("fp32", 1)], [group("bf16", 16, batch=1)]
+    assert choose([("long", long), ("short", short)], of_group, 100, 100).names == ("short",)
+    assert choose([("long", long)], of_group, 100, 100) == Choice(tuple(long[0]), ("long",), 360.0)
+
+
+def test_a_forecast_counts_twice_under_a_budget_and_its_piece_is_measured_alone():
+    pieces_ = [(name, [[cell]]) for name, cell in (("a", A), ("b", B), ("c", C))]
+
+    def nothing(_):
+        return False
+
+    found = choose(pieces_, COST.__getitem__, 100, 100, nothing)
+    assert found == Choice((A,), ("a",), 20.0), "its measured time plans the others"
+    assert choose(pieces_, COST.__getitem__, 100, 100, {A, C}.__contains__) == Choice((A, C), ("a", "c"), 50.0)
+    assert choose(pieces_[1:], COST.__getitem__, 35, 35, nothing).seconds > 35, "20 s by forecast do not fit into 35"
+    assert choose(pieces_, COST.__getitem__, 100, known=nothing).names == ("a", "b", "c"), "without a budget all alike"
+
+
 def test_nothing_open_is_no_choice():
     assert choose([], COST.__getitem__, 100) is None
 
