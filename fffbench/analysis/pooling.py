@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist, fmean
 from typing import NamedTuple
@@ -158,8 +158,3 @@ def student(freedom: int, level: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + level) / 2))
-
-
-def from_all(spread: Between) -> Between:
-    """``spread``, taken from all machines."""
-    return replace(spread, known_from=ALL)

@@ -122,6 +122,11 @@ FILES: tuple[tuple[str, str, Columns], ...] = (
         (("id, published, measured, verdict", "the figure, what it is held against, the answer"),),
     ),
     (
+        "elsewhere.csv",
+        "what others published of conditional computation; none of it was measured here",
+        (("work, source, figure, against, known", "whose figure, of what, against what, and how it is known"),),
+    ),
+    (
         "changes.csv",
         "what differs from the last published version",
         (

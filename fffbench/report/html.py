@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from fffbench.analysis import headline as answer
 from fffbench.analysis.model_text import csv_rows
 from fffbench.analysis.speedup import speedups
-from fffbench.claims.model_claims import ModelVerdict
+from fffbench.claims.model_claims import Figure, ModelVerdict, load_figures
 from fffbench.claims.rule import in_words
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
@@ -143,3 +143,4 @@ def write_models(whole: Models | None, out: Path) -> None:
     write_csv(out / model_section.CSV, rows, list(rows[0]) if rows else ["machine"])
     columns = [field.name for field in fields(ModelVerdict)]
     write_csv(out / model_section.CLAIMS_CSV, map(vars, whole.verdicts) if whole else (), columns)
+    write_csv(out / model_section.ELSEWHERE_CSV, map(vars, load_figures()), list(Figure.model_fields))

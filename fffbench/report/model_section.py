@@ -1,4 +1,4 @@
-"""Does it make whole models faster? A table for each machine and work, its sentence, and what was published elsewhere.
+"""Does it make whole models faster? A table for each machine and work, and what was published elsewhere.
 
 Given rows that ``analysis.models`` made; whoever builds the page places what this returns.
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fffbench.analysis.model_text import COLUMNS, cells_of, sentence
+from fffbench.analysis.model_text import COLUMNS, cells_of
 from fffbench.analysis.models import ModelRow, by_work, work_title
-from fffbench.claims.model_claims import Figure, ModelVerdict
+from fffbench.claims.model_claims import Figure, ModelVerdict, pattern
 from fffbench.report.model_cards import ModelCards
 from fffbench.report.view import Cell, Table
 
@@ -20,11 +20,6 @@ CAPTION = (
     "modes measured, the median over fresh processes. Gain is against the model as it is at its own best mode; of "
     "possible is (dense - x) / (dense - none), where none is the same model without feedforward layers."
 )
-
-
-def sentences(rows: Sequence[ModelRow]) -> list[str]:
-    """One for each machine and work that has trees and the model as it is."""
-    return [said for _, _, group in by_work(rows) if (said := sentence(group))]
 
 
 def tables(rows: Sequence[ModelRow], names: dict[str, str], cards: ModelCards | None = None) -> list[Table]:
@@ -83,5 +78,5 @@ def elsewhere_table(figures: Sequence[Figure]) -> Table:
         )
         for one in figures
     )
-    caption = "How fast is conditional computation elsewhere? None of this was measured here."
+    caption = f"What others published of conditional computation; none of it was measured here. {pattern(figures)}"
     return Table("elsewhere", head, (False,) * len(head), rows, ELSEWHERE_CSV, caption)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fffbench.analysis.models import ModelRow, by_work, model_rows, work_title
-from fffbench.claims.model_claims import COMMAND, ModelVerdict, judge_models
+from fffbench.claims.model_claims import COMMAND, ModelVerdict, judge_models, load_figures
 from fffbench.devices import HOST
 from fffbench.plan.models import Variant, Work
 from fffbench.report import model_section
@@ -205,4 +205,5 @@ def archived(found: Models | None) -> tuple[Table, ...]:
     if found is None:
         return ()
     tables = model_section.tables(found.rows, found.names, found.cards)
-    return (*tables, model_section.claims_table(found.verdicts, found.names, found.cards))
+    judged = model_section.claims_table(found.verdicts, found.names, found.cards)
+    return (*tables, judged, model_section.elsewhere_table(load_figures()))

@@ -9,7 +9,7 @@ from fffbench.analysis.models import model_rows
 from fffbench.claims.model_claims import judge_models, load_figures, load_model_claims, pattern
 from fffbench.errors import UserError
 from fffbench.plan.models import parse_model_cell
-from fffbench.report.model_section import claims_table, elsewhere_table, sentences, tables
+from fffbench.report.model_section import claims_table, elsewhere_table, tables
 from fffbench.results.models import Check, ModelInfo, ModelRecord, ModelResults
 
 
@@ -90,5 +90,4 @@ def test_the_page_s_tables_have_a_cell_for_every_head():
         assert len(table.head) == len(table.numeric)
         assert all(len(row) == len(table.head) for row in table.rows)
     assert "on a machine" in made[0].caption
-    assert len(sentences(rows)) == 1
     assert csv_rows(rows)[2]["share"] == pytest.approx(5 / 6, rel=0.01)

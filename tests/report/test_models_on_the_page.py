@@ -103,6 +103,15 @@ def test_a_measured_claim_about_models_is_in_the_ledger_with_its_reason(whole):
     assert models.ledger_group(None, 6) == ()
 
 
+def test_the_archive_has_what_others_published_and_its_sentence(whole, tmp_path):
+    *_, table = models.archived(whole)
+    assert (table.id, table.csv) == ("elsewhere", "elsewhere.csv")
+    assert "none of it was measured here. Of 8 published figures" in table.caption
+    write_models(whole, tmp_path)
+    with (tmp_path / table.csv).open(encoding="utf-8", newline="") as file:
+        assert [row["work"] for row in csv.DictReader(file)] == [row[0].main for row in table.rows]
+
+
 def test_nothing_measured_is_nothing(tmp_path):
     assert models.models(tmp_path, {}) is None
     assert models.models(None, {}) is None
