@@ -171,7 +171,12 @@ def _pairs(row: Speedup, index: _Index) -> Iterator[tuple[Record, Record]]:
 def _best_beside(subject: Record, cell: Cell, relative: Relative, index: _Index) -> Record | None:
     """The fastest dense layer at the place of ``subject`` that is as large as ``cell``."""
     there = index.dense.get(_place(subject.machine, subject.cell, "uniform"), [])
-    beside = [item for item in there if _as_large(item.record.cell.workload.shape, cell)]
+    large: dict[int, bool] = {}  # by address, as in ``candidates_of``
+    for item in there:
+        shape = item.record.cell.workload.shape
+        if id(shape) not in large:
+            large[id(shape)] = _as_large(shape, cell)
+    beside = [item for item in there if large[id(item.record.cell.workload.shape)]]
     return relative.fastest(beside, Timed(subject)).record if beside else None
 
 

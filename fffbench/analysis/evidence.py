@@ -15,7 +15,7 @@ from fffbench.analysis.once import once
 from fffbench.analysis.pooling import Spread
 from fffbench.analysis.spread import key_of, spreads
 from fffbench.analysis.stats import Estimate
-from fffbench.results.medians import Medians, beside
+from fffbench.results.medians import Medians, Unit, beside
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
@@ -93,20 +93,22 @@ def interval(estimate: Estimate, above: Medians, below: Medians) -> tuple[float,
     return (estimate.low, estimate.high) if processes > 1 else (None, None)
 
 
-def amount(above: Medians, below: Medians) -> tuple[int, int]:
+def amount(above: Medians, below: Medians, units: Sequence[Unit] | None = None) -> tuple[int, int]:
     """In how many runs both sides were measured, and how many processes the side with fewer has in those.
 
-    All of a side's where there is no such run.
+    All of a side's where there is no such run. ``units`` are those of both sides, where they are at hand.
     """
-    units = beside(above, below)
+    units = beside(above, below) if units is None else units
     if not units:
         return 0, min(len(above), len(below))
+    if len(units) == 1:  # most comparisons, by far
+        return 1, min(len(above.units[units[0]]), len(below.units[units[0]]))
     fewest = min(sum(len(side.units[unit]) for unit in units) for side in (above, below))
     return len({run for _, run in units}), fewest
 
 
-def known_from(above: Medians, below: Medians) -> str:
-    """From which runs the spread between runs in the interval of a ratio is."""
+def known_from(above: Medians, units: Sequence[Unit]) -> str:
+    """From which runs the spread between runs in the interval of a ratio is; ``units`` are of both."""
     if not isinstance(above.spread, Spread):
         return ""
-    return (above.spread.ratio if beside(above, below) else above.spread.time).known_from
+    return (above.spread.ratio if units else above.spread.time).known_from

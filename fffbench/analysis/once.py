@@ -45,6 +45,7 @@ class OfOneMachine:
         """What ``find`` of what is ``given`` was for ``key`` on ``machine``."""
         if machine != self._machine:
             self._machine, self._known = machine, {}
-        if key not in self._known:
-            self._known[key] = find(*given)
-        return cast(Found, self._known[key])
+        found = self._known.get(key, self)  # asked once: a key takes longer to hash than most answers to use
+        if found is self:
+            found = self._known[key] = find(*given)
+        return cast(Found, found)

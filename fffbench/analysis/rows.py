@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fffbench.analysis.ceilings import Ceilings
-from fffbench.analysis.evidence import amount, interval, known_from
+from fffbench.analysis.evidence import amount, known_from
 from fffbench.analysis.roofline import share_of
 from fffbench.analysis.stats import Estimate, ratio_of_medians, time_of_medians
 from fffbench.results.medians import Medians, beside
@@ -112,10 +112,11 @@ def measured_row(
     record = subject.record
     work = record.cell.workload
     gain = ratio_of_medians(other.medians, subject.medians) if other else None
-    low, high = interval(gain, other.medians, subject.medians) if gain and other else (None, None)
     sides = (other.medians if other else subject.medians, subject.medians)
-    runs, processes = amount(*sides)
     units = beside(*sides)
+    runs, processes = amount(*sides, units)
+    low, high = (gain.low, gain.high) if gain and processes > 1 else (None, None)
+    time = subject.time
     return Speedup(
         machine=record.machine,
         device=work.device,
@@ -135,14 +136,14 @@ def measured_row(
         threads=work.threads,
         cache=record.cell.protocol.cache,
         call=record.cell.protocol.call,
-        time=subject.time.value,
-        time_low=subject.time.low,
-        time_high=subject.time.high,
+        time=time.value,
+        time_low=time.low,
+        time_high=time.high,
         speedup=gain.value if gain else None,
         low=low,
         high=high,
         coverage=gain.coverage if gain else None,
-        provisional=(gain.provisional or reason is not None) if gain else subject.time.provisional,
+        provisional=(gain.provisional or reason is not None) if gain else time.provisional,
         roofline_share=share_of(record, ceilings),
         error=record.info.check.error,
         tolerance=record.info.check.tolerance,
@@ -160,7 +161,7 @@ def measured_row(
         hosts=len({host for host, _ in units}) if units else 1,
         runs=runs,
         processes=processes,
-        between_runs_from=known_from(*sides),
+        between_runs_from=known_from(sides[0], units),
         main=main,
     )
 

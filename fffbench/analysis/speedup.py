@@ -200,7 +200,9 @@ class Found:
             if not asked.applies(record.cell) or (asked.dtype and place not in self.dense):
                 continue
             # the ten implementations of a layer at a place are beside the same dense ones, which are chosen once
-            pick: Key = (baseline, asked.layer(record.cell.implementation), record.cell.workload.shape, own, place)
+            # (a shape by its address, as in ``candidates_of``: to hash one takes longer than all else here)
+            shape = id(record.cell.workload.shape)
+            pick: Key = (baseline, asked.layer(record.cell.implementation), shape, own, asked.dtype)
             dense = self.dense.get(place, [])
             others = self._chosen.get(record.machine, pick, candidates_of, baseline, subject, dense)
             if mode == "same":

@@ -44,10 +44,10 @@ class Part:
     skipped: tuple[SkippedCell, ...]
 
 
-def judge_part(results: Results, rows: Sequence[Speedup], ladders: Sequence[Climb]) -> Part:
-    """What ``results`` of one machine answer."""
+def judge_part(results: Results, rows: Sequence[Speedup], ladders: Sequence[Climb], every: Sequence[Claim]) -> Part:
+    """What ``results`` of one machine answer of ``every`` claim."""
     evidence = Evidence.of(results, (*rows, *dense_over_dense(results)), ladders)
-    claims = [claim for claim in load_claims() if claim.of_each_machine]
+    claims = [claim for claim in every if claim.of_each_machine]
     judged = {claim.id: [row for row in claim.judge(evidence) if row.verdict != NOT_MEASURED] for claim in claims}
     wanted = {item for claim in claims if (item := skipped_for(claim, results)) is not None}
     first = sorted(wanted, key=lambda item: (item.started, item.run, item.cell.id))
@@ -65,6 +65,7 @@ def judge_together(parts: Sequence[Part], devices: Iterable[str]) -> list[ClaimR
     return found
 
 
-def published_ladders(results: Results) -> list[Climb]:
+def published_ladders(results: Results, claims: Sequence[Claim] | None = None) -> list[Climb]:
     """The fidelity ladders of the ledger's claims, as far as they were measured."""
-    return climbs(results, {claim.id: claim.published for claim in load_claims()})
+    claims = load_claims() if claims is None else claims
+    return climbs(results, {claim.id: claim.published for claim in claims})

@@ -29,6 +29,7 @@ from fffbench.analysis.rivals import DenseTimes
 from fffbench.analysis.speedup import speedups
 from fffbench.analysis.spread import everywhere
 from fffbench.claims import judging
+from fffbench.claims.ledger import load_claims
 from fffbench.collector import collector_paused
 from fffbench.errors import UserError
 from fffbench.plan.fidelity import LADDERS
@@ -96,7 +97,9 @@ class _Many:
             return None
         results = self._together(surveys, refused)
         note(results.refused)
-        known = Known(everywhere(one.pairs for one in surveys), DenseTimes(*(one.dense for one in surveys)))
+        known = Known(
+            everywhere(one.pairs for one in surveys), DenseTimes(*(one.dense for one in surveys)), load_claims()
+        )
         _Given.known = known
         with _pool(self._workers) as pool:
             pending = [

@@ -22,6 +22,7 @@ from fffbench.analysis.speedup import speedups
 from fffbench.analysis.spread import Key as SpreadKey
 from fffbench.analysis.spread import Pairs, everywhere, of_pairs, pairs_of, spreads
 from fffbench.claims import judging
+from fffbench.claims.base import Claim
 from fffbench.report import csv_tables
 from fffbench.report.shown import Place
 from fffbench.results import condensed
@@ -60,6 +61,7 @@ class Known:
 
     everywhere: Mapping[tuple[str, bool], Spread]
     dense: DenseTimes
+    claims: Sequence[Claim]  # of the ledger, which takes as long to read as a machine's claims to be judged
 
     def tell(self, results: Results, pairs: Mapping[SpreadKey, Pairs | None]) -> None:
         """Let the analysis of ``results`` of some machines rest on all."""
@@ -109,13 +111,13 @@ def tell(known: Known, pairs: Mapping[SpreadKey, Pairs | None], out: Path) -> To
     results = condensed.read(out / CONDENSED)
     (out / CONDENSED).unlink()
     known.tell(results, pairs)
-    rows, ladders = speedups(results), judging.published_ladders(results)
+    rows, ladders = speedups(results), judging.published_ladders(results, known.claims)
     csv_tables.write_speedups(rows, out, header=False)
     crossings = break_even(rows)
     for name, axis in ((BATCHES, "batch"), (WIDTHS, "neurons")):
         csv_tables.write_break_even([one for one in crossings if one.axis == axis], out / name, header=False)
     columns = csv_tables.write_attributions(every_attribution(results, rows), out, header=False)
-    found = Told(judging.judge_part(results, rows, ladders), answers(results, rows), ladders, columns)
+    found = Told(judging.judge_part(results, rows, ladders, known.claims), answers(results, rows), ladders, columns)
     _forget(results)
     return found
 
