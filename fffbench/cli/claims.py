@@ -55,7 +55,7 @@ def claims(
     ledger = load_claims()
     ids = selecting.names("claim", "--claim", claim, (item.id for item in ledger))
     verdicts = selecting.names("verdict", "--verdict", verdict, VERDICTS)
-    axes = options.axes(devices=device, dtypes=dtype)
+    axes = options.chosen(device=device, dtype=dtype)
     batches = set(options.numbers("--batch", batch, 0, options.MAX_BATCH)) if batch is not None else None
     counts = selecting.threads(threads)
     loaded = loading.load(results)

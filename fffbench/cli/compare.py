@@ -53,7 +53,7 @@ def compare(
     from fffbench.results.sides import side
 
     selecting.one_form(as_json=as_json, as_markdown=markdown, as_csv=as_csv)
-    axes = options.axes(devices=device, dtypes=dtype)
+    axes = options.chosen(device=device, dtype=dtype)
     batches = set(options.numbers("--batch", batch, 0, options.MAX_BATCH)) if batch is not None else None
 
     @cache

@@ -72,7 +72,7 @@ def duel(
     from fffbench.regress import duel as duelling
 
     sides = [duelling.read_side(text) for text in (a, b)]
-    axes = options.axes(batches=batch, dtypes=dtype, devices=device)
+    axes = options.chosen(batch=batch, dtype=dtype, device=device)
     _known([side.name for side in sides if not side.folder])
     cases = _cases(axes, (d, trees, levels), threads)
     limit = parse_duration(budget)

@@ -12,7 +12,7 @@ import typer
 from fffbench.cli import planning, release, summary, todo
 from fffbench.cli.loading import ResultsDir
 from fffbench.cli.stopped import Stopped
-from fffbench.errors import UserError
+from fffbench.errors import UserError, one_of
 from fffbench.plan import options
 from fffbench.plan.matrix import Axes
 from fffbench.plan.workload import CACHE_MEANING, CALL_MEANING, ROUTING_MEANING, meanings
@@ -74,7 +74,6 @@ def run(
 ) -> None:
     """Measure a preset. If it is killed, run the same command again: it continues where it stopped."""
     from fffbench.implementations import registry
-    from fffbench.plan import presets_of_models
     from fffbench.runs import planning as bench
 
     axes = options.axes(
@@ -91,7 +90,7 @@ def run(
         cache=cache,
         call=call,
     )
-    if preset in presets_of_models.model_presets():
+    if _is_of_models(preset):
         if undecided or claim is not None:
             raise UserError("--undecided chooses cells of layers; a preset of whole models measures all of its own")
         _run_models(preset, axes, block, processes, seconds, budget, results, only_plan=plan)
@@ -115,6 +114,17 @@ def run(
         release.measure(wanted, results, over or "", early=early)
     else:
         measured(wanted, results, over or "", early=early)
+
+
+def _is_of_models(preset: str) -> bool:
+    """Whether ``preset`` is one of whole models; ``UserError`` with the nearest of both kinds where it is none."""
+    from fffbench.plan.presets import presets
+    from fffbench.plan.presets_of_models import model_presets
+
+    known = [*presets(), *model_presets()]
+    if preset not in known:
+        raise one_of("preset", preset, known)
+    return preset in model_presets()
 
 
 def _undecided(wanted: Options, results: Path, claim: str | None, block: str | None, *, asked: bool) -> Options:

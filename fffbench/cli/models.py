@@ -47,7 +47,7 @@ def show(
     from fffbench.results.models import load_models
 
     selecting.one_form(as_json=as_json, as_markdown=markdown, as_csv=as_csv)
-    axes = options.axes(devices=device, dtypes=dtype)
+    axes = options.chosen(device=device, dtype=dtype)
     batches = set(options.numbers("--batch", batch, 0, options.MAX_BATCH)) if batch is not None else None
     if not results.is_dir():
         raise UserError(
@@ -73,7 +73,8 @@ def show(
         return
     verdicts = [f"{one.id}: {one.verdict}. {one.reason}" for one in judge_models(rows)]
     if not rows:
-        verdicts = ["no whole model was measured; `fffbench run --preset models` does"]
+        none = "no whole model was measured" if not found.records else "none of the models measured is among these"
+        verdicts = [f"{none}; `fffbench run --preset models` measures them"]
     shown = [
         tables.Table(f"{work_title(work)}, on {machine}", group, [*notes_of(group), *_few(group)])
         for machine, work, group in by_work(rows)

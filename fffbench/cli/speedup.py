@@ -101,7 +101,7 @@ def _chosen(
     impl: str | None,
 ) -> list[Speedup]:
     """The rows on the axes asked for."""
-    axes = options.axes(devices=device, dtypes=dtype)
+    axes = options.chosen(device=device, dtype=dtype)
     machines = selecting.machines(machine, loaded.machines)
     batches = set(options.numbers("--batch", batch, 0, options.MAX_BATCH)) if batch is not None else None
     known = {row.implementation for row in rows}

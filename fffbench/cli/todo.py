@@ -58,7 +58,7 @@ def todo(
         return
     ledger = load_claims()
     ids = selecting.names("claim", "--claim", claim, (item.id for item in ledger))
-    devices = set(options.axes(devices=device).devices) or None
+    devices = set(options.chosen(device=device).devices) or None
     loaded = loading.load(results)
     machines = selecting.machines(machine, loaded.machines)
     where = [
@@ -85,7 +85,7 @@ def _release(
 
     if claim is not None or machine is not None:
         raise UserError("--release is about this machine and all of its cells; beside it only --device and --results")
-    wanted = bench.Options(RELEASE, options.axes(devices=device))
+    wanted = bench.Options(RELEASE, options.chosen(device=device))
     release.show(wanted, results, as_json=as_json, markdown=markdown)
 
 

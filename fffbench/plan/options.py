@@ -81,6 +81,15 @@ def axes(
     )
 
 
+def chosen(*, batch: str | None = None, dtype: str | None = None, device: str | None = None) -> Axes:
+    """The axes of a command that chooses among what there is: its options are named in the singular."""
+    return Axes(
+        batches=numbers("--batch", batch, 1, MAX_BATCH),
+        dtypes=_closed("--dtype", dtype, DTYPES),
+        devices=_closed("--device", device, DEVICES),
+    )
+
+
 def _list(option: str, text: str | None, read: Callable[[str], T]) -> tuple[T, ...]:
     if text is None:
         return ()

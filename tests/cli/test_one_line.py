@@ -153,3 +153,31 @@ def test_a_current_folder_that_vanished_is_said(tmp_path, command, words):
     assert done.returncode == 2, done
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+CHOOSING = ("speedup", "claims", "models", "compare x y", "duel x y")
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "wrong"),
+    [
+        ("todo", "--device", "tpu"),
+        *((name, *typed) for name in CHOOSING for typed in (("--device", "tpu"), ("--dtype", "bf17"))),
+    ],
+)
+def test_a_wrong_value_is_named_by_the_option_that_was_typed(capsys, tmp_path, command, option, wrong):
+    name, *names = command.split()
+    write_run(tmp_path, cells=CELLS)
+    where = [] if name == "duel" else ["--results", str(tmp_path)]
+    assert said_by(capsys, name, *names, option, wrong, *where).startswith(
+        f"fffbench: unknown {option} value {wrong!r}"
+    )
+
+
+def test_a_misspelt_preset_of_whole_models_is_answered_with_the_nearest(capsys):
+    assert "did you mean 'models'" in said_by(capsys, "run", "--plan", "--preset", "model")
+
+
+def test_models_that_were_measured_and_not_chosen_are_not_called_unmeasured(capsys):
+    assert cli.run(["models", "--batch", "7", "--results", "results"]) == 0
+    assert "none of the models measured is among these" in capsys.readouterr().out
