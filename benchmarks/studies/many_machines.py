@@ -13,6 +13,7 @@ its figures.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -22,11 +23,13 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+import psutil
 from synthetic import run_json
 
 from fffbench.implementations.registry import implementations
@@ -36,6 +39,7 @@ from fffbench.plan.workload import Cell
 from fffbench.results.record import OUT_OF_BUDGET
 from fffbench.units import number
 
+SAMPLE = 0.5  # seconds between two looks at the memory of a command
 THREADS = 16
 SKIPPED = 10  # every tenth cell of a machine has no time
 ROOT = Path(__file__).parents[2]
@@ -108,12 +112,16 @@ def _on(benchmark: dict[str, Any], speed: float, rng: random.Random) -> dict[str
 
 
 def timed(*command: object) -> dict[str, float]:
-    """Wall and processor seconds, peak memory in MB, and files left out, of one command."""
+    """Wall and processor seconds, peak memory in MB, and files left out, of one command and all its processes."""
     start = time.monotonic()
+    peak = 0.0
     with tempfile.TemporaryFile("w+") as said:
         whole = [sys.executable, "-m", "fffbench", *map(str, command)]
         process = subprocess.Popen(whole, stdout=subprocess.DEVNULL, stderr=said)
-        _, status, used = os.wait4(process.pid, 0)
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            peak = max(peak, _memory(process.pid))
+            time.sleep(SAMPLE)
+        _, status, used = ended
         wall = time.monotonic() - start
         said.seek(0)
         lines = [line for line in said.read().splitlines() if "left out" in line]
@@ -122,9 +130,22 @@ def timed(*command: object) -> dict[str, float]:
     return {
         "seconds": round(wall, 2),
         "processor seconds": round(used.ru_utime + used.ru_stime, 2),
-        "memory MB": round(used.ru_maxrss / 1024),
+        "memory MB": round(max(peak, used.ru_maxrss * 1024) / 1e6),
         "left out": len(lines),
     }
+
+
+def _memory(pid: int) -> float:
+    """Bytes that a process and those it started have now, what several share counted once."""
+    found = 0.0
+    try:
+        command = psutil.Process(pid)
+        for one in (command, *command.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                found += one.memory_full_info().pss
+    except psutil.Error:
+        return found
+    return found
 
 
 def study(machines: int, names: str, folder: Path) -> dict[str, Any]:
@@ -145,15 +166,23 @@ def study(machines: int, names: str, folder: Path) -> dict[str, Any]:
         "processor": _processor(),
     }
     print(json.dumps(found), flush=True)
-    results, reports = folder / "results", folder / "reports"
+    results = folder / "results"
     steps = {
         "merge": ("merge", *archives, "--results", results),
         "merge again": ("merge", *archives, "--results", results),
-        "report": ("report", "--results", results, "--out", reports),
     }
     for step, command in steps.items():
         found[step] = timed(*command)
         print(step, json.dumps(found[step]), flush=True)
+    return found | rendered(folder)
+
+
+def rendered(folder: Path) -> dict[str, Any]:
+    """Render the results in ``folder``; the figures of that."""
+    found: dict[str, Any] = {}
+    reports = folder / "reports"
+    found["report"] = timed("report", "--results", folder / "results", "--out", reports)
+    print("report", json.dumps(found["report"]), flush=True)
     found["pages"] = {path.name: path.stat().st_size for path in sorted(reports.glob("*.html"))}
     found["tables bytes"] = sum(path.stat().st_size for path in reports.glob("*.csv"))
     print(json.dumps(found["pages"]))
@@ -181,8 +210,11 @@ def block(kept: Path) -> str:
             f"| {_time(item['merge again'])} | {_time(report)} | {report['memory MB']} MB{complete} | {pages} |"
         )
     on = ", ".join(sorted({item["processor"] for item in studies}))
-    said = f"Times of one core of {on}; in brackets those of the clock, on a machine that other programs used as well."
-    return "\n".join([*lines, "", said, ""])
+    said = (
+        f"Processor seconds of all processes on {on}, and in brackets those of the clock, on a machine that other "
+        "programs used as well; memory is the most that all processes had together."
+    )
+    return "\n".join([*lines, "", *textwrap.wrap(said, 120), ""])
 
 
 def _time(step: dict[str, float]) -> str:
@@ -200,6 +232,7 @@ def main() -> int:
     parser.add_argument("--machines", type=int, default=500)
     parser.add_argument("--preset", default="headline", help="presets, joined by commas")
     parser.add_argument("--keep", type=Path, help="leave results and page in this folder")
+    parser.add_argument("--again", type=Path, help="only render again what --keep left in this folder")
     parser.add_argument("--write", action="store_true", help="keep the figures in results/many-machines/")
     parser.add_argument("--guide", action="store_true", help="write the figures that are kept into docs/guide/fleet.md")
     parser.add_argument("--check", action="store_true", help="exit 1 where the guide has other figures")
@@ -212,11 +245,14 @@ def main() -> int:
             return 1
         GUIDE.write_text(guided(text), encoding="utf-8")
         return 0
-    with tempfile.TemporaryDirectory() as temporary:
-        found = study(given.machines, given.preset, given.keep or Path(temporary))
+    place = KEPT / f"{given.machines}-{given.preset.replace(',', '-')}.json"
+    if given.again:
+        found = json.loads(place.read_text()) | rendered(given.again)
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            found = study(given.machines, given.preset, given.keep or Path(temporary))
     if given.write:
         KEPT.mkdir(parents=True, exist_ok=True)
-        place = KEPT / f"{given.machines}-{given.preset.replace(',', '-')}.json"
         place.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return 0
 
