@@ -10,12 +10,15 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 from benchmarks.studies import written
+from benchmarks.studies.change_points import LEVEL, changes
 from benchmarks.studies.history_commits import FARTHEST, LEAST_LINES, Chosen, read
-from fffbench.analysis.history import MIN_COMMITS, THRESHOLD, Series, history
+from fffbench.analysis.history import MIN_COMMITS, THRESHOLD, Series, Step, history
 from fffbench.report import drawing
 from fffbench.report.history_section import figures, named
 from fffbench.results.asv import HistoryPoint, read_history
@@ -23,6 +26,8 @@ from fffbench.text import markdown
 from fffbench.units import number, seconds
 
 LEAST_COMMITS = 8
+ENDS = 5  # commits at either end of a series whose median stands for it
+PLANTED = (0.05, 0.1, 0.2, 0.5)
 PAGE = Path("docs") / "notebook" / "history.md"
 ABOUT = f"""# Speed over the commits
 
@@ -35,9 +40,12 @@ over the history. A time is of a pass over a pool of batches (of single tokens 2
 `benchmarks/history` takes it: it compares commits, and is not the time of a call. Where no layer is named it is
 768x4095 1x12 in fp32.
 
-A step is a level of at least {MIN_COMMITS} measured commits in a row that lies {THRESHOLD:.0%} or more off the level
-before it, by asv's own step detection. It lies somewhere between the commit measured before it and the commit that it
-is named by.
+A step is a level of at least {MIN_COMMITS} measured commits in a row that lies {THRESHOLD:.0%} or more off the one
+before it, shown by a permutation test over the commits (`benchmarks/studies/change_points.py`), with a chance of
+{LEVEL:.0%} of any false step on a machine. It lies somewhere between the commit measured before it and the commit that
+it is named by. *What would have been seen* takes the steps out of these times, plants a slow-down from one commit on,
+and says for how many commits, of all that have {MIN_COMMITS} on either side, it is named by that commit or one beside
+it; in brackets by asv's own detection, which the page of results uses.
 """
 
 
@@ -45,15 +53,18 @@ def document(series: Sequence[Series], commits: Sequence[Chosen]) -> str:
     """The page for ``series``, with the subjects of ``commits``."""
     known = {item["commit"]: item for item in commits}
     parts = [ABOUT]
-    for machine, here in _machines(series).items():
+    for machine, measured in _machines(series).items():
+        here = stepped(measured)
         subjects, controls = [s for s in here if not s.control], [s for s in here if s.control]
         parts += [
             f"## {machine}\n",
             "\n".join(markdown(_drift(control)) for control in controls) + "\n",
             f"![Each kernel over the commits, as a multiple of its first time]({_svg(machine)})\n",
-            _summary(subjects),
+            _summary([*subjects, *controls]),
             "### Steps\n",
             _steps(subjects, controls, known),
+            "### What would have been seen\n",
+            _seen(subjects, len(here)),
             "### Every time\n",
             _times([*subjects, *controls], known),
         ]
@@ -65,8 +76,32 @@ def drawings(series: Sequence[Series]) -> dict[str, str]:
     return {
         _svg(machine): drawing.to_file(figure.svg)
         for machine, here in _machines(series).items()
-        for figure in figures(here, {})
+        for figure in figures(stepped(here), {})
     }
+
+
+def stepped(series: Sequence[Series]) -> list[Series]:
+    """The series of a machine with the levels and steps of the permutation test."""
+    found = [_stepped(item, changes([point.value or 0.0 for point in item.points], len(series))) for item in series]
+    moved = {step.commit for item in found if item.control for step in item.steps}
+    return [
+        replace(item, steps=tuple(replace(s, control_moved=not item.control and s.commit in moved) for s in item.steps))
+        for item in found
+    ]
+
+
+def _stepped(item: Series, places: Sequence[int]) -> Series:
+    values = [point.value or 0.0 for point in item.points]
+    levels = []
+    for left, right in pairwise([0, *places, len(values)]):
+        level = median(values[left:right])
+        scatter = sum(abs(value - level) for value in values[left:right]) / (right - left)
+        levels.append((left, right, level, min(values[left:right]), scatter))
+    steps = tuple(
+        Step(two[0], item.points[two[0]].commit, one[2], two[2], two[2] / one[2], two[2] > one[2], control_moved=False)
+        for one, two in pairwise(levels)
+    )
+    return replace(item, levels=tuple(levels), steps=steps, alone=(), newest=None)
 
 
 def _machines(series: Sequence[Series]) -> dict[str, list[Series]]:
@@ -90,14 +125,57 @@ def _drift(control: Series) -> str:
     return f"The control, {named(control)}, which no commit changes, stayed {said}: {control.sentence}."
 
 
-def _summary(subjects: Sequence[Series]) -> str:
-    lines = ["| kernel | first measured at | then | newest | newest over first | steps |", "|---|---|--:|--:|--:|--:|"]
-    for item in subjects:
-        first, last = item.points[0], item.points[-1]
-        ratio = (last.value or 0.0) / (first.value or 1.0)
-        cells = (named(item), f"`{first.commit[:8]}`", _time(first), _time(last), f"{number(ratio)}x", len(item.steps))
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+def _summary(series: Sequence[Series]) -> str:
+    """The ends of each series by medians: one commit's time is as far off as the control's."""
+    head = f"first {ENDS} commits | newest {ENDS} | newest over first"
+    lines = [f"| kernel | first measured at | {head} | steps |", "|---|---|--:|--:|--:|--:|"]
+    for item in series:
+        values = [point.value or 0.0 for point in item.points]
+        first, last = median(values[:ENDS]), median(values[-ENDS:])
+        cells = (seconds(first), seconds(last), f"{number(last / first)}x", str(len(item.steps)))
+        kind = ", control" * item.control
+        lines.append(f"| {named(item)}{kind} | `{item.points[0].commit[:8]}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _seen(subjects: Sequence[Series], together: int) -> str:
+    """How many planted slow-downs are named, of how many places; ``together`` series are looked at together."""
+    head = " | ".join(f"{share:.0%} slower" for share in PLANTED)
+    lines = [f"| kernel | {head} |", f"|---|{'--:|' * len(PLANTED)}"]
+    for item in subjects:
+        places = range(MIN_COMMITS, len(item.points) - MIN_COMMITS + 1)
+        cells = []
+        for share in PLANTED:
+            ours = sum(_near(place, _ours(_planted(item, place, share), together)) for place in places)
+            asvs = sum(_near(place, _asvs(_planted(item, place, share))) for place in places)
+            cells.append(f"{ours} of {len(places)} ({asvs})")
+        lines.append(f"| {named(item)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _planted(item: Series, place: int, share: float) -> list[HistoryPoint]:
+    """The points without the steps that they have, and with a slow-down by ``share`` from ``place`` on."""
+    found = []
+    for left, right, level, _, _ in item.levels:
+        for index in range(left, right):
+            factor = item.levels[0][2] / level * (1 + share * (index >= place))
+            point = item.points[index]
+            ends = [None if end is None else end * factor for end in (point.low, point.high)]
+            found.append(replace(point, value=(point.value or 0.0) * factor, low=ends[0], high=ends[1]))
+    return found
+
+
+def _ours(points: Sequence[HistoryPoint], series: int) -> list[int]:
+    return changes([point.value or 0.0 for point in points], series)
+
+
+def _asvs(points: Sequence[HistoryPoint]) -> list[int]:
+    (found,), _ = history(points)
+    return [step.index for step in found.steps]
+
+
+def _near(place: int, found: Sequence[int]) -> bool:
+    return any(abs(index - place) <= 1 for index in found)
 
 
 def _steps(subjects: Sequence[Series], controls: Sequence[Series], known: Mapping[str, Chosen]) -> str:
@@ -114,12 +192,7 @@ def _steps(subjects: Sequence[Series], controls: Sequence[Series], known: Mappin
     for commit in sorted(rows, key=lambda commit: dates[commit]):
         since = _between(before[commit], commit, known)
         lines.append(f"| `{commit[:8]}` | {_subject(commit, known)} | {since} | {'; '.join(rows[commit])} |")
-    alone = [f"{named(item)}: {item.changed(r)} at `{c[:8]}`" for item in subjects for c, r in item.alone]
-    newest = [f"{named(i)}: {i.changed(i.newest)} at the newest commit" for i in subjects if i.newest is not None]
-    text = "\n".join(lines) + "\n" if rows else "None.\n"
-    if alone or newest:
-        text += f"\nOff their level by themselves, so no step: {'; '.join([*alone, *newest])}.\n"
-    return text
+    return "\n".join(lines) + "\n" if rows else "None.\n"
 
 
 def _between(one: str, two: str, known: Mapping[str, Chosen]) -> str:
