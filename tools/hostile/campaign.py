@@ -99,7 +99,10 @@ class Campaign:
 
 def table(results: Sequence[Result], planned: int) -> str:
     """One line per domain, then the wrong cases with the command that repeats each."""
-    lines = [f"{'domain':<16}{'cases':>7}{'wrong':>7}{'not here':>10}{'slowest':>10}{'peak memory':>13}"]
+    lines = [
+        f"{'domain':<16}{'cases':>7}{'wrong':>7}{'not here':>10}{'slowest':>10}{'peak memory':>13}"
+        f"{'CPU, wall of a case':>22}"
+    ]
     groups: dict[str, list[Result]] = {}
     for result in results:
         groups.setdefault(result.case.domain, []).append(result)
@@ -126,7 +129,9 @@ def _line(name: str, group: Sequence[Result]) -> str:
     wrong, skipped = sum(one.wrong for one in group), sum(bool(one.skipped) for one in group)
     slowest = max((one.seconds for one in group), default=0.0)
     peak = max((one.peak for one in group), default=0) / 2**20
-    return f"{name:<16}{len(group):>7}{wrong:>7}{skipped:>10}{slowest:>8.1f} s{peak:>9.0f} MiB"
+    cpu, wall = (sum(getattr(one, what) for one in group) / max(1, len(group)) for what in ("cpu", "wall"))
+    counts = f"{name:<16}{len(group):>7}{wrong:>7}{skipped:>10}"
+    return f"{counts}{slowest:>8.1f} s{peak:>9.0f} MiB{cpu:>11.2f} s{wall:>7.2f} s"
 
 
 def printed(text: str) -> None:

@@ -44,7 +44,10 @@ class Case:
 
 @dataclass
 class Result:
-    """What a case did: the faults (judge and sentence), seconds and peak bytes of its slowest and largest part."""
+    """What a case did: the faults (judge and sentence), seconds and peak bytes of its slowest and largest part.
+
+    ``cpu`` and ``wall`` are the processor time and the seconds that all of it took.
+    """
 
     case: Case
     spec: Spec = field(default_factory=dict)
@@ -52,6 +55,8 @@ class Result:
     seconds: float = 0.0
     peak: int = 0
     skipped: str = ""
+    cpu: float = 0.0
+    wall: float = 0.0
 
     @property
     def wrong(self) -> bool:
@@ -67,6 +72,8 @@ class Result:
                 "seconds": self.seconds,
                 "peak": self.peak,
                 "skipped": self.skipped,
+                "cpu": self.cpu,
+                "wall": self.wall,
             }
         )
 
@@ -75,4 +82,6 @@ class Result:
         """The result of ``case`` that ``to_json`` wrote."""
         data = json.loads(text)
         faults = [(judge, said) for judge, said in data["faults"]]
-        return cls(case, data["spec"], faults, data["seconds"], data["peak"], data["skipped"])
+        return cls(
+            case, data["spec"], faults, data["seconds"], data["peak"], data["skipped"], data["cpu"], data["wall"]
+        )

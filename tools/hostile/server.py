@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 from tools.hostile import ROOT, domains
@@ -94,6 +95,7 @@ def apart(case: Case, place: Path) -> Result:
     """Play ``case`` in a forked child, so that nothing it does to its process reaches the next case."""
     answer = place / f"answer-{os.getpid()}"
     answer.unlink(missing_ok=True)
+    began = time.monotonic()
     pid = os.fork()
     if pid == 0:
         try:
@@ -111,10 +113,11 @@ def apart(case: Case, place: Path) -> Result:
         os.close(descriptor)
     if not ended:
         os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    _, _, usage = os.wait4(pid, 0)  # with all that the case started and waited for
     if not answer.exists():
         return Result(case, case.spec or {}, [("campaign", "the case itself died or hung: mend its domain")])
-    return Result.from_json(case, answer.read_text(encoding="utf-8"))
+    result = Result.from_json(case, answer.read_text(encoding="utf-8"))
+    return replace(result, cpu=usage.ru_utime + usage.ru_stime, wall=time.monotonic() - began)
 
 
 def played(domain: Domain, case: Case, place: Path) -> Result:
