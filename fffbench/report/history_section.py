@@ -181,7 +181,9 @@ def table(series: Sequence[Series], names: dict[str, str], note: str) -> Table |
         (False, False, True, True, False),
         tuple(rows),
         CSV,
-        note or "A step is a level that at least two commits in a row show, found by asv's own step detection.",
+        note
+        or "A step is a level that at least two commits in a row show, found by asv's own step detection. Among few "
+        "commits it misses small ones: docs/notebook/history.md tests for those, and says how many each would name.",
         filterable=True,
     )
 
