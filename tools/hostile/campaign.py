@@ -100,8 +100,10 @@ class Campaign:
 def table(results: Sequence[Result], planned: int) -> str:
     """One line per domain, then the wrong cases with the command that repeats each."""
     lines = [
-        f"{'domain':<16}{'cases':>7}{'wrong':>7}{'not here':>10}{'slowest':>10}{'peak memory':>13}"
-        f"{'CPU, wall of a case':>22}"
+        (
+            f"{'domain':<16}{'cases':>7}{'wrong':>7}{'not here':>10}{'slowest':>10}{'peak memory':>13}"
+            f"{'CPU, wall of a case':>22}"
+        )
     ]
     groups: dict[str, list[Result]] = {}
     for result in results:
