@@ -6,9 +6,11 @@ of all samples takes is the writing of floats, which pydantic's serialiser does 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from fffbench.text import plain
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 ROWS = 2000  # at a time
 PIECE = 2**22  # characters that are written at once
-_QUOTED = (",", '"', "\n", "\r")
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, header: bool = True) -> None:
@@ -30,23 +31,23 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, object]], columns: Sequenc
 
 
 def write_rows(path: Path, rows: Iterable[Iterable[object]], columns: Sequence[str], *, header: bool = True) -> None:
-    """Write ``rows``, values in the order of ``columns``; None is an empty field, a list is joined by spaces."""
-    rows = iter(rows)
-    lines = chain.from_iterable(_lines(some) for some in iter(lambda: list(islice(rows, ROWS)), []))
-    write_lines(path, chain([",".join(map(_quoted, columns))] if header else (), lines))
+    """Write ``rows``, values in the order of ``columns``; None is an empty field, a list is joined by spaces.
 
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write ``lines`` of finished fields, a piece at a time: all samples are more megabytes than all else together."""
-    some: list[str] = []
-    size, begun = 0, False
-    for line in lines:
-        some.append(line)
-        size += len(line)
-        if size > PIECE:
-            write_plain(path, "\n".join([*some, ""]), append=begun)
-            some, size, begun = [], 0, True
-    write_plain(path, "\n".join([*some, ""]) if some else "", append=begun)
+    A file of all samples has more megabytes than all else together, so it is written a piece at a time.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(columns)
+    rows, begun = iter(rows), False
+    while some := list(islice(rows, ROWS)):
+        writer.writerows(zip(*map(_column, zip(*some, strict=True)), strict=True))
+        if text.tell() > PIECE:
+            write_plain(path, text.getvalue(), append=begun)
+            begun = True
+            text.seek(0)
+            text.truncate()
+    write_plain(path, text.getvalue(), append=begun)
 
 
 def floats(values: Sequence[float]) -> list[str]:
@@ -68,50 +69,24 @@ def _small(value: float, text: str) -> str:
     return f"{text[:-1]}0{text[-1]}" if text[-2] == "-" else text
 
 
-def text(value: str) -> str:
-    """The field of a text: one line, no formula, in quotes where it must be."""
-    return _text(value)
-
-
-def _lines(rows: Sequence[Iterable[object]]) -> Iterator[str]:
-    columns = [_column(values) for values in zip(*rows, strict=True)]
-    if len(columns) == 1:  # an empty field alone would be an empty line
-        return (field or '""' for field in columns[0])
-    return map(",".join, zip(*columns, strict=True))
-
-
-def _column(values: Sequence[Any]) -> Sequence[str]:
-    """The fields of one column."""
+def _column(values: Sequence[Any]) -> Sequence[object]:
+    """The fields of one column, as the csv module takes them."""
     kinds = set(map(type, values))
     if kinds == {float}:
         return floats(values)
     if kinds == {float, type(None)}:
         known = iter(floats([value for value in values if value is not None]))
-        return ["" if value is None else next(known) for value in values]
-    if kinds == {str}:
-        return list(map(_text, values))
-    if kinds == {int}:
-        return list(map(str, values))
-    return list(map(_field, values))
+        return [None if value is None else next(known) for value in values]
+    return values if kinds == {int} else list(map(_field, values))
 
 
-def _field(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return _text(value)
+def _field(value: object) -> object:
     if isinstance(value, list | tuple):
-        return _quoted(" ".join(map(str, value)))
-    return _quoted(repr(value) if type(value) is float else str(value))
+        return " ".join(map(str, value))
+    return _text(value) if isinstance(value, str) else value
 
 
 @lru_cache(maxsize=10_000)  # names of machines, runs, kernels and cells come again and again
 def _text(value: str) -> str:
-    found = plain(value)
-    return _quoted(f"'{found}" if found.startswith(FORMULA_STARTS) else found)
-
-
-def _quoted(field: str) -> str:
-    if any(sign in field for sign in _QUOTED):
-        return '"' + field.replace('"', '""') + '"'
-    return field
+    text = plain(value)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
-from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from fffbench.analysis.roofline import share_of
 from fffbench.analysis.rows import Speedup
 from fffbench.analysis.stats import time_of_medians
 from fffbench.claims.rows import ClaimRow
-from fffbench.report import changes, csv_files, history_section, ladder_section, regression_section, waterfall
+from fffbench.report import changes, history_section, ladder_section, regression_section, waterfall
 from fffbench.report.analysed import Analysis
-from fffbench.report.csv_files import write_csv, write_rows
+from fffbench.report.csv_files import floats, write_csv, write_rows
 from fffbench.report.tables import CELL_COLUMNS, cell_rows
 from fffbench.results.open_jobs import OpenJob
 from fffbench.results.store import Results
@@ -45,8 +44,7 @@ def write_measured(results: Results, out: Path, *, header: bool = True) -> None:
     times = {record.id: time_of_medians(record.medians) for record in results.records}
     cells = cell_rows(results.records, shares, times)
     write_csv(out / "cells.csv", cells, CELL_COLUMNS if results.records else CELL_COLUMNS[:1], header=header)
-    head = [",".join(SAMPLE_COLUMNS)] if header else []
-    csv_files.write_lines(out / "samples.csv", chain(head, _sample_lines(results)))
+    write_rows(out / "samples.csv", _sample_rows(results), SAMPLE_COLUMNS, header=header)
     write_rows(out / "skipped.csv", _skipped_rows(results), SKIPPED_COLUMNS, header=header)
     write_csv(out / "machines.csv", _machine_rows(results), MACHINE_COLUMNS, header=header)
 
@@ -83,8 +81,8 @@ def write_told(analysis: Analysis, since: changes.Changes, out: Path) -> None:
     write_csv(out / changes.CSV, changes.csv_rows(since), changes.CSV_COLUMNS)
 
 
-def _sample_lines(results: Results) -> Iterator[str]:
-    """A line a process. Half of all bytes of a report and nothing but floats, so written some records at once."""
+def _sample_rows(results: Results) -> Iterator[tuple[object, ...]]:
+    """A row a process. Half of all bytes of a report and nothing but floats, so written some records at once."""
     for first in range(0, len(results.records), RECORDS):
         some = results.records[first : first + RECORDS]
         values: list[float] = []
@@ -92,13 +90,12 @@ def _sample_lines(results: Results) -> Iterator[str]:
             for samples, middle in zip(record.info.processes, record.medians, strict=True):
                 values.append(middle)
                 values.extend(samples)
-        fields = csv_files.floats(values)
+        fields = floats(values)
         place = 0
         for record in some:
-            name = csv_files.text(record.id)
             for index, samples in enumerate(record.info.processes):
                 end = place + 1 + len(samples)
-                yield f"{name},{index},{fields[place]},{' '.join(fields[place + 1 : end])}"
+                yield record.id, index, fields[place], " ".join(fields[place + 1 : end])
                 place = end
 
 
