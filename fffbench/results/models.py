@@ -25,7 +25,7 @@ from fffbench.results.listing import Refusal, files_of_room, shown_path
 from fffbench.results.parsing import FieldError, parse_json, printable, short, why
 from fffbench.results.reader import read_run
 from fffbench.results.record import FULL_PROCESSES, Machine, RunInfo, Text
-from fffbench.results.superseded import Place
+from fffbench.results.superseded import Place, Taken, of_now
 from fffbench.units import LONGEST_SECONDS, SHORTEST_SECONDS
 
 ROOM = "models"
@@ -184,7 +184,12 @@ def _supersede(found: ModelResults) -> None:
     now = current(timed.MODELS)
     if now is None:
         return
-    places = {_place(record) for record in found.records if record.timed_sources == now}
+    places = of_now(
+        [
+            Taken(_place(record), record.timed_sources == now, len(record.info.processes), record.cell.work.threads)
+            for record in found.records
+        ]
+    )
     kept = [record for record in found.records if record.timed_sources == now or _place(record) not in places]
     found.superseded = [record for record in found.records if record.timed_sources != now and _place(record) in places]
     found.older = frozenset({_place(record) for record in kept} - places) if places else frozenset()

@@ -64,7 +64,12 @@ def sides(records: Sequence[Record], current: Current) -> tuple[set[Place], set[
     """
     known = {name: current(name) for name in {record.cell.implementation for record in records}}
     compared = {place_of(record) for record in records if known[record.cell.implementation] is not None}
-    return compared, _of_now([record for record in records if record.info.family == KERNELS], known)
+    kernels = [
+        Taken(place_of(one), _is(one, known), len(one.info.processes), one.cell.workload.threads)
+        for one in records
+        if one.info.family == KERNELS and known[one.cell.implementation] is not None
+    ]
+    return compared, of_now(kernels)
 
 
 def older(compared: AbstractSet[Place], now: AbstractSet[Place]) -> frozenset[Place]:
@@ -72,24 +77,28 @@ def older(compared: AbstractSet[Place], now: AbstractSet[Place]) -> frozenset[Pl
     return frozenset(compared - now) if now else frozenset()
 
 
-def _of_now(kernels: Sequence[Record], known: dict[str, str | None]) -> set[Place]:
-    """The places that the records of ``kernels`` make places of the sources of now."""
+@dataclass(frozen=True)
+class Taken:
+    """What decides whether a place is of the sources of now: of which sources, in how many processes and threads."""
+
+    place: Place
+    now: bool
+    processes: int
+    threads: int
+
+
+def of_now(taken: Sequence[Taken]) -> set[Place]:
+    """The places that ``taken`` makes places of the sources of now: nothing older is there, or a visit was whole."""
     threads: dict[Place, int] = {}
-    for record in kernels:
-        place = place_of(record)
-        threads[place] = max(threads.get(place, 0), record.cell.workload.threads)
-    compared = [record for record in kernels if known[record.cell.implementation] is not None]
-    before = {place_of(record) for record in compared if not _is(record, known)}
+    for one in taken:
+        threads[one.place] = max(threads.get(one.place, 0), one.threads)
+    before = {one.place for one in taken if not one.now}
     return {
-        place
-        for record in kernels
-        if _is(record, known) and ((place := place_of(record)) not in before or _whole(record, threads[place]))
+        one.place
+        for one in taken
+        if one.now
+        and (one.place not in before or (one.processes >= VISIT_PROCESSES and one.threads >= threads[one.place]))
     }
-
-
-def _whole(record: Record, threads: int) -> bool:
-    """Whether it is of a visit that was not cut short: in its processes, on all the ``threads`` of its place."""
-    return len(record.info.processes) >= VISIT_PROCESSES and record.cell.workload.threads >= threads
 
 
 def skipped_now(skipped: Iterable[SkippedCell], parted: Spoken) -> tuple[SkippedCell, ...]:

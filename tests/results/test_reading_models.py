@@ -8,6 +8,8 @@ import json
 import pytest
 from synthetic import MACHINE, STABLE, facts_of
 
+from fffbench import timed
+from fffbench.results import models
 from fffbench.results.merge import merge
 from fffbench.results.models import load_models
 
@@ -88,3 +90,23 @@ def test_results_of_another_machine_are_merged_as_all_others_are(tmp_path):
         record.id for record in load_models(tmp_path / "theirs").records
     ]
     assert len(load_models(tmp_path / "ours").records) == 1
+
+
+@pytest.mark.parametrize(
+    ("processes", "threads", "left"),
+    [(3, 2, {"new"}), (2, 2, {"old", "new"}), (3, 1, {"old", "new"})],
+    ids=["whole", "processes", "threads"],
+)
+def test_a_run_that_was_cut_short_supersedes_nothing(tmp_path, monkeypatch, processes, threads, left):
+    """As of layers: older results go with a visit in its processes on all threads, and with nothing less."""
+    monkeypatch.setattr(models, "current", {timed.MODELS: "now"}.get)
+    folder = tmp_path / "models" / MACHINE
+    folder.mkdir(parents=True)
+    for name, sources, many, on in (("old", "before", 6, 2), ("new", "now", processes, threads)):
+        data = stored()
+        data["fffbench"]["run"] = name
+        cell = CELL["cell"].replace("2th", f"{on}th")
+        data["cells"] = [{**CELL, "cell": cell, "processes": [[0.1]] * many, "timed_sources": sources}]
+        (folder / f"{name}.json").write_text(json.dumps(data))
+    found = load_models(tmp_path)
+    assert {record.run for record in found.records} == left, found.refused
