@@ -95,10 +95,9 @@ def compare(reference: Reference, y: torch.Tensor) -> Verdict:
     diverged = 0
     for token in torch.nonzero(~(share <= 1)).flatten().tolist():
         others = reference.alternatives.get(token)
-        if others is None or not len(others):
+        if others is None or not len(others.y):
             continue
-        one = chosen[token].to(others.device)
-        along = error_share(one[None], others, reference.std[token].to(others.device)).min()
+        along = error_share(chosen[token].to(others.y.device)[None], others.y, others.std).min()
         if along <= 1:
             share[token] = along
             diverged += 1

@@ -23,7 +23,7 @@ from fffbench.measure import cellrun, check, diagnosis, fresh, inputs, measuring
 from fffbench.plan.workload import FAULTY, Cell, Protocol, Shape, Workload
 from fffbench.problems import PROBLEMS, Data
 from fffbench.problems.base import DENSE
-from fffbench.problems.judging import Reference
+from fffbench.problems.judging import Others, Reference
 
 if TYPE_CHECKING:
     import torch
@@ -235,7 +235,7 @@ def _spoiled(
     """The reference and the weights with one tensor spoiled."""
     weights = weights | {name: factor * weights[name]}
     if factor == -1:  # negates the output
-        others = {token: -y for token, y in expected.alternatives.items()}
+        others = {token: Others(-found.y, found.std) for token, found in expected.alternatives.items()}
         return replace(expected, y=-expected.y, alternatives=others), weights
     family = implementation(cell.implementation).family
     return check.make_reference(cell.workload, family, pool.x[0], weights), weights

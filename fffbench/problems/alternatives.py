@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fffbench.problems import judging
+from fffbench.problems.judging import Others
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 MOST_ALTERNATIVES = 64
 
 
-class Alternatives(Mapping[int, "torch.Tensor"]):
+class Alternatives(Mapping[int, "Others"]):
     """For each token of ``near``, which has a near-tie: its outputs along its other admissible paths, on the host.
 
     They are computed when one is asked for: a comparison asks for the tokens that differ, a tenth of those near.
@@ -41,8 +42,8 @@ class Alternatives(Mapping[int, "torch.Tensor"]):
         """Whether ``token`` has a near-tie."""
         return token in self._near
 
-    def __getitem__(self, token: int) -> torch.Tensor:
-        """Outputs (paths, d) of ``token``; KeyError where it has no near-tie.
+    def __getitem__(self, token: int) -> Others:
+        """Outputs of ``token``; KeyError where it has no near-tie.
 
         All trees are walked together, a level at a time; a tree's first path is the reference's own.
         """
@@ -52,33 +53,44 @@ class Alternatives(Mapping[int, "torch.Tensor"]):
             raise KeyError(token)
         shape, x = self._problem, _host(self._x, torch.tensor([token]))[0]
         tree, node = torch.arange(shape.trees), torch.zeros(shape.trees, dtype=torch.int64)
-        y = x.new_zeros((shape.trees, len(x)))
+        sums = x.new_zeros((shape.trees, len(x) + 2))  # the output, then its error's variance and its scale, squared
         for _ in range(shape.levels):
             rows = tree * (2**shape.levels - 1) + node
             weights = _host(self._w1, rows)
-            z = weights @ x
+            z, norm = weights @ x, weights.norm(dim=1)
             if not shape.routers:
-                y = y + judging.gelu(z)[:, None] * _host(self._w2, rows)
-            spread = judging.logit_std(z, x.norm(), weights.norm(dim=1), shape.d, self._dtype)
+                sums = sums + self._added(x, z, norm, _host(self._w2, rows))
+            spread = judging.logit_std(z, x.norm(), norm, shape.d, self._dtype)
             tied = torch.nonzero(z.abs() <= judging.LOGIT_SIGMAS * spread).flatten()
             left, right = 2 * node + 1 + (z > 0), 2 * node[tied] + 1 + (z[tied] <= 0)
-            tree, node, y = torch.cat([tree, tree[tied]]), torch.cat([left, right]), torch.cat([y, y[tied]])
+            tree, node, sums = torch.cat([tree, tree[tied]]), torch.cat([left, right]), torch.cat([sums, sums[tied]])
             kept = _first_of_each(tree, MOST_ALTERNATIVES)
-            tree, node, y = tree[kept], node[kept], y[kept]
+            tree, node, sums = tree[kept], node[kept], sums[kept]
         for place, (t, at) in enumerate(zip(tree.tolist(), node, strict=True)):
             for row in shape._below(t, at[None]):  # noqa: SLF001  (a part of it)
-                z = _host(self._w1, shape.routers + row) @ x
-                y[place] += judging.gelu(z) @ _host(self._w2, row)
+                weights = _host(self._w1, shape.routers + row)
+                sums[place] += self._added(x, weights @ x, weights.norm(dim=1), _host(self._w2, row))[0]
         alone = torch.bincount(tree, minlength=shape.trees)[tree] == 1
-        totals = [(y[alone].sum(dim=0), False)]  # an output, and whether it left the reference's path
+        totals = [(sums[alone].sum(dim=0), False)]  # sums, and whether they left the reference's path
         for t in sorted(set(tree[~alone].tolist())):
             totals = [
                 (total + path, was or k > 0)
                 for total, was in totals[:MOST_ALTERNATIVES]
-                for k, path in enumerate(y[tree == t])
+                for k, path in enumerate(sums[tree == t])
             ]
         left_it = [total for total, was in totals if was]
-        return torch.stack(left_it) if left_it else x.new_zeros((0, len(x)))
+        found = torch.stack(left_it) if left_it else sums[:0]
+        y, variance, scale_squared = found[:, :-2], found[:, -2], found[:, -1]
+        neurons = shape.contributing
+        return Others(y, judging.total_variance(variance, scale_squared, neurons, y.norm(dim=1), self._dtype).sqrt())
+
+    def _added(self, x: torch.Tensor, z: torch.Tensor, norm: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """What neurons of logits ``z (neurons,)``, whose rows of W2 are ``second (neurons, d)``, add to ``sums``."""
+        import torch
+
+        output = judging.Output(x.expand(len(z), -1), self._dtype)
+        activation = output.add(z[:, None], norm[:, None], second.norm(dim=1)[:, None])
+        return torch.cat([activation * second, *(part[:, None] for part in output.sums())], dim=1)
 
 
 def _host(matrix: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

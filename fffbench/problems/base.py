@@ -21,7 +21,7 @@ from fffbench.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-    from fffbench.problems.judging import Asked, Reference
+    from fffbench.problems.judging import Asked, Others, Reference
 
 Array = npt.NDArray[np.float32]
 
@@ -232,7 +232,7 @@ class Problem(ABC):
 
     def alternatives(
         self, tokens: Sequence[int], x: torch.Tensor, weights: Mapping[str, torch.Tensor], dtype: str
-    ) -> Mapping[int, torch.Tensor]:
+    ) -> Mapping[int, Others]:
         """By each of ``tokens``, which ``reference`` gave alternatives, other outputs that are right, on the host."""
         del tokens, x, weights, dtype
         return {}

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -77,12 +77,23 @@ class Asked:
     chunk_bytes: int = 2**25
 
 
+class Others(NamedTuple):
+    """Other outputs of one token that are as right as the reference's, on the host.
+
+    ``std``: what the dtype's error norm has along each. Other neurons are summed there, so it may be several times
+    that of the reference's own path.
+    """
+
+    y: torch.Tensor  # (paths, d)
+    std: torch.Tensor  # (paths,)
+
+
 @dataclass(frozen=True)
 class Reference:
     """What the outputs of the tokens ``index`` must be. All tensors are over those tokens, on one device.
 
-    ``alternatives`` maps a position in ``index`` to the outputs ``(paths, d)`` that are as right, on the host: of a
-    token at whose nodes a correct kernel may turn either way.
+    ``alternatives`` maps a position in ``index`` to the outputs that are as right: of a token at whose nodes a correct
+    kernel may turn either way.
     """
 
     index: torch.Tensor
@@ -90,7 +101,7 @@ class Reference:
     scale: torch.Tensor  # size of y, the denominator of every error
     std: torch.Tensor  # standard deviation of the error norm that the dtype predicts
     distinct_rows: float  # distinct neurons a batch visits, mean over the batches; as ``Problem.rows`` counts them
-    alternatives: Mapping[int, torch.Tensor] = field(default_factory=dict)
+    alternatives: Mapping[int, Others] = field(default_factory=dict)
 
 
 def gelu(z: torch.Tensor) -> torch.Tensor:
@@ -176,6 +187,10 @@ class Output:
         self._scale_squared += ((activation * w2_norm) ** 2).sum(dim=1)
         self._neurons += z.shape[1]
         return activation
+
+    def sums(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Over the neurons that are in: the variance of the error norm, and the square of the scale."""
+        return self._variance, self._scale_squared
 
     def std_and_scale(self) -> tuple[torch.Tensor, torch.Tensor]:
         """When all neurons are in and ``y`` is complete."""

@@ -15,7 +15,7 @@ from fffbench.errors import UserError
 from fffbench.problems import judging
 from fffbench.problems.base import DENSE, FLOP_PER_NEURON_ELEMENT, Normal, Problem
 from fffbench.problems.dense import Dense
-from fffbench.problems.judging import Asked, Output, Reference
+from fffbench.problems.judging import Asked, Others, Output, Reference
 
 if TYPE_CHECKING:
     import torch
@@ -139,7 +139,7 @@ class Moe(Problem):
 
     def alternatives(
         self, tokens: Sequence[int], x: torch.Tensor, weights: Mapping[str, torch.Tensor], dtype: str
-    ) -> Mapping[int, torch.Tensor]:
+    ) -> Mapping[int, Others]:
         """By the other experts whose score rounding may have made the highest."""
         import torch
 
@@ -149,12 +149,17 @@ class Moe(Problem):
         scores = some.double() @ weights["router"].double().T
         found = {}
         for place, others in self._others(scores, some, weights["router"], dtype).items():
-            outputs = []
+            x_one, parts = some[place][None].double(), []
             for expert in others:
                 rows = slice(expert * self.leaf_width, (expert + 1) * self.leaf_width)
-                z = weights["w1"][rows].double() @ some[place].double()
-                outputs.append(judging.gelu(z) @ weights["w2"][rows].double())
-            found[tokens[place]] = torch.stack(outputs).cpu()
+                first, second = weights["w1"][rows].double(), weights["w2"][rows].double()
+                output = Output(x_one, dtype)
+                output.y += output.add(x_one @ first.T, first.norm(dim=1), second.norm(dim=1)) @ second
+                parts.append(output)
+            found[tokens[place]] = Others(
+                torch.cat([part.y for part in parts]).cpu(),
+                torch.cat([part.std_and_scale()[0] for part in parts]).cpu(),
+            )
         return found
 
     def _scores(self, x: torch.Tensor, router: torch.Tensor, asked: Asked) -> torch.Tensor:

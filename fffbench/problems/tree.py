@@ -23,7 +23,7 @@ from fffbench.problems import judging, trained
 from fffbench.problems.alternatives import Alternatives
 from fffbench.problems.base import DENSE, Array, Normal, Problem
 from fffbench.problems.dense import Dense
-from fffbench.problems.judging import Asked, Output, Reference
+from fffbench.problems.judging import Asked, Others, Output, Reference
 
 if TYPE_CHECKING:
     import torch
@@ -256,7 +256,7 @@ class Tree(Problem):
 
     def alternatives(
         self, tokens: Sequence[int], x: torch.Tensor, weights: Mapping[str, torch.Tensor], dtype: str
-    ) -> Mapping[int, torch.Tensor]:
+    ) -> Mapping[int, Others]:
         """Along the other paths that a correct kernel may take."""
         return Alternatives(self, tokens, x, weights["w1"], weights["w2"], dtype)
 

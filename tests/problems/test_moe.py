@@ -10,6 +10,7 @@ import pytest
 from fffbench.errors import UserError
 from fffbench.implementations import cmm_moe_grouped
 from fffbench.measure import check
+from fffbench.measure.conformance import conform
 from fffbench.plan.workload import Shape, Workload
 from fffbench.problems import parse_problem
 from fffbench.problems.judging import Asked
@@ -56,7 +57,8 @@ def test_experts_whose_scores_are_equal_are_both_right() -> None:
     )  # now the other one is chosen by the first of them
     other = SHAPE.reference(x, weights, Asked("fp32", 30))
     token = int(torch.nonzero(tied)[0])
-    torch.testing.assert_close(other.y[token], reference.alternatives[token][0])
+    torch.testing.assert_close(other.y[token], reference.alternatives[token].y[0])
+    torch.testing.assert_close(other.std[token], reference.alternatives[token].std[0])
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
@@ -88,3 +90,9 @@ def test_it_stands_beside_the_leaf_form_of_its_size() -> None:
 def test_what_is_no_mixture_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="2 or more"):
         parse_problem(text)
+
+
+def test_a_token_that_goes_to_another_expert_is_judged_by_the_rounding_of_that_expert() -> None:
+    work = Workload(SHAPE, 257, "bf16", "uniform", 2, "cpu", 23)
+    verdict = conform("cmm_moe_grouped", work)
+    assert isinstance(verdict, str) or verdict.failure is None
