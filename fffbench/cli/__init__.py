@@ -91,7 +91,7 @@ _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 def main() -> None:
     """Run the command line and leave with its exit code."""
     # a terminal that knows ASCII only is no reason to lose a result: what it cannot show is escaped
-    for stream in (sys.stdout, sys.stderr):  # None where the descriptor is closed
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))

@@ -50,6 +50,26 @@ def test_nan_is_no_number(capsys, option):
     assert option in said_by(capsys, "run", "--plan", option, "nan")
 
 
+@pytest.mark.parametrize(
+    ("command", "redirection"),
+    [("list", "<&-"), ("list", ">&-"), ("list", "2>&-"), ("list", "<&- >&- 2>&-"), ("speedup", ">&-"), ("todo", ">&-")],
+)
+def test_a_stream_that_the_caller_closed_is_no_error(tmp_path, command, redirection):
+    results = "" if command == "list" else f"--results {tmp_path / 'r'}"
+    write_run(tmp_path / "r", cells=CELLS)
+    line = f"{sys.executable} -m fffbench {command} {results} {redirection}"
+    ended = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_file_that_is_opened_does_not_become_a_closed_stream(tmp_path):
+    write_run(tmp_path / "r", cells=CELLS)
+    page = tmp_path / "page"
+    line = f"{sys.executable} -m fffbench report --results {tmp_path / 'r'} --out {page} <&- >&- 2>&-"
+    assert subprocess.run(["sh", "-c", line], check=False).returncode == 0
+    assert (page / "index.html").read_text().rstrip().endswith("</html>")
+
+
 def test_where_the_page_is_moves_no_cursor(capsys, tmp_path):
     write_run(tmp_path / "r", cells=CELLS)
     assert cli.run(["report", "--results", str(tmp_path / "r"), "--out", str(tmp_path / "\x1b[2J")]) == 0
