@@ -78,8 +78,10 @@ def outcome_from_json(entry: object) -> Outcome:
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc'])) or 'outcome'}: {first['msg']}") from error
-    if not outcome.samples and outcome.failure is None:
+    if not outcome.samples and not outcome.failure:
         raise ValueError("samples: there are none, and no failure")
+    if outcome.samples and outcome.failure is not None:
+        raise ValueError("failure: there are samples too")
     return outcome
 
 

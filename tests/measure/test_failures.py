@@ -82,6 +82,9 @@ GOOD = {"cell": "c", "process": 0, "samples": [1e-3], "notes": ["n"], "wall": 1.
         {"retry": 10**5000},
         {"a key of the future": 1},
         {"failure": 3},
+        {"failure": ""},
+        {"failure": "it has samples nevertheless"},
+        {"samples": [], "failure": ""},
     ],
 )
 def test_an_outcome_that_cannot_be_stored_is_refused_in_one_line(wrong):

@@ -39,16 +39,18 @@ class Done:
     hung: bool = False
     limit: float = MOST_SECONDS
     orphans: tuple[str, ...] = ()
+    most_bytes: int = MOST_BYTES
+    encoding: str = "utf-8"  # that the environment asks for
 
     @property
     def text(self) -> str:
         """Standard output."""
-        return self.out.decode("utf-8", "replace")
+        return self.out.decode(self.encoding, "replace")
 
     @property
     def said(self) -> str:
         """Standard error."""
-        return self.err.decode("utf-8", "replace")
+        return self.err.decode(self.encoding, "replace")
 
 
 def judge(done: Done, exits: Collection[int], *, signals: Collection[int] = ()) -> Iterator[tuple[str, str]]:
@@ -61,8 +63,8 @@ def judge(done: Done, exits: Collection[int], *, signals: Collection[int] = ()) 
         yield "exit code", f"{done.code}, documented are {sorted(exits)}: {tail(done.err)}"
     if done.seconds > done.limit:
         yield "time", f"{done.seconds:.0f} s, at most {done.limit:.0f} s"
-    if done.peak > MOST_BYTES:
-        yield "memory", f"{done.peak / GIB:.2f} GiB, at most {MOST_BYTES / GIB:.0f} GiB"
+    if done.peak > done.most_bytes:
+        yield "memory", f"{done.peak / GIB:.2f} GiB, at most {done.most_bytes / GIB:.0f} GiB"
     if done.orphans:
         yield "orphans", f"left running: {', '.join(done.orphans)[:200]}"
     yield from controls(done)
@@ -84,9 +86,12 @@ def controls(done: Done) -> Iterator[tuple[str, str]]:
     """Characters that a terminal obeys or that turn a line around, and bytes that are no text."""
     for name, stream in (("output", done.out), ("errors", done.err)):
         try:
-            text = stream.decode("utf-8")
+            text = stream.decode(done.encoding)
         except UnicodeDecodeError as error:
-            yield "control characters", f"{name} are not UTF-8: {stream[max(0, error.start - 30) : error.start + 10]!r}"
+            yield (
+                "control characters",
+                f"{name} are not {done.encoding}: {stream[max(0, error.start - 30) : error.start + 10]!r}",
+            )
             continue
         bad = bad_character(text)
         if bad is not None:

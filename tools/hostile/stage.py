@@ -18,6 +18,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tools.hostile.case import GIB, MOST_SECONDS
@@ -64,8 +65,12 @@ class Stage:
         prelude: Callable[[], None] | None = None,
         seconds: float = MOST_SECONDS,
         judged: bool = True,
+        taken: int = 0,
     ) -> Done:
-        """Run ``fffbench arguments`` in a forked child; the general judges look at it unless not ``judged``."""
+        """Run ``fffbench arguments`` in a forked child; the general judges look at it unless not ``judged``.
+
+        ``taken``: bytes that somebody else's code takes in a child of it, within the limit that it has there.
+        """
 
         def main() -> int:
             if prelude is not None:
@@ -80,6 +85,7 @@ class Stage:
             return 0
 
         done = self.child(main, environment=environment, seconds=seconds)
+        done = replace(done, most_bytes=done.most_bytes + taken)
         if judged:
             self.judge(done, arguments)
         return done

@@ -15,13 +15,14 @@ PRELOAD = KERNELS
 CHECK_SECONDS = 300.0
 
 # what stands before an otherwise honest module
+MEMORY_TAKEN = 3 * 2**30  # bytes, by a plugin itself, within the limit of the child that imports it
 IMPORTS = {
     "exit 0": "import sys; sys.exit(0)", "exit 3": "raise SystemExit(3)", "exit text": "raise SystemExit('bye\\x1b[31m')",
     "hard exit": "import os; os._exit(0)", "raise": "raise ValueError('two\\nlines \\x1b[2J')", "base": "raise BaseException('x')",
     "interrupt": "raise KeyboardInterrupt", "generator": "raise GeneratorExit", "sleep": "import time; time.sleep(300)",
     "spin": "while True: pass", "print": "print('NOISE ' * 1000)", "err": "import sys; sys.stderr.write('NOISE\\n')",
     "close": "import os; os.close(1)", "fork": "import os, time; os.fork() or time.sleep(200)", "abort": "import os; os.abort()",
-    "segv": "import ctypes; ctypes.string_at(0)", "memory": "x = bytearray(3 * 2**30)", "recursion": "def f(): f()\nf()",
+    "segv": "import ctypes; ctypes.string_at(0)", "memory": f"x = bytearray({MEMORY_TAKEN})", "recursion": "def f(): f()\nf()",
     "kill": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "chdir": "import os; os.chdir('/')", "syntax": "def (:",
     "thread": "import threading, time; threading.Thread(target=time.sleep, args=(200,)).start()", "missing": "import not_there_at_all",
     "torch": "import torch",
@@ -144,7 +145,10 @@ def play(spec: Spec, stage: Stage) -> None:
 
     # a check tries some eighty shapes, and a kernel that hangs at one is ended by the check's own limit
     limit = CHECK_SECONDS if spec["command"] == "check" else MOST_SECONDS
-    done = stage.command(*arguments, environment={"PYTHONPATH": str(site)}, prelude=registered, seconds=limit)
+    taken = MEMORY_TAKEN if spec.get("first") == "memory" else 0
+    done = stage.command(
+        *arguments, environment={"PYTHONPATH": str(site)}, prelude=registered, seconds=limit, taken=taken
+    )
     if done.hung:
         return
     if spec["command"] == "check":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 from tools.hostile.case import Spec
@@ -111,6 +112,7 @@ def play(spec: Spec, stage: Stage) -> None:
             or (name in ("PYTHONIOENCODING", "PYTHONUTF8") and value in VARIABLES[name])
         }
         done = stage.start(*arguments, environment=usable).wait()
+        done = replace(done, encoding=usable.get("PYTHONIOENCODING", done.encoding))
         stage.judge(done, arguments)
     else:
         done = stage.command(*arguments, environment=variables, prelude=lambda: _before(spec, place))
