@@ -1,7 +1,8 @@
 """Which implementations compute their function, row by row, whatever one of them does to its process?
 
-Every case runs in a worker's child. One that raises, crashes or hangs is wrong in that case; its other cases are tried
-all the same, and the other implementations, so that an author sees all faults at once.
+Every case runs in a worker's child, somebody else's code on a CPU in a process below that (``measure.subject``). One
+that raises, crashes or hangs is wrong in that case; its other cases are tried all the same, and the other
+implementations, so that an author sees all faults at once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from fffbench.measure.processes import Round, WorkerDiedError
 from fffbench.plan.workload import Cell, Protocol
 
 MOST_FAULTS = 20  # of one row; more of them say nothing new
-MOST_DEATHS = 3  # of a row's processes, by a crash or by the limit; each costs a new worker
+MOST_DEATHS = 3  # of a row's workers' processes, by the limit or on an accelerator by a crash; each costs a new worker
 CASE_SECONDS = 120.0  # torch.compile takes 10 s a shape, on a busy machine several times that
 # once a case of an implementation hung: three deaths of 120 s were six minutes, and as many in each of its other rows
 AGAIN_SECONDS = 20.0

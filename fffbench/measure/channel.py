@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+from pathlib import Path
 from typing import Any, Self
 
 MOST_BYTES = 180_000  # of one packet: below the system's default for a socket's buffer
@@ -56,6 +58,13 @@ class Channel:
     def close(self) -> None:
         """Close this end."""
         self._end.close()
+
+    def keep_alone(self) -> None:
+        """Close every other open file of this process but standard input, output and errors."""
+        for path in list(Path("/proc/self/fd").iterdir()):
+            if int(path.name) > 2 and int(path.name) != self._end.fileno():
+                with contextlib.suppress(OSError):  # the list's own
+                    os.close(int(path.name))
 
 
 def shared_memory(size: int) -> int:

@@ -4,11 +4,13 @@ The same check as before every timing, on small workloads: batch 0, 1, odd and
 not a multiple of any block; d not a multiple of a vector; one level, twenty
 levels; several trees; leaf blocks; every token on one path; few leaves for most tokens.
 Then again on inputs that nobody could foresee, in the same places; and with spoiled weights, to see whether the output
-comes from a copy of them that is not declared.
+comes from a copy of them that is not declared. Somebody else's on a CPU computes in a process of its own; that of the
+verdict never imports it (``subject``), and reads how many threads it had at work.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -16,10 +18,11 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from fffbench import contain
-from fffbench.devices import HOST
-from fffbench.implementations._plugin import MEMORY_BYTES
-from fffbench.implementations.registry import FAMILIES, Implementation, Layer, implementation, reasons
-from fffbench.measure import cellrun, check, diagnosis, fresh, inputs, measuring, seal
+from fffbench.devices import DEVICES, HOST
+from fffbench.implementations.registry import FAMILIES, Implementation, implementation, reasons
+from fffbench.measure import cellrun, check, diagnosis, fresh, inputs
+from fffbench.measure.judge import EXTRA_THREADS, at_work, audits, too_many
+from fffbench.measure.subject import Apart, Here, StepFailedError, Subject
 from fffbench.plan.workload import FAULTY, Cell, Protocol, Shape, Workload
 from fffbench.problems import PROBLEMS, Data
 from fffbench.problems.base import DENSE
@@ -36,7 +39,11 @@ LEAVES = Shape.leaf(768, 1, 7, 32)
 PUBLISHED_KIND = (Shape.dense(100, 129), Shape.dense(33, 31), Shape.tree(33, 1, 5), Shape.tree(64, 1, 7))
 MOST_ERROR = 1e300  # JSON has no infinity
 LEAST_VISIBLE = 3, 16  # batch and d from which outputs of other weights differ for certain
+COUNTED_TOKENS = 1024  # from here on a call is long enough to count the threads of
+COUNTED_SECONDS = 0.1  # of calls: many turns on a core that others want too
 CASES_KEPT = 400  # of at most 26 MB each, mostly far smaller; all cases of four dtypes
+
+_processes: dict[str, Apart] = {}  # of somebody else's implementations, by name
 
 
 def workloads(item: Implementation, dtype: str, device: str, threads: int = 2) -> Iterator[Workload]:
@@ -95,14 +102,11 @@ def _again(workload: Workload, family: str) -> tuple[Data, Reference]:
 
 
 def answer(cell: Cell) -> dict[str, Any]:
-    """``conform`` as plain data: ``skipped`` with the reason, or ``error`` and ``failure``, also of what it raises.
-
-    Limits this process's memory where it is to run somebody else's code; on an accelerator the driver's would count.
-    """
+    """``conform`` as plain data: ``skipped`` with the reason, or ``error`` and ``failure``, also of what it raises."""
     try:
-        if cell.workload.place.host_memory and implementation(cell.implementation).foreign:
-            contain.limit_memory(MEMORY_BYTES)
         verdict = conform(cell.implementation, cell.workload)
+    except StepFailedError as error:
+        return {"error": None, "failure": str(error)}
     except BaseException as error:  # noqa: BLE001  (SystemExit of somebody else's code too: it is this case's)
         return {"error": None, "failure": contain.one_line(f"{type(error).__name__}: {error}")}
     if isinstance(verdict, str):
@@ -128,21 +132,43 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
     if chosen.slow_to_prepare and workload.batch not in FEW_BATCHES:
         return f"{name} is slow to prepare: only batches {' and '.join(map(str, FEW_BATCHES))} are tried"
     cell = Cell(name, workload, Protocol("hot", "kernel"))
-    workload.place.configure(workload.dtype, workload.threads)
-    names = seal.snapshot() if chosen.foreign else {}
+    apart = _apart(name) if chosen.foreign and workload.place.host_memory else None
     key = replace(workload, threads=1, device=HOST), _alike(workload.shape, chosen.family)
     data, reference = _case(*key)
-    pool = inputs.make_pool(cell, data)
-    layer = measuring.checked_layer(chosen.prepare(pool.weights, workload))
-    verdict = judge(layer, cell, pool, reference, None if chosen.wrong else lambda: _again(*key))
-    if chosen.foreign and verdict.failure is None and (replaced := seal.replaced(names)) is not None:
-        verdict = replace(verdict, failure=f"it replaced {replaced}")
+    if apart is None:
+        subject: Subject = Here.prepared(cell, data)
+    else:
+        apart.prepare(cell, data)
+        subject = apart
+    verdict = judge(subject, cell, reference, None if chosen.wrong else lambda: _again(*key))
+    if verdict.failure is None and chosen.foreign:
+        verdict = replace(verdict, failure=_meddling(subject, apart, workload))
     if verdict.failure is not None and verdict.error > 0 and not verdict.harm and not chosen.wrong:
-        verdict = replace(verdict, failure=f"{verdict.failure}{_diagnosis(layer, cell, data, pool, reference)}")
+        verdict = replace(verdict, failure=f"{verdict.failure}{_diagnosis(subject, cell, data, reference)}")
     return check.expecting(verdict, chosen.wrong)
 
 
-def _diagnosis(layer: Layer, cell: Cell, data: Data, pool: inputs.Pool, reference: Reference) -> str:
+def _apart(name: str) -> Apart:
+    """The process in which somebody else's implementation is: the one of the last case, or a new one."""
+    one = _processes.get(name)
+    if one is None or not one.alive:
+        DEVICES[HOST].configure("", 1)  # this process starts no thread, so that it can be forked again
+        one = _processes[name] = Apart()
+    return one
+
+
+def _meddling(subject: Subject, apart: Apart | None, workload: Workload) -> str | None:
+    """What somebody else's right outputs were made with that was not theirs to use, or None."""
+    if (name := subject.replaced()) is not None:
+        return f"it replaced {name}"
+    if apart is None or workload.batch < COUNTED_TOKENS:
+        return None
+    most = workload.threads + EXTRA_THREADS
+    runs = audits(apart.calls, lambda runs: at_work(runs) <= most, COUNTED_SECONDS)
+    return too_many(at_work(runs), workload.threads)
+
+
+def _diagnosis(subject: Subject, cell: Cell, data: Data, reference: Reference) -> str:
     """What a wrong layer did instead, on the inputs of the first comparison, after a semicolon; empty if nobody knows.
 
     The torch-level call is asked first, then the bare kernel. It explains a failure and decides nothing.
@@ -155,54 +181,43 @@ def _diagnosis(layer: Layer, cell: Cell, data: Data, pool: inputs.Pool, referenc
     weights = cell.workload.shape.weights_seen_by(family, given)
     wide, w1, w2 = (tensor.double().numpy() for tensor in (x, weights["w1"], weights["w2"]))
 
-    def of(call: Callable[[], Any]) -> str:
-        try:
-            y = call().double().cpu().numpy()
-        except Exception:  # noqa: BLE001  (somebody else's code, which is wrong already)
-            return ""
-        return diagnosis.diagnose(shape, wide, w1, w2, reference, y)
+    def of(y: torch.Tensor | None) -> str:
+        return "" if y is None else diagnosis.diagnose(shape, wide, w1, w2, reference, y.double().cpu().numpy())
 
-    def by_kernel() -> Any:
-        layer.bind(pool.x[0], pool.y[0])()
-        return pool.y[0]
-
-    pool.x[0].copy_(inputs.batch_of(data.x, pool.x[0]))
-    said = of(lambda: layer.forward(pool.x[0])) or of(by_kernel)
+    try:
+        subject.renew(x)
+        said = of(subject.outputs("torch")[0]) or of(subject.outputs("kernel")[0])
+    except Exception:  # noqa: BLE001  (somebody else's code, which is wrong already)
+        return ""
     return f"; {said}" if said else ""
 
 
 def judge(
-    layer: Layer,
-    cell: Cell,
-    pool: inputs.Pool,
-    reference: Reference,
-    again: Callable[[], tuple[Data, Reference]] | None = None,
+    subject: Subject, cell: Cell, reference: Reference, again: Callable[[], tuple[Data, Reference]] | None = None
 ) -> check.Verdict:
     """Judge a prepared layer: the kernel on an unwritten output, again on the used one, and the torch-level call.
 
     ``again`` gives other inputs, on which it is judged once more where it is, and then with spoiled weights.
     """
-    run = layer.bind(pool.x[0], pool.y[0])
-    torch_cell = replace(cell, protocol=Protocol(cell.protocol.cache, "torch"))
-
-    def by_kernel(expected: Reference) -> check.Verdict:
-        return cellrun.check_calls(cell, pool, [run], expected)
-
-    verdicts = [
-        by_kernel(reference),
-        by_kernel(reference),
-        cellrun.check_calls(torch_cell, pool, [lambda: layer.forward(pool.x[0])], reference),
-    ]
+    verdicts = [_verdict(subject, call, reference) for call in ("kernel", "kernel", "torch")]
     if again is not None and all(verdict.failure is None for verdict in verdicts):
         data, other = again()
-        pool.x[0].copy_(inputs.batch_of(data.x, pool.x[0]))
-        run()  # into the output of the other inputs: a kernel could look whether it is unwritten
-        cell.workload.place.synchronize()
-        verdicts.append(check.compare(other, pool.y[0].clone()))
-        verdicts += [by_kernel(other), cellrun.check_calls(torch_cell, pool, [lambda: layer.forward(pool.x[0])], other)]
+        x = inputs.batch_of(data.x, subject.given()[0])
+        # into the output of the other inputs: a kernel could look whether it is unwritten
+        verdicts.append(check.compare(other, subject.renew(x)))
+        verdicts += [_verdict(subject, call, other) for call in ("kernel", "torch")]
         if all(verdict.failure is None for verdict in verdicts) and _visible(cell.workload):
-            verdicts += _from_copies(layer, cell, pool, other, by_kernel)
+            verdicts += _from_copies(subject, cell, other)
     return max(verdicts, key=lambda verdict: (verdict.failure is not None, verdict.error))
+
+
+def _verdict(subject: Subject, call: str, expected: Reference) -> check.Verdict:
+    """On the output of one call, and on what else it wrote."""
+    y, harm = subject.outputs(call)
+    if y is None:
+        return check.Verdict(math.inf, 0.0, len(expected.index), 0, 0, harm, harm=True)
+    verdict = check.compare(expected, y)
+    return verdict if harm is None else replace(verdict, failure=harm, harm=True)
 
 
 def _visible(workload: Workload) -> bool:
@@ -210,18 +225,17 @@ def _visible(workload: Workload) -> bool:
     return workload.batch >= LEAST_VISIBLE[0] and workload.shape.d >= LEAST_VISIBLE[1]
 
 
-def _from_copies(
-    layer: Layer, cell: Cell, pool: inputs.Pool, expected: Reference, run: Callable[[Reference], check.Verdict]
-) -> list[check.Verdict]:
+def _from_copies(subject: Subject, cell: Cell, expected: Reference) -> list[check.Verdict]:
     """A failure for each tensor that can be changed, with all declared copies, without a change of the output."""
     shape, found = cell.workload.shape, []
-    kept = {name: tensor.clone() for name, tensor in pool.weights.tensors.items()}
+    x, kept = subject.given()
     states = [(expected, kept)]  # what the output may be where only later tensors come from hidden copies
     for name, factor in shape.spoilers().items():
-        measuring.spoil(shape, pool.weights, layer, name)
-        if any(run(reference).failure is None for reference, _ in states):
+        subject.spoil(name)
+        y, harm = subject.outputs("kernel")
+        if y is not None and harm is None and any(check.compare(other, y).failure is None for other, _ in states):
             found.append(name)
-        states += [_spoiled(cell, pool, *state, name, factor) for state in states]
+        states += [_spoiled(cell, x, *state, name, factor) for state in states]
     tokens = len(expected.index)
     return [
         check.Verdict(0.0, 0.0, tokens, 0, 0, f"it computes from a copy of {name} that it does not declare as resident")
@@ -230,7 +244,7 @@ def _from_copies(
 
 
 def _spoiled(
-    cell: Cell, pool: inputs.Pool, expected: Reference, weights: dict[str, torch.Tensor], name: str, factor: float
+    cell: Cell, x: torch.Tensor, expected: Reference, weights: dict[str, torch.Tensor], name: str, factor: float
 ) -> tuple[Reference, dict[str, torch.Tensor]]:
     """The reference and the weights with one tensor spoiled."""
     weights = weights | {name: factor * weights[name]}
@@ -238,4 +252,4 @@ def _spoiled(
         others = {token: Others(-found.y, found.std) for token, found in expected.alternatives.items()}
         return replace(expected, y=-expected.y, alternatives=others), weights
     family = implementation(cell.implementation).family
-    return check.make_reference(cell.workload, family, pool.x[0], weights), weights
+    return check.make_reference(cell.workload, family, x, weights), weights

@@ -55,6 +55,10 @@ STALE = 0.5  # share of those with new content whose output is left as the call 
 SPOILED_SECONDS = 0.1  # a longer call does not read its weights from a cache: a hidden copy would gain nothing
 SPOILED_WIDTH = 16  # below, a row may come out alike by chance
 NOTES, NOTE_LENGTH = 12, 300
+STRAYED = "the measuring process answered something else than it was asked"
+RELAYED = ("cell", "outcome", "verdict")  # what the process of an accelerator's cells may say
+
+Audits = list[tuple[Reading, int]]  # what the other process did, in how many calls
 
 
 class RefusedError(Exception):
@@ -169,7 +173,7 @@ class _Judge:
             retry = answer.get("retry")
             raise RefusedError(contain.one_line(answer["failure"]), retry if retry in (NOW, NEXT_RUN) else NEVER)
         if answer.get("step") != step:
-            raise RefusedError("the measuring process answered something else than it was asked")
+            raise RefusedError(STRAYED)
         return answer
 
     def _first_verdict(self, expected: Reference, answer: dict[str, Any]) -> check.Verdict:
@@ -233,10 +237,10 @@ class _Judge:
         if isinstance(fault, str) and not self._case.chosen.wrong:
             raise RefusedError(f"wrong result of a timed call: {contain.one_line(fault)}")
         if not isinstance(batches, list) or len(self._kept) + len(batches) > MOST_CHECKS:
-            raise RefusedError("the measuring process answered something else than it was asked")
+            raise RefusedError(STRAYED)
         for batch in batches:
             if not isinstance(batch, int) or not 0 <= batch < self._sheet.layout.batches:
-                raise RefusedError("the measuring process answered something else than it was asked")
+                raise RefusedError(STRAYED)
             number = len(self._kept)
             if self._offsets[number] != CONTROL:
                 self._content[batch] = int(self._offsets[number])
@@ -251,26 +255,21 @@ class _Judge:
                 raise RefusedError(
                     f"it reports {total:.3g} s of calls in {spent:.3g} s by a clock outside its process", NOW
                 )
-            _check_threads([phase.parallel], threads)
+            _check_threads(phase.parallel, threads)
             return
-        count = 1
-        runs: list[tuple[Reading, int]] = []
-        while len(runs) < MOST_AUDITS:
-            run = self._run(count)
-            if run.undisturbed < AUDIT_SECONDS and count < AUDIT_CALLS:
-                wanted = int(1.2 * count * AUDIT_SECONDS / max(run.undisturbed, 1e-4))
-                count = min(AUDIT_CALLS, max(2 * count, wanted))
-                continue
-            runs.append((run, count))
-            fast = min(run.at_least(threads) / calls for run, calls in runs)
-            used = [run.parallel for run, _ in runs]
-            if len(runs) >= AUDITS and fast <= SLOWER * claimed and min(used) <= threads + EXTRA_THREADS:
-                break
-        if fast > SLOWER * claimed:
+
+        def fast(runs: Audits) -> float:
+            return min(run.at_least(threads) / calls for run, calls in runs)
+
+        runs = audits(
+            self._run, lambda runs: fast(runs) <= SLOWER * claimed and at_work(runs) <= threads + EXTRA_THREADS
+        )
+        if fast(runs) > SLOWER * claimed:
             raise RefusedError(
-                f"it reports {claimed:.3g} s per call; by a clock outside its process a call takes {fast:.3g} s", NOW
+                f"it reports {claimed:.3g} s per call; by a clock outside its process a call takes {fast(runs):.3g} s",
+                NOW,
             )
-        _check_threads(used, threads)
+        _check_threads(at_work(runs), threads)
 
     def _run(self, count: int) -> Reading:
         """Have ``count`` calls made, the first of them checked, while this process's clock runs."""
@@ -352,11 +351,37 @@ class _Judge:
             raise RefusedError(f"it replaced {contain.one_line(answer['replaced'])}")
 
 
-def _check_threads(used: list[float], threads: int) -> None:
-    if min(used) > threads + EXTRA_THREADS:
-        raise RefusedError(
-            f"{min(used):.2f} threads were at work (those of processes it started too), {threads} were asked for", NOW
-        )
+def audits(run: Callable[[int], Reading], enough: Callable[[Audits], bool], seconds: float = AUDIT_SECONDS) -> Audits:
+    """Readings of ``run``, which makes so many calls, each of ``seconds`` at least; until they are ``enough``."""
+    count = 1
+    runs: Audits = []
+    while len(runs) < MOST_AUDITS:
+        found = run(count)
+        if found.undisturbed < seconds and count < AUDIT_CALLS:
+            wanted = int(1.2 * count * seconds / max(found.undisturbed, 1e-4))
+            count = min(AUDIT_CALLS, max(2 * count, wanted))
+            continue
+        runs.append((found, count))
+        if len(runs) >= AUDITS and enough(runs):
+            break
+    return runs
+
+
+def at_work(runs: Audits) -> float:
+    """How many threads were at work, in the reading that had the fewest: whatever else runs can only add some."""
+    return min(run.parallel for run, _ in runs)
+
+
+def too_many(used: float, threads: int) -> str | None:
+    """What is wrong with ``used`` threads at work where ``threads`` were asked for, or None."""
+    if used <= threads + EXTRA_THREADS:
+        return None
+    return f"{used:.2f} threads were at work (those of processes it started too), {threads} were asked for"
+
+
+def _check_threads(used: float, threads: int) -> None:
+    if (said := too_many(used, threads)) is not None:
+        raise RefusedError(said, NOW)
 
 
 def _numbers(values: object, least: int) -> list[float]:
@@ -414,14 +439,17 @@ def relayed(serve: Callable[[Channel], None]) -> Iterator[dict[str, Any]]:
         while True:
             try:
                 event = ours.receive()
-            except (GoneError, ValueError):
+            except GoneError:
                 break
-            if "event" in event:
+            except (ValueError, RecursionError):
+                event = {}
+            if event.get("event") in RELAYED:  # what else the worker says is about processes, and only its own
                 yield event
             else:
-                retry = event.get("retry")
+                retry, failure = event.get("retry"), event.get("failure")
                 known = retry if retry in (NOW, NEXT_RUN) else NEVER
-                yield {"event": "failure", "reason": contain.one_line(event.get("failure")), "retry": known}
+                reason = contain.one_line(failure) if isinstance(failure, str) else STRAYED
+                yield {"event": "failure", "reason": reason, "retry": known}
     finally:
         ours.close()
         _, status = os.waitpid(child, 0)

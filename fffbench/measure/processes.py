@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -22,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from fffbench import contain
 from fffbench.errors import UserError
 from fffbench.implementations.registry import implementation
 from fffbench.measure import environment
@@ -139,7 +141,7 @@ class Round:
                 elif kind == "cell":
                     current, began = parse_cell(event["cell"]), time.perf_counter()
                 elif kind == "outcome" and current is not None:
-                    found = _received(event["outcome"], current, process, time.perf_counter() - began)
+                    found = _received(event.get("outcome"), current, process, time.perf_counter() - began)
                     if job["plugins"] and (what := self._surroundings.changed()) is not None:
                         found = failed(current, process, f"it changed {what}, which its rivals inherit", found.wall)
                     yield found
@@ -209,7 +211,7 @@ class Round:
             if event["event"] == "cell":
                 current = parse_cell(event["cell"])
             elif event["event"] == "verdict" and current is not None:
-                yield current, {key: value for key, value in event.items() if key != "event"}
+                yield current, _verdict(event)
                 current = None
             elif event["event"] == "failure":
                 failure = event["reason"]
@@ -252,6 +254,8 @@ class Round:
         deadline = min(time.monotonic() + START_SECONDS, end)  # the worker draws the data before it starts a child
         while True:
             event = self._lines.next(deadline)
+            if event is not None and event["event"] == "cell" and event.get("cell") not in job["cells"]:
+                event = {"event": "failure", "reason": "its process named a cell that it was not given", "retry": NEVER}
             if event is None:
                 if child is None:
                     raise WorkerDiedError(f"the worker started no process within {START_SECONDS:.0f} s")
@@ -294,6 +298,17 @@ def _received(entry: object, cell: Cell, process: int, wall: float) -> Outcome:
     if (outcome.cell, outcome.process) != (cell.id, process):
         return failed(cell, process, f"its result is about process {outcome.process} of {outcome.cell}", wall)
     return outcome
+
+
+def _verdict(event: dict[str, Any]) -> dict[str, Any]:
+    """What ``conformance.answer`` gave; on an accelerator the process that says it has somebody else's code in it."""
+    if isinstance(event.get("skipped"), str):
+        return {"skipped": contain.one_line(event["skipped"])}
+    error, failure = event.get("error"), event.get("failure")
+    number = isinstance(error, int | float) and math.isfinite(error)
+    if failure is None and not number:
+        failure = "its process gave no verdict"
+    return {"error": error if number else None, "failure": None if failure is None else contain.one_line(failure)}
 
 
 class _Lines:

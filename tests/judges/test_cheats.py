@@ -52,6 +52,7 @@ CHEATS = {
     "slows_its_rivals": ("threads were at work", SMALL, (COLD, HOT)),
     "slows_its_worker": ("which its rivals inherit", SMALL, (COLD, WARM)),
     "forges_the_outcome": ("answered something else", SMALL, (COLD,)),
+    "forges_the_verdict": ("answered something else", SMALL, (COLD,)),
     "writes_past_the_end": ("overwritten", SMALL, (COLD, WARM)),
 }
 
@@ -116,32 +117,40 @@ def test_an_honest_twin_is_measured(outcomes, name):
     assert set(mine.values()) == {None}
 
 
-def test_check_refuses_a_cheat_that_looks_at_its_output_and_passes_the_honest_twin(installed):
+def checked(names):
+    """What ``check`` says of each at a batch that is large enough to count threads."""
     with Round() as worker:
-        found = {
-            name: answer["failure"]
-            for name in ("works_where_unwritten", "honest_twin")
-            for _, answer in worker.conform([Cell(name, SMALL, HOT)], 60.0)
+        return {
+            name: answer["failure"] for name in names for _, answer in worker.conform([Cell(name, LARGE, HOT)], 120.0)
         }
-    assert found["honest_twin"] is None
-    assert "differ from the float64 reference" in found["works_where_unwritten"]
+
+
+REFUSED_BY_CHECK = {
+    "works_where_unwritten": ("differ from the float64 reference",),
+    "takes_more_threads": ("threads were at work (those of processes it started too), 1 were asked for",),
+    "leaves_it_to_a_process": ("copy of w1", "threads were at work (those of processes it started too)"),
+    "slows_its_rivals": ("threads were at work (those of processes it started too), 1 were asked for",),
+    "forges_the_outcome": ("code in it wrote to the judge's channel",),
+    "forges_the_verdict": ("code in it wrote to the judge's channel",),
+}
+
+
+def test_check_refuses_a_cheat_and_says_what_it_did_and_passes_the_honest_twins(installed):
+    found = checked([*REFUSED_BY_CHECK, *HONEST])
+    for name, said in REFUSED_BY_CHECK.items():
+        assert any(text in (found[name] or "") for text in said), (name, found[name])
+    assert {name: found[name] for name in HONEST} == dict.fromkeys(HONEST)
 
 
 # they deceive the clock, or calls that only a run makes
 PASSED_BY_CHECK = (
     *("works_once", "works_at_checked_batches", "replaces_the_clocks_reference", "replaces_samples"),
-    *("slows_its_rivals", "slows_its_worker"),
+    "slows_its_worker",
 )
 
 
 def test_the_guide_names_each_cheat_that_check_passes(installed):
-    with Round() as worker:
-        found = {
-            name: answer["failure"]
-            for name in PASSED_BY_CHECK
-            for _, answer in worker.conform([Cell(name, CHEATS[name][1], HOT)], 120.0)
-        }
-    assert found == dict.fromkeys(PASSED_BY_CHECK)  # one that is refused now leaves this list and the guide's
+    assert checked(PASSED_BY_CHECK) == dict.fromkeys(PASSED_BY_CHECK)  # one that is refused leaves both lists
     guide = (Path(__file__).parents[2] / "docs" / "guide" / "untrusted-kernels.md").read_text()
     said = guide.partition("`fffbench check` runs")[2].partition("\n\n")[0]
     assert {name for name in CHEATS if f"`{name}`" in said} == set(PASSED_BY_CHECK)

@@ -8,6 +8,7 @@ import pytest
 from fffbench.implementations import dense_gemm
 from fffbench.implementations.registry import Layer
 from fffbench.measure import cellrun, conformance, inputs
+from fffbench.measure.subject import Here
 from fffbench.plan.workload import Cell, Protocol, Shape, Workload
 
 torch = pytest.importorskip("torch")
@@ -60,7 +61,7 @@ def verdict(fault, dtype, strategy, shape, batch):
         bind(x, y)()
         return y
 
-    return conformance.judge(Layer(forward, bind), cell, pool, reference)
+    return conformance.judge(Here(Layer(forward, bind), cell, pool), cell, reference)
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])

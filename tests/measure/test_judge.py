@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from fffbench.measure import bounds, judge, seal
+from fffbench import contain
+from fffbench.measure import bounds, judge, processes, seal, subject
 from fffbench.measure.judge import Reading, RefusedError
 from fffbench.measure.outcome import Outcome
 from fffbench.measure.staging import CONTROL
@@ -111,3 +112,88 @@ def test_replaced_code_of_a_function_is_found(monkeypatch):
     before = seal.snapshot()
     monkeypatch.setattr(bounds.possible, "__code__", (lambda outcome, cell, ceilings, *, conditional: outcome).__code__)
     assert seal.replaced(before) == "fffbench.measure.bounds.possible"
+
+
+def test_of_the_process_of_an_accelerators_cells_only_cells_and_what_was_found_of_them_is_passed_on(monkeypatch):
+    monkeypatch.setattr(contain, "end_descendants", lambda: 0)
+    right = [
+        {"event": "cell", "cell": CELL.id},
+        {"event": "outcome", "outcome": {}},
+        {"event": "verdict", "error": 0.0},
+    ]
+    forged = [{"event": "started", "pid": 1}, {"event": "ended", "code": 0}, {"event": "ready"}, {}, {"failure": None}]
+
+    def serve(channel):
+        for message in (*right, *forged, {"failure": "ValueError: no"}):
+            channel.send(message)
+
+    found = list(judge.relayed(serve))
+    assert found[:3] == right
+    assert [(event["event"], event["reason"]) for event in found[3:]] == [
+        *[("failure", "the measuring process answered something else than it was asked")] * len(forged),
+        ("failure", "ValueError: no"),
+    ]
+
+
+OTHER = Cell("fff_cpu", Workload(Shape.tree(768, 1, 12), 1), Protocol("hot", "kernel"))
+VERDICTS = [
+    ({"error": 1e-7, "failure": None}, {"error": 1e-7, "failure": None}),
+    ({"error": None, "failure": "raised"}, {"error": None, "failure": "raised"}),
+    ({"skipped": "no GPU"}, {"skipped": "no GPU"}),
+    ({}, {"error": None, "failure": "its process gave no verdict"}),
+    ({"error": "0", "failure": None}, {"error": None, "failure": "its process gave no verdict"}),
+    ({"error": math.nan}, {"error": None, "failure": "its process gave no verdict"}),
+    ({"error": 0.0, "failure": ["a\nb"]}, {"error": 0.0, "failure": "['a\\nb']"}),
+]
+
+
+def round_that_hears(events):
+    """A round whose worker says ``events``."""
+    one, left = object.__new__(processes.Round), iter(events)
+    one._send, one._lines = lambda job: None, SimpleNamespace(next=lambda deadline: next(left))
+    return one
+
+
+@pytest.mark.parametrize(("said", "taken"), VERDICTS)
+def test_a_verdict_is_taken_by_its_parts_and_what_is_none_is_a_failure(said, taken):
+    events = [
+        {"event": "started", "pid": 0},
+        {"event": "cell", "cell": CELL.id},
+        {"event": "verdict", **said},
+        {"event": "ended", "code": 0},
+    ]
+    assert list(round_that_hears(events).conform([CELL], 1.0)) == [(CELL, taken)]
+
+
+@pytest.mark.parametrize("name", ["forged", OTHER.id, None, 7])
+def test_a_process_that_names_a_cell_that_it_was_not_given_fails_its_own(name):
+    events = [
+        {"event": "started", "pid": 0},
+        {"event": "cell", "cell": CELL.id},
+        {"event": "cell", "cell": name},
+        {"event": "verdict", "error": 0.0, "failure": None},
+        {"event": "ended", "code": 0},
+    ]
+    said = "its process named a cell that it was not given"
+    assert list(round_that_hears(events).conform([CELL], 1.0)) == [(CELL, {"error": None, "failure": said})]
+    [found] = round_that_hears(events).measure([CELL], 0, [None], 0.1, 1.0)
+    assert found.failure == said
+
+
+def test_an_output_is_what_the_memory_holds_and_one_that_was_cut_short_is_refused():
+    torch = pytest.importorskip("torch")
+    for x in (
+        torch.randn(3, 5),
+        torch.randn(4, 6).bfloat16(),
+        torch.empty(0, 5),
+        torch.empty((0, 5)).as_strided((0, 5), (0, 0)),
+        torch.randn(5, 3).t(),
+    ):
+        memory = subject.shared_memory(0)
+        subject._write(memory, x)
+        assert torch.equal(subject._read(memory, x), x)
+        if x.numel():
+            os.ftruncate(memory, 7)
+            with pytest.raises(subject.StepFailedError, match="answered something else"):
+                subject._read(memory, x)
+        os.close(memory)

@@ -1,11 +1,14 @@
 """The campaign's judges find planted faults and nothing else; a slice of the campaign itself finds nothing."""
 
+import ctypes
+import errno
 import json
 import os
 import random
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PR_SET_DUMPABLE = 4
 hostile = pytest.importorskip("tools.hostile")
 
 from tools.hostile import corpus, domains, mutation, oracle, server, stage  # noqa: E402
@@ -278,6 +282,29 @@ def test_mutations_are_as_drawn(honest_file):
     for _ in range(300):
         one = mutation.draw(rng, honest_file)
         assert mutation.mutated(honest_file, [one]) == mutation.mutated(honest_file, [json.loads(json.dumps(one))])
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("user", [0, 65534])
+def test_a_small_disk_needs_no_root(tmp_path, user):
+    from tools.hostile.domains import disks
+
+    def function():
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1)  # or /proc/self would stay root's
+        reason = disks.mounted(open_folder, 16)
+        room = os.statvfs(open_folder)
+        sys.stdout.write(reason or f"{room.f_frsize * room.f_blocks // 1024} KiB")
+        return 0
+
+    with tempfile.TemporaryDirectory() as name:  # pytest's own are root's alone
+        open_folder = Path(name)
+        open_folder.chmod(0o777)
+        done = stage.Stage(tmp_path).child(function)
+    user_namespaces_are_not_allowed = os.strerror(errno.EPERM)
+    assert done.out.decode().strip() in ("16 KiB", *([user_namespaces_are_not_allowed] if user else [])), done
 
 
 def test_a_slice_of_the_campaign_finds_nothing_wrong(tmp_path):

@@ -9,15 +9,17 @@ from honest_twin import DEVICES, DTYPES, FAMILY, unsupported  # noqa: F401
 
 def prepare(weights, workload):
     half = workload.batch // 2
-    layer, pool = honest_twin.prepare(weights, replace(workload, batch=half)), ThreadPoolExecutor(2)
+    counts = (half, workload.batch - half)
+    layers = [honest_twin.prepare(weights, replace(workload, batch=count)) for count in counts]
+    pools = [ThreadPoolExecutor(1) for _ in layers]
 
     def bind(x, y):
-        runs = [layer.bind(x[:half], y[:half]), layer.bind(x[half:], y[half:])]
+        runs = [layers[0].bind(x[:half], y[:half]), layers[1].bind(x[half:], y[half:])]
 
         def call():
-            for done in [pool.submit(run) for run in runs]:
+            for done in [pool.submit(run) for pool, run in zip(pools, runs, strict=True)]:
                 done.result()
 
         return call
 
-    return replace(layer, bind=bind)
+    return replace(honest_twin.prepare(weights, workload), bind=bind)

@@ -35,7 +35,8 @@ STREAMS = [
     'exec "$@" >/dev/full', 'exec "$@" 2>/dev/full', 'exec "$@" >/dev/full 2>&1', 'exec "$@" >&-', 'exec "$@" 2>&-', 'exec "$@" >&- 2>&-',
     'exec "$@" <&-', 'exec "$@" <&- >&- 2>&-', '"$@" | head -c 1 >/dev/null', '"$@" | true', '"$@" 2>&1 | true',
 ]  # fmt: skip
-CLONE_NEWNS, MS_REC, MS_PRIVATE, MS_RDONLY, MS_BIND, MS_REMOUNT = 0x20000, 0x4000, 1 << 18, 1, 4096, 32
+CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x1000_0000
+MS_REC, MS_PRIVATE, MS_RDONLY, MS_BIND, MS_REMOUNT = 0x4000, 1 << 18, 1, 4096, 32
 
 
 def draw(rng: random.Random) -> Spec:
@@ -162,8 +163,12 @@ def _nothing_lost(stage: Stage, outcomes: list[dict[str, object]], when: str) ->
 def mounted(target: Path, kib: int) -> str:
     """A small file system at ``target``, in a mount namespace of this case; the reason where that is not allowed."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS):
-        return os.strerror(ctypes.get_errno())
+    if libc.unshare(CLONE_NEWNS):  # not root: as the root of a user namespace, which most systems allow everybody
+        user, group = os.getuid(), os.getgid()
+        if libc.unshare(CLONE_NEWUSER | CLONE_NEWNS):
+            return os.strerror(ctypes.get_errno())
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+            Path(f"/proc/self/{name}").write_text(text)
     libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     if libc.mount(b"tmpfs", os.fsencode(target), b"tmpfs", 0, f"size={kib}k".encode()):
         return os.strerror(ctypes.get_errno())
