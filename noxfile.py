@@ -167,7 +167,7 @@ def history(session: nox.Session) -> None:
 def slowed_commit(session: nox.Session) -> None:
     """Show that asv and the page notice a commit with a slowed kernel: in a clone, about eight minutes."""
     install_reading(session)
-    session.install(CONSTRAINTS, "asv-runner", "virtualenv", "psutil", "py-cpuinfo2", "nvidia-ml-py")
+    session.install(CONSTRAINTS, "asv", "asv-runner", "virtualenv", "psutil", "py-cpuinfo2", "nvidia-ml-py")
     session.run("python", "-m", "benchmarks.studies.slowed_commit", *session.posargs)
 
 
@@ -206,7 +206,7 @@ def regress(session: nox.Session) -> None:
 def calibrate(session: nox.Session) -> None:
     """How often are ``regress`` and asv wrong? Simulation and builds whose truth is known; resumable, writes tables."""
     install_regress(session)
-    session.install(CONSTRAINTS, "asv-runner", "virtualenv")
+    session.install(CONSTRAINTS, "asv", "asv-runner", "virtualenv")
     session.run("python", "-m", "benchmarks.studies.calibrate", *session.posargs)
 
 

@@ -71,7 +71,7 @@ def full(studies: list[Study], with_asv: list[Study], branch: Path) -> str:
 def _branch(folder: Path) -> str:
     """What the page's history says of the branch that asv measured in ``folder``."""
     said = json.loads((folder / "branch.json").read_text(encoding="utf-8"))
-    series, note = history(read_history(folder).points)
+    series = history(read_history(folder).points)
     named = [item for item in series if any(step.commit == said["slow"] for step in item.steps)]
     moved = [item.name for item in series if item.control and item.steps]
     other = [item.name for item in series for step in item.steps if step.commit != said["slow"]]
@@ -81,7 +81,7 @@ def _branch(folder: Path) -> str:
         (
             f"`nox -s slowed_commit`, {len(said['commits'])} commits; in number "
             f"{said['commits'].index(said['slow']) + 1}, `{said['slow'][:8]}`, a kernel does its work twice. "
-            f"{note or 'The page of the history says:'}"
+            "The page of the history says:"
         ),
         "",
         *(f"- `{item.name}`: {item.sentence}." for item in named),

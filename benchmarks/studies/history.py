@@ -8,17 +8,16 @@ stale. Machines with fewer than ``LEAST_COMMITS`` commits are left to the page: 
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 from benchmarks.studies import written
-from benchmarks.studies.change_points import LEVEL, changes
 from benchmarks.studies.history_commits import FARTHEST, LEAST_LINES, Chosen, read
-from fffbench.analysis.history import MIN_COMMITS, THRESHOLD, Series, Step, history
+from fffbench.analysis.change_points import MEANING, MIN_COMMITS, changes
+from fffbench.analysis.history import Series, history
 from fffbench.report import drawing
 from fffbench.report.history_section import figures, named
 from fffbench.results.asv import HistoryPoint, read_history
@@ -29,6 +28,11 @@ LEAST_COMMITS = 8
 ENDS = 5  # commits at either end of a series whose median stands for it
 PLANTED = (0.05, 0.1, 0.2, 0.5)
 PAGE = Path("docs") / "notebook" / "history.md"
+STEPS = (
+    f"{MEANING} It lies somewhere between the commit measured before it and the commit that it is named by. *What "
+    "would have been seen* takes the steps out of these times, plants a slow-down from one commit on, and says for how "
+    f"many commits, of all that have {MIN_COMMITS} on either side, it is named by that commit or one beside it."
+)
 ABOUT = f"""# Speed over the commits
 
 Written by `python -m benchmarks.studies.history` from `results/asv`; measured by `nox -s history`. Commits were chosen
@@ -40,12 +44,7 @@ over the history. A time is of a pass over a pool of batches (of single tokens 2
 `benchmarks/history` takes it: it compares commits, and is not the time of a call. Where no layer is named it is
 768x4095 1x12 in fp32.
 
-A step is a level of at least {MIN_COMMITS} measured commits in a row that lies {THRESHOLD:.0%} or more off the one
-before it, shown by a permutation test over the commits (`benchmarks/studies/change_points.py`), with a chance of
-{LEVEL:.0%} of any false step on a machine. It lies somewhere between the commit measured before it and the commit that
-it is named by. *What would have been seen* takes the steps out of these times, plants a slow-down from one commit on,
-and says for how many commits, of all that have {MIN_COMMITS} on either side, it is named by that commit or one beside
-it; in brackets by asv's own detection, which the page of results uses.
+{textwrap.fill(STEPS, 120)}
 """
 
 
@@ -53,8 +52,7 @@ def document(series: Sequence[Series], commits: Sequence[Chosen]) -> str:
     """The page for ``series``, with the subjects of ``commits``."""
     known = {item["commit"]: item for item in commits}
     parts = [ABOUT]
-    for machine, measured in _machines(series).items():
-        here = stepped(measured)
+    for machine, here in _machines(series).items():
         subjects, controls = [s for s in here if not s.control], [s for s in here if s.control]
         parts += [
             f"## {machine}\n",
@@ -76,32 +74,8 @@ def drawings(series: Sequence[Series]) -> dict[str, str]:
     return {
         _svg(machine): drawing.to_file(figure.svg)
         for machine, here in _machines(series).items()
-        for figure in figures(stepped(here), {})
+        for figure in figures(here, {})
     }
-
-
-def stepped(series: Sequence[Series]) -> list[Series]:
-    """The series of a machine with the levels and steps of the permutation test."""
-    found = [_stepped(item, changes([point.value or 0.0 for point in item.points], len(series))) for item in series]
-    moved = {step.commit for item in found if item.control for step in item.steps}
-    return [
-        replace(item, steps=tuple(replace(s, control_moved=not item.control and s.commit in moved) for s in item.steps))
-        for item in found
-    ]
-
-
-def _stepped(item: Series, places: Sequence[int]) -> Series:
-    values = [point.value or 0.0 for point in item.points]
-    levels = []
-    for left, right in pairwise([0, *places, len(values)]):
-        level = median(values[left:right])
-        scatter = sum(abs(value - level) for value in values[left:right]) / (right - left)
-        levels.append((left, right, level, min(values[left:right]), scatter))
-    steps = tuple(
-        Step(two[0], item.points[two[0]].commit, one[2], two[2], two[2] / one[2], two[2] > one[2], control_moved=False)
-        for one, two in pairwise(levels)
-    )
-    return replace(item, levels=tuple(levels), steps=steps, alone=(), newest=None)
 
 
 def _machines(series: Sequence[Series]) -> dict[str, list[Series]]:
@@ -119,7 +93,7 @@ def _svg(machine: str) -> str:
 
 def _drift(control: Series) -> str:
     """How far a layer that no commit changes moved: what the machine did."""
-    values = [point.value or 0.0 for point in control.points]
+    values = control.values
     low, middle, high = min(values), median(values), max(values)
     said = f"between {low / middle - 1:+.1%} and {high / middle - 1:+.1%} of its median of {seconds(middle)}"
     return f"The control, {named(control)}, which no commit changes, stayed {said}: {control.sentence}."
@@ -130,8 +104,7 @@ def _summary(series: Sequence[Series]) -> str:
     head = f"first {ENDS} commits | newest {ENDS} | newest over first"
     lines = [f"| kernel | first measured at | {head} | steps |", "|---|---|--:|--:|--:|--:|"]
     for item in series:
-        values = [point.value or 0.0 for point in item.points]
-        first, last = median(values[:ENDS]), median(values[-ENDS:])
+        first, last = median(item.values[:ENDS]), median(item.values[-ENDS:])
         cells = (seconds(first), seconds(last), f"{number(last / first)}x", str(len(item.steps)))
         kind = ", control" * item.control
         lines.append(f"| {named(item)}{kind} | `{item.points[0].commit[:8]}` | {' | '.join(cells)} |")
@@ -146,32 +119,19 @@ def _seen(subjects: Sequence[Series], together: int) -> str:
         places = range(MIN_COMMITS, len(item.points) - MIN_COMMITS + 1)
         cells = []
         for share in PLANTED:
-            ours = sum(_near(place, _ours(_planted(item, place, share), together)) for place in places)
-            asvs = sum(_near(place, _asvs(_planted(item, place, share))) for place in places)
-            cells.append(f"{ours} of {len(places)} ({asvs})")
+            named_ = sum(_near(place, changes(_planted(item, place, share), together)) for place in places)
+            cells.append(f"{named_} of {len(places)}")
         lines.append(f"| {named(item)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _planted(item: Series, place: int, share: float) -> list[HistoryPoint]:
-    """The points without the steps that they have, and with a slow-down by ``share`` from ``place`` on."""
-    found = []
-    for left, right, level, _, _ in item.levels:
-        for index in range(left, right):
-            factor = item.levels[0][2] / level * (1 + share * (index >= place))
-            point = item.points[index]
-            ends = [None if end is None else end * factor for end in (point.low, point.high)]
-            found.append(replace(point, value=(point.value or 0.0) * factor, low=ends[0], high=ends[1]))
-    return found
-
-
-def _ours(points: Sequence[HistoryPoint], series: int) -> list[int]:
-    return changes([point.value or 0.0 for point in points], series)
-
-
-def _asvs(points: Sequence[HistoryPoint]) -> list[int]:
-    (found,), _ = history(points)
-    return [step.index for step in found.steps]
+def _planted(item: Series, place: int, share: float) -> list[float]:
+    """The times without the steps that they have, and with a slow-down by ``share`` from ``place`` on."""
+    return [
+        item.values[index] * item.levels[0][2] / level * (1 + share * (index >= place))
+        for left, right, level in item.levels
+        for index in range(left, right)
+    ]
 
 
 def _near(place: int, found: Sequence[int]) -> bool:
@@ -222,7 +182,7 @@ def _time(point: HistoryPoint | None) -> str:
 
 def stale(root: Path, results: Path) -> dict[Path, str]:
     """The files that must be written under ``root``, with their text; a drawing goes with its page."""
-    series, _ = history(read_history(results).points)
+    series = history(read_history(results).points)
     text, page = document(series, read()), root / PAGE
     drawn = {page.with_name(name): svg for name, svg in drawings(series).items()}
     same = page.is_file() and page.read_text(encoding="utf-8") == text and all(path.is_file() for path in drawn)

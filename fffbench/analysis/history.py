@@ -1,39 +1,27 @@
 """Did it get slower or faster, and at which commit?
 
-Change points by asv's own step detection. A level that only one commit shows
-is an outlier, not a step: it takes ``MIN_COMMITS`` in a row. A commit that
-stands alone off its level is said as such: it was mended, or the machine was
-disturbed; where it is the newest, the next commit decides. A step of a kernel that coincides with one of a control (a
-dense layer of a library that our commits do not change) says that the machine
-moved.
+Levels and steps are those of ``change_points``, for all series of a machine and environment together. A commit that
+stands alone off its level is said as such: it was mended, or the machine was disturbed; where it is the newest, the
+next commit decides. A step of a kernel that coincides with one of a control (a dense layer of a library that our
+commits do not change) says that the machine moved.
 """
 
 from __future__ import annotations
 
-import importlib
-import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
-from typing import Any
 
+from fffbench.analysis.change_points import MIN_COMMITS, THRESHOLD, changes
 from fffbench.results.asv import MEASURED, HistoryPoint
 from fffbench.units import number
 
-MIN_COMMITS = 2  # on a level, for it to be one
 OUTLYING = 6  # median deviations from its level, for a commit alone to be named
-FEWEST_BESIDE = 3  # other commits on a level, for one inside it to be named: fewer have no scatter to speak of
-THRESHOLD = 0.05  # a step changes the level by at least this share, as asv's own default has it
-NO_ASV = (
-    "Steps were not computed: asv, whose step detection is used, is not installed where this page was made "
-    "(pip install asv)."
-)
+FEWEST_BESIDE = 5  # other commits on a level, for one inside it to be named: fewer have no scatter to speak of
 
-# What asv's detect_steps gives: left (inclusive), right (exclusive), value, least value, mean deviation.
-Segment = tuple[int, int, float, float, float]
-Detect = Callable[..., list[Segment]]
+Level = tuple[int, int, float]  # the first commit, the one after the last, and the median
 
 
 @dataclass(frozen=True)
@@ -45,7 +33,7 @@ class Step:
     before: float
     after: float
     ratio: float
-    stands: bool  # asv's detect_regressions: worse, and not won back since
+    stands: bool  # worse, and not won back since
     control_moved: bool
 
 
@@ -60,11 +48,16 @@ class Series:
     unit: str
     control: bool
     points: tuple[HistoryPoint, ...]  # measured ones, in commit order
-    levels: tuple[Segment, ...]
+    levels: tuple[Level, ...]
     steps: tuple[Step, ...]
     newest: float | None  # the newest commit over the last level, where it stands alone
     alone: tuple[tuple[str, float], ...]  # earlier commits that stand alone off their level, and over it
     older_versions: int  # points left out because the benchmark's source was another
+
+    @property
+    def values(self) -> list[float]:
+        """What was measured at each commit."""
+        return [point.value or 0.0 for point in self.points]
 
     @property
     def name(self) -> str:
@@ -90,35 +83,28 @@ class Series:
         return f"{number(ratio)}x {up}" if ratio > 1 else f"{number(1 / ratio)}x {down}"
 
 
-def history(points: Sequence[HistoryPoint]) -> tuple[list[Series], str]:
-    """Every series with its steps, and (where it is so) why there are no steps."""
-    module = _step_detection()
-    grouped: dict[tuple[Any, ...], list[HistoryPoint]] = defaultdict(list)
+def history(points: Sequence[HistoryPoint]) -> list[Series]:
+    """Every series with its steps."""
+    grouped: dict[tuple[str, str], dict[tuple[object, ...], list[HistoryPoint]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for point in points:
-        grouped[point.machine, point.environment, point.benchmark, point.params].append(point)
-    found = [series for _, group in sorted(grouped.items()) if (series := _series(group, module))]
-    return _with_controls(found), NO_ASV if module is None and found else ""
+        grouped[point.machine, point.environment][point.benchmark, point.params].append(point)
+    found: list[Series] = []
+    for _, group in sorted(grouped.items()):
+        together = (_series(points) for _, points in sorted(group.items()))
+        found += _stepped([series for series in together if series is not None])
+    return found
 
 
-def _step_detection() -> Any | None:
-    try:
-        return importlib.import_module("asv.step_detect")
-    except ImportError:
-        return None
-
-
-def _series(group: Sequence[HistoryPoint], module: Any | None) -> Series | None:
+def _series(group: Sequence[HistoryPoint]) -> Series | None:
     """The points of the newest version of the benchmark; None where nothing was measured."""
     ordered = sorted(group, key=lambda point: (point.date, point.commit))
-    version = ordered[-1].version
-    same = [point for point in ordered if point.version == version]
-    measured = [point for point in same if point.state == MEASURED]
+    same = [point for point in ordered if point.version == ordered[-1].version]
+    measured = tuple(point for point in same if point.state == MEASURED)
     if not measured:
         return None
     first = measured[0]
-    values = [point.value or 0.0 for point in measured]
-    segments = module.detect_steps(values, [_weight(point) for point in measured]) if module else []
-    levels = _levels(segments, values)
     return Series(
         machine=first.machine,
         environment=first.environment,
@@ -126,13 +112,55 @@ def _series(group: Sequence[HistoryPoint], module: Any | None) -> Series | None:
         params=first.params,
         unit=first.unit,
         control=is_control(first),
-        points=tuple(measured),
-        levels=tuple(levels),
-        steps=tuple(_steps(levels, measured, module)) if module else (),
-        newest=_newest(levels, values),
-        alone=tuple((measured[place].commit, ratio) for place, ratio in _alone(levels, values)),
+        points=measured,
+        levels=(),
+        steps=(),
+        newest=None,
+        alone=(),
         older_versions=len(ordered) - len(same),
     )
+
+
+def _stepped(together: Sequence[Series]) -> list[Series]:
+    """The series of a machine and environment with their levels and steps."""
+    count = sum(len(item.points) >= 2 * MIN_COMMITS for item in together)  # of those that can show a step
+    levels = [_levels(item.values, max(count, 1)) for item in together]
+    moved = {
+        item.points[left].commit
+        for item, found in zip(together, levels, strict=True)
+        for left, _, _ in found[1:]
+        if item.control
+    }
+    return [
+        replace(
+            item,
+            levels=tuple(found),
+            steps=tuple(_steps(found, item.points, () if item.control else moved)),
+            newest=_newest(found, item.values),
+            alone=tuple((item.points[place].commit, ratio) for place, ratio in _alone(found, item.values)),
+        )
+        for item, found in zip(together, levels, strict=True)
+    ]
+
+
+def _levels(values: Sequence[float], together: int) -> list[Level]:
+    ends = [0, *changes(values, together), len(values)]
+    return [(left, right, median(values[left:right])) for left, right in pairwise(ends)]
+
+
+def _steps(levels: Sequence[Level], points: Sequence[HistoryPoint], moved: Container[str]) -> list[Step]:
+    return [
+        Step(
+            index=left,
+            commit=points[left].commit,
+            before=before,
+            after=after,
+            ratio=after / before,
+            stands=min(later for _, _, later in levels[place:]) >= before * (1 + THRESHOLD),
+            control_moved=points[left].commit in moved,
+        )
+        for place, ((_, _, before), (left, _, after)) in enumerate(pairwise(levels), start=1)
+    ]
 
 
 def is_control(point: HistoryPoint) -> bool:
@@ -140,114 +168,20 @@ def is_control(point: HistoryPoint) -> bool:
     return ".Control." in point.benchmark or any(value.startswith("dense_") for _, value in point.params)
 
 
-def _weight(point: HistoryPoint) -> float | None:
-    """The weight asv gives it: the inverse of the interval's half width; None where there is no interval."""
-    if point.low is None or point.high is None or point.high <= point.low:
-        return None
-    return 2 / (point.high - point.low)
-
-
-def _levels(segments: Sequence[Segment], values: Sequence[float]) -> list[Segment]:
-    """``segments`` without those too short to be a level, neighbours at the same level made one.
-
-    Commits that do not yet make a level of their own go with the one nearest to them, if any is near: with few
-    commits asv gives each its own segment.
-    """
-    merged: list[Segment] = []
-    for segment in _gathered(segments, values):
-        if merged and _near(merged[-1], segment):
-            merged[-1] = _joined(merged[-1], segment, values)
-        else:
-            merged.append(segment)
-    kept: list[Segment] = []
-    for segment in merged:
-        if segment[1] - segment[0] < MIN_COMMITS:
-            continue
-        if kept and _near(kept[-1], segment):
-            kept[-1] = _joined(kept[-1], segment, values)
-        else:
-            kept.append(segment)
-    return kept
-
-
-def _gathered(segments: Sequence[Segment], values: Sequence[float]) -> list[Segment]:
-    """Neighbours of one commit each made one level, nearest first, where what lies beside them is twice as far off.
-
-    With two noisy commits before a step asv gives each its own segment, and neither would be a level.
-    """
-    found = list(segments)
-    while pairs := [pair for place in range(len(found) - 1) if (pair := _pair(found, place, values))]:
-        _, place, level = min(pairs)
-        found[place : place + 2] = [level]
-    return found
-
-
-def _pair(segments: Sequence[Segment], place: int, values: Sequence[float]) -> tuple[float, int, Segment] | None:
-    """How far apart the commits at ``place`` and after it are, and their level; None where they do not make one."""
-    one, two = segments[place : place + 2]
-    beside = [*segments[max(0, place - 1) : place], *segments[place + 2 : place + 3]]
-    level, apart = _joined(one, two, values), _apart(one, two)
-    alone = max(_length(one), _length(two)) < MIN_COMMITS
-    if alone and beside and all(_apart(level, other) > 2 * apart for other in beside):
-        return apart, place, level
-    return None
-
-
-def _length(segment: Segment) -> int:
-    return segment[1] - segment[0]
-
-
-def _apart(one: Segment, two: Segment) -> float:
-    return abs(math.log(one[2] / two[2])) if min(one[2], two[2]) > 0 else math.inf
-
-
-def _near(one: Segment, two: Segment) -> bool:
-    """Whether two levels differ by less than the threshold, or than their own scatter."""
-    return abs(one[2] - two[2]) <= max(THRESHOLD * min(one[2], two[2]), one[4], two[4])
-
-
-def _joined(one: Segment, two: Segment, values: Sequence[float]) -> Segment:
-    """One level over both, weighted by their lengths; what lies between them is an outlier and does not count."""
-    first, second = one[1] - one[0], two[1] - two[0]
-    share = first / (first + second)
-    value = one[2] * share + two[2] * (1 - share)
-    inside = [*values[one[0] : one[1]], *values[two[0] : two[1]]]
-    return (one[0], two[1], value, min(inside), sum(abs(item - value) for item in inside) / len(inside))
-
-
-def _steps(levels: Sequence[Segment], points: Sequence[HistoryPoint], module: Any) -> list[Step]:
-    _, _, regressions = module.detect_regressions(list(levels), THRESHOLD)
-    standing = {after for _, after, _, _ in regressions or []}
-    return [
-        Step(
-            index=after[0],
-            commit=points[after[0]].commit,
-            before=before[2],
-            after=after[2],
-            ratio=after[2] / before[2],
-            stands=after[0] in standing,
-            control_moved=False,
-        )
-        for before, after in pairwise(levels)
-    ]
-
-
-def _newest(levels: Sequence[Segment], values: Sequence[float]) -> float | None:
+def _newest(levels: Sequence[Level], values: Sequence[float]) -> float | None:
     """The last value over the last level, where it lies off it by more than the level's own scatter explains."""
-    if not levels:
-        return None
-    left, _, level, _, _ = levels[-1]
+    left, _, level = levels[-1]
     others = values[left : len(values) - 1]
     if len(others) < MIN_COMMITS:
         return None
     return values[-1] / level if _off(values[-1], level, others) else None
 
 
-def _alone(levels: Sequence[Segment], values: Sequence[float]) -> list[tuple[int, float]]:
+def _alone(levels: Sequence[Level], values: Sequence[float]) -> list[tuple[int, float]]:
     """Commits inside a level that stand off it by themselves, and their values over it: slow once, then mended."""
     return [
         (place, values[place] / level)
-        for left, right, level, _, _ in levels
+        for left, right, level in levels
         for place in range(left + 1, right - 1)
         if right - left > FEWEST_BESIDE
         and _off(values[place], level, [*values[left:place], *values[place + 1 : right]])
@@ -258,19 +192,3 @@ def _off(value: float, level: float, others: Sequence[float]) -> bool:
     """Whether ``value`` lies off ``level`` by more than the scatter of the ``others`` on it explains."""
     scatter = median(abs(other - level) for other in others)
     return abs(value - level) > max(THRESHOLD * level, OUTLYING * scatter)
-
-
-def _with_controls(series: Sequence[Series]) -> list[Series]:
-    """Steps marked where a control of the same machine and environment steps at the same commit."""
-    moved: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for item in series:
-        if item.control:
-            moved[item.machine, item.environment].update(step.commit for step in item.steps)
-    found = []
-    for item in series:
-        commits = set() if item.control else moved[item.machine, item.environment]
-        steps = tuple(
-            Step(**{**vars(step), "control_moved": True}) if step.commit in commits else step for step in item.steps
-        )
-        found.append(Series(**{**vars(item), "steps": steps}))
-    return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +12,9 @@ from fffbench.cli import loading
 from fffbench.cli.loading import ResultsDir
 from fffbench.plan import options
 from fffbench.text import plain
+
+if TYPE_CHECKING:
+    from fffbench.results.listing import Refusal
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,12 +34,18 @@ def report(
     from fffbench.report import by_machine, render, yours
     from fffbench.report.published import own_model_files, own_runs, split
     from fffbench.report.your_models import model_lines
+    from fffbench.results import store
+    from fffbench.results.refusals import beside_layers
 
-    done = by_machine.render(results, out, lambda refused: loading.name_refused(refused, results))
+    def note(refused: Iterable[Refusal]) -> None:
+        loading.name_refused((*refused, *beside_layers(results)), results)
+
+    done = by_machine.render(results, out, note)
     if done is not None:
         page, said, mine = done.page, done.headline, []
     else:
-        found = loading.load(results)
+        found = store.load(results)
+        note(found.refused)
         page = render(found, out, folder=results)
         published, own = split(found, own_runs(found, results))  # as on the page: no published figure moves
         said = headline(published, speedups(published)).text

@@ -23,6 +23,7 @@ from fffbench.claims.rows import ClaimRow
 from fffbench.devices import main_device
 from fffbench.report.anchors import Anchors
 from fffbench.report.shown import Device, Place, devices
+from fffbench.results.listing import Refusal
 from fffbench.results.record import Machine, Record
 from fffbench.results.store import Results
 from fffbench.results.superseded import place_of
@@ -59,12 +60,12 @@ class Analysis:
     climbs: list[Climb]
     anchors: Anchors
     history: list[Series]
-    history_note: str
     shown: list[Device]  # the devices with a column on the page
     left_out: int  # machines that have records and no column
     totals: Totals
     places: dict[Place, str]  # what a reader calls each machine and device
     names: dict[str, str]  # what a reader calls each machine
+    refused: tuple[Refusal, ...]  # what could not be used of any room
 
     @property
     def machines(self) -> set[str]:
@@ -115,7 +116,6 @@ def of_all(
     times = {record.id: time_of_medians(record.medians) for record in results.records}
     ceilings = ceilings_of(results)
     shares = {record.id: share_of(record, ceilings) for record in results.records}
-    series, note = history(results.history)
     columns = {device.place for device in shown}
     return Analysis(
         results=results,
@@ -132,13 +132,13 @@ def of_all(
         attributions=every_attribution(results, rows),
         climbs=ladders,
         anchors=Anchors(_named(results, shown, kind), kind),
-        history=series,
-        history_note=note,
+        history=history(results.history),
         shown=shown,
         left_out=len({machine for machine, _ in places} - {device.machine for device in shown}),
         totals=totals,
         places=places,
         names=_names(results),
+        refused=results.refused,
     )
 
 

@@ -134,8 +134,8 @@ def _evidence(analysis: Analysis) -> tuple[str, ...]:
     said = [f"{records} machine{'s' * (machines != 1)}, each checked against a float64 reference before it was timed."]
     if totals.superseded:
         said.append(f"{totals.superseded} more records are of older sources and stand in no figure.")
-    if results.refused:
-        said.append(f"{len(results.refused)} parts of result files were refused (refused.csv).")
+    if analysis.refused:
+        said.append(f"{len(analysis.refused)} parts of result files were refused (refused.csv).")
     if totals.skipped:
         said.append(f"{totals.skipped} planned cells have no time, each with its reason (skipped.csv).")
     if results.open_jobs:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -23,7 +23,6 @@ from fffbench.report.first import First, strict_row
 from fffbench.report.models import KINDS, Models, best_of
 from fffbench.report.raw import raw_files
 from fffbench.report.view import Cell, Link, Table
-from fffbench.results.listing import Refusal
 from fffbench.results.snapshots import FORMAT, ROOM, Figure, Snapshot, read_snapshots
 from fffbench.units import number, ratio
 
@@ -65,7 +64,6 @@ class Changes:
     same: int = 0
     new: int = 0
     gone: int = 0
-    refused: tuple[Refusal, ...] = field(default=())
     file: Link | None = None  # the snapshot, which is copied beside the page
 
 
@@ -140,18 +138,18 @@ def snapshot(version: str, date: str, now: Sequence[Now]) -> Snapshot:
 
 def changes(folder: Path | None, now: Sequence[Now]) -> Changes:
     """The present figures beside those of the newest version that are not the same ones."""
-    known, refused = read_snapshots(folder)
+    known, _ = read_snapshots(folder)
     present = [one.figure for one in now]
     last = next((one for one in known if one.figures != present), None)
     if last is None:
-        return Changes(refused=tuple(refused))
+        return Changes()
     before = {one.key: one for one in last.figures}
     both = [(before[one.figure.key], one) for one in now if one.figure.key in before]
     found = [Change(old, one, _size(old, one.figure)) for old, one in both if _differs(old, one.figure)]
     [file] = raw_files([f"{ROOM}/{last.version}.json"], folder)
     return Changes(
         last.version, last.date, tuple(found), len(both) - len(found), len(now) - len(both),
-        len(before) - len(both), tuple(refused), file,
+        len(before) - len(both), file,
     )  # fmt: skip
 
 

@@ -76,7 +76,7 @@ def write_told(analysis: Analysis, since: changes.Changes, out: Path) -> None:
     write_csv(out / ladder_section.CSV, ladder_section.csv_rows(analysis.climbs), ladder_section.CSV_COLUMNS)
     checks = regression_section.csv_rows(results.checks)
     write_csv(out / "regressions.csv", checks, regression_section.CSV_COLUMNS)
-    refused = ({"path": item.path, "field": item.field, "reason": item.reason} for item in results.refused)
+    refused = ({"path": item.path, "field": item.field, "reason": item.reason} for item in analysis.refused)
     write_csv(out / "refused.csv", refused, ["path", "field", "reason"])
     write_csv(out / changes.CSV, changes.csv_rows(since), changes.CSV_COLUMNS)
 

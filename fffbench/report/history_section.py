@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from fffbench.analysis.change_points import MEANING
 from fffbench.analysis.history import Series
 from fffbench.errors import UserError
 from fffbench.plan.workload import parse_cell
@@ -91,7 +92,7 @@ def _panel(axes: Axes, item: Series, controls: Sequence[Series]) -> None:
     for x, point in zip(at, item.points, strict=True):
         if point.low is not None and point.high is not None:
             axes.plot([x, x], [point.low / first, point.high / first], color=FFF, linewidth=0.8)
-    for left, right, value, _, _ in item.levels:
+    for left, right, value in item.levels:
         axes.plot([at[left] - 0.35, at[right - 1] + 0.35], [value / first] * 2, color=FFF, linewidth=1.4)
     for step in item.steps[-MAX_STEPS:]:
         colour = BAD if step.ratio > 1 else GOOD
@@ -152,7 +153,7 @@ def _written(item: Series, value: float | None) -> str:
     return {"seconds": seconds, "bytes": size}.get(item.unit, number)(value)
 
 
-def table(series: Sequence[Series], names: dict[str, str], note: str) -> Table | None:
+def table(series: Sequence[Series], names: dict[str, str]) -> Table | None:
     """Every series: what it is now, against its first commit, and its steps."""
     if not series:
         return None
@@ -181,9 +182,7 @@ def table(series: Sequence[Series], names: dict[str, str], note: str) -> Table |
         (False, False, True, True, False),
         tuple(rows),
         CSV,
-        note
-        or "A step is a level that at least two commits in a row show, found by asv's own step detection. Among few "
-        "commits it misses small ones: docs/notebook/history.md tests for those, and says how many each would name.",
+        MEANING,
         filterable=True,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import chain
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from fffbench.report.raw import copy_files
 from fffbench.report.view import Page, Said
 from fffbench.report.your_models import your_models
 from fffbench.report.yours import NONE, Yours, your_runs
+from fffbench.results.refusals import beside_layers
 from fffbench.results.store import Results
 from fffbench.text import plain
 
@@ -63,6 +64,8 @@ def render(results: Results, out_dir: Path | str, *, folder: Path | None = None)
 
 def publish(analysis: Analysis, yours: Yours, out: Path, folder: Path | None, write_tables: Callable[[], None]) -> Path:
     """Write the pages of an analysis into ``out``; ``write_tables`` writes the files with rows of every machine."""
+    if folder:
+        analysis = replace(analysis, refused=tuple(sorted({*analysis.refused, *beside_layers(folder)})))
     mine = own_model_files(folder) if folder else frozenset()
     whole = models(folder, analysis.names, lambda path: path not in mine)
     my_models = your_models(folder, mine, whole) if folder and mine else NONE

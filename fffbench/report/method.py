@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fffbench.analysis import ceilings, evidence, rivals, thin
+from fffbench.analysis import ceilings, change_points, evidence, rivals, thin
 from fffbench.analysis.baselines import BASELINE_MEANING, THREADS_MEANING
 from fffbench.analysis.headline import DEPLOYED, type_name
 from fffbench.claims import rule
@@ -28,6 +28,7 @@ class Method:
     provisional: str = thin.PROVISIONAL
     rivals: str = rivals.RIVALS
     ceilings: str = ceilings.MEANING
+    steps: str = change_points.MEANING
     deployed: str = ", ".join(map(type_name, DEPLOYED))
 
 

@@ -7,11 +7,8 @@ import random
 import pytest
 from synthetic import COMMITS, CONTROL, OPTIMISED, write_history
 
-from fffbench.analysis import history as steps
 from fffbench.analysis.history import history
 from fffbench.results.store import load
-
-pytest.importorskip("asv")
 
 
 def noisy(levels, seed=1, noise=0.02):
@@ -24,8 +21,7 @@ def of(tmp_path, optimised, control=None):
     if control:
         series[CONTROL] = [[value, 1.0] for value in control]
     write_history(tmp_path, series)
-    found, note = history(load(tmp_path).history)
-    assert note == ""
+    found = history(load(tmp_path).history)
     return {(item.benchmark, item.params[1][1]): item for item in found}[OPTIMISED, "1"]
 
 
@@ -36,6 +32,12 @@ def test_a_planted_step_is_found_at_its_commit(tmp_path):
     assert step.ratio == pytest.approx(1.3, rel=0.05)
     assert step.stands
     assert "slower from" in series.sentence
+
+
+def test_a_step_that_was_won_back_does_not_stand(tmp_path):
+    series = of(tmp_path, noisy([1] * 9 + [1.5] * 5 + [1] * 2))
+    assert [step.commit for step in series.steps] == [COMMITS[9], COMMITS[14]]
+    assert not any(step.stands for step in series.steps)
 
 
 def test_a_gain_is_a_step_too(tmp_path):
@@ -95,12 +97,3 @@ def test_a_step_of_the_control_says_that_the_machine_moved(tmp_path):
     assert step.control_moved
     (step,) = of(tmp_path / "still", noisy(jump), control=noisy([1] * 16, 2)).steps
     assert not step.control_moved
-
-
-def test_without_asv_the_series_stay_and_the_reason_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(steps, "_step_detection", lambda: None)
-    write_history(tmp_path, {OPTIMISED: [[1.0, 1.0]] * 8})
-    found, note = history(load(tmp_path).history)
-    assert len(found) == 2
-    assert all(item.steps == () for item in found)
-    assert "asv" in note

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.studies import readme
-from fffbench.analysis import ceilings, evidence, rivals
+from fffbench.analysis import ceilings, change_points, evidence, rivals
 from fffbench.analysis.baselines import BASELINE_MEANING, BASELINES, THREADS_MEANING
 from fffbench.claims import rule
 from fffbench.cli import app
@@ -41,7 +41,7 @@ def test_each_value_is_described_by_the_sentence_beside_it(page, terms):
 
 
 def test_each_rule_stands_in_its_own_words(page):
-    for text in (rivals.RIVALS, evidence.RULE, ceilings.MEANING, workload.PROCESS_MEANING):
+    for text in (rivals.RIVALS, evidence.RULE, ceilings.MEANING, workload.PROCESS_MEANING, change_points.MEANING):
         assert text in page
 
 

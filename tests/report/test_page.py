@@ -233,7 +233,6 @@ def test_other_shapes_and_devices_render(tmp_path):
 
 
 def test_a_stepped_kernel_stands_on_the_page_with_its_commit(tmp_path):
-    pytest.importorskip("asv")
     values = [[1e-3, 1e-2]] * 6 + [[1.8e-3, 1e-2]] * 6
     write_history(tmp_path / "results", {OPTIMISED: values, CONTROL: [[1, 1]] * 12})
     text = archive_of(render(load(tmp_path / "results"), tmp_path / "out"))
