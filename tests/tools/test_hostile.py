@@ -88,6 +88,18 @@ def test_a_hang_is_ended_and_found(tmp_path):
     assert time.monotonic() - began < 10
 
 
+def test_time_in_which_the_campaign_stood_still_is_no_hang(tmp_path, monkeypatch):
+    passed = [0.0]
+
+    def sleep(seconds):
+        time.sleep(seconds)
+        passed[0] += 500.0 if passed[0] == 0.0 else 0.0
+
+    monkeypatch.setattr(stage, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0], sleep=sleep))
+    assert played(tmp_path, lambda: time.sleep(0.3) or 0, seconds=5.0) == set()
+    assert passed == [500.0]
+
+
 @pytest.mark.parametrize(
     "function", [printing("fine é 日本\n"), error("fffbench: --d 'x': allowed are whole numbers from 1 to 9\n")]
 )

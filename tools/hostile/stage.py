@@ -29,6 +29,7 @@ LARGEST_FILE = 2 * GIB
 MOST_OUTPUT = 64 * 2**20  # of a command that is read back
 FRESH = 64 * 2**20  # a fresh command before it reads a result; a forked child is born with its parent's pages instead
 PR_SET_PDEATHSIG = 1
+STOOD_STILL = 2.0  # seconds from one look of 20 ms to the next: nothing ran meanwhile
 GRACE_SECONDS = 5.0  # in which what a command started may end after it
 
 
@@ -198,8 +199,8 @@ class Stage:
             os._exit(code & 0xFF)
 
     def _wait(self, pid: int, out: Path, err: Path, began: float, seconds: float, inherited: int) -> Done:
-        usage, status, hung = _reap(pid, began + seconds)
-        took = time.monotonic() - began
+        usage, status, hung, stood = _reap(pid, began + seconds)
+        took = time.monotonic() - began - stood
         orphans = _end_group(pid)
         peak = max(0, usage.ru_maxrss * 1024 - inherited)
         self.seconds = max(self.seconds, took)
@@ -248,9 +249,9 @@ class Process:
     def wait(self, seconds: float = MOST_SECONDS) -> Done:
         """Wait until it has ended, ``seconds`` from now at most."""
         began = time.monotonic()
-        usage, status, hung = _reap(self.pid, began + seconds)
+        usage, status, hung, stood = _reap(self.pid, began + seconds)
         self._popen.returncode = os.waitstatus_to_exitcode(status)
-        took = time.monotonic() - began
+        took = time.monotonic() - began - stood
         orphans = _end_group(self.pid)
         self._stage.seconds = max(self._stage.seconds, took)
         self._stage.peak = max(self._stage.peak, usage.ru_maxrss * 1024)
@@ -295,23 +296,29 @@ def _limit(seconds: float) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
 
 
-def _reap(pid: int, deadline: float) -> tuple[resource.struct_rusage, int, bool]:
-    """Wait for ``pid`` until ``deadline``, then kill it; usage, status and whether it had to be killed."""
-    pause = 0.001
+def _reap(pid: int, deadline: float) -> tuple[resource.struct_rusage, int, bool, float]:
+    """Wait for ``pid`` until ``deadline``, then kill it; usage, status, whether it had to be killed.
+
+    And for how long this campaign stood still (stopped, or the machine asleep), which moves the deadline.
+    """
+    pause, stood = 0.001, 0.0
     while True:
+        before = time.monotonic()
         found, status, usage = os.wait4(pid, os.WNOHANG)
         if found:
-            return usage, status, False
-        if time.monotonic() > deadline:
+            return usage, status, False, stood
+        if before > deadline + stood:
             break
         time.sleep(pause)
+        late = time.monotonic() - before
+        stood += late if late > STOOD_STILL else 0.0
         pause = min(pause * 1.5, 0.02)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     _, status, usage = os.wait4(pid, 0)
-    return usage, status, True
+    return usage, status, True, stood
 
 
 def descendants(pid: int) -> list[int]:
