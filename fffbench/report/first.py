@@ -113,9 +113,11 @@ def lede(first: First, cite: Cite = plain_figure) -> str:
         if rows:
             most = max(rows, key=lambda row: row.speedup or 0)
             said = gain_text(most, cite)
-            faster = f"up to {said} faster" if (most.speedup or 0) >= 1 else f"slower ({said})"
+            # of several devices: another type or batch, which the table or a chart has, may give more
+            most_of = "up to " if len({row.machine for row in rows}) > 1 else ""
+            faster = f"{most_of}{said} faster" if (most.speedup or 0) >= 1 else f"slower ({said})"
             than = "" if parts else " than the best dense layer"
-            parts.append(f"{faster}{than} on {name}")
+            parts.append(f"{faster}{than} on {name} ({type_name(most.dtype)}, batch {most.batch})")
     small = [row for (_, kind), row in known if kind != HOST and row.batch <= SERVED_UP_TO]
     middle = ""
     if small:
@@ -127,7 +129,7 @@ def lede(first: First, cite: Cite = plain_figure) -> str:
     active = layer.trees * (layer.levels + layer.leaf_width)
     return (
         f"A fast feedforward (FFF) layer, which computes {active} of its {layer.n} neurons for each token, is "
-        f"{' and '.join(parts)} at large batches{middle}; {first.model}."
+        f"{' and '.join(parts)}{middle}; {first.model}."
     )
 
 
@@ -209,14 +211,14 @@ def facts(first: First, cards: Cards | None = None) -> tuple[Fact, ...]:
         most = max([*rows, *deployed], key=lambda row: row.speedup or 0)
         best, unsure = most.speedup or 0, f" (provisional: {doubt(most)})" if doubt(most) else ""
         ceiling = max(row.n / (row.trees * (row.levels + row.leaf_width)) for row in rows)
-        reached = "was reached as a speed" if best >= ceiling else "was not reached as a speed"
+        reached = f"Under fair conditions it was {'' if best >= ceiling else 'not '}reached as a speed"
         links: list[Link] = []
         gain = gain_text(most, cards.citing(links) if cards else plain_figure)
         found.append(
             Fact(
                 f"{number(ceiling)}x?",
-                f"A count of operations ({rows[0].n} neurons over {rows[0].levels} used), not a measurement. It "
-                f"{reached}: the most that this layer gave on the devices of the table is {gain}{unsure}.",
+                f"A count of operations ({rows[0].n} neurons over {rows[0].levels} used), not a measurement. "
+                f"{reached}: the most in the table is {gain}{unsure}.",
                 tuple(links),
             )
         )

@@ -62,6 +62,13 @@ def test_an_interval_wider_than_the_band_decides_nothing(tmp_path):
     assert verdicts(load(tmp_path))["cpu-78x"] == "undecided"
 
 
+@pytest.mark.parametrize(("fair", "said"), [(78, "within"), (109, "which reaches"), (60, "which reaches")])
+def test_a_ratio_beside_the_band_is_not_said_to_lie_within_it(tmp_path, fair, said):
+    row = next(row for row in judge_all(measured(tmp_path, fair)) if row.id == "cpu-78x")
+    assert row.verdict == "reproduced"
+    assert f"], {said} the band of 62.4 to 97.5 (" in row.reason
+
+
 def test_deleting_the_results_takes_the_verdict_away(tmp_path):
     assert verdicts(measured(tmp_path, 78, 78))["cpu-78x"] == "reproduced"
     shutil.rmtree(tmp_path / "matrix")

@@ -53,6 +53,21 @@ def test_where_no_device_is_of_sources_of_now_all_speak(tmp_path, older):
     assert answers_table(found, cards, history=True) is None
 
 
+def test_a_figure_of_the_sentence_has_its_type_and_batch_and_is_the_most_of_several_devices_only(tmp_path):
+    one, _ = first(tmp_path / "one", {"a-cpu": 80})
+    assert "is 80.0x faster than the best dense layer on a CPU (strict fp32, batch 16384); " in lede(one)
+    two, _ = first(tmp_path / "two", GAINS)
+    assert "is up to 500x faster than the best dense layer on a CPU (strict fp32, batch 16384); " in lede(two)
+
+
+def test_the_count_is_denied_under_fair_conditions_and_the_most_is_said_of_the_table_alone(tmp_path):
+    found, cards = first(tmp_path, GAINS, older={"b-cpu"})
+    count = facts(found, cards)[1].answer
+    assert "Under fair conditions it was not reached as a speed: the most in the table is " in count
+    two, _ = first(tmp_path, GAINS)
+    assert "Under fair conditions it was reached as a speed: the most in the table is 500x" in facts(two)[1].answer
+
+
 @pytest.mark.parametrize(
     ("verdicts", "answer"),
     [
