@@ -18,21 +18,23 @@ factors misses of the measured speed-up; a factor without its cell is named.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from fffbench.analysis.baselines import PUBLISHED
-from fffbench.analysis.ceilings import Ceilings, ceilings_of
+from fffbench.analysis.ceilings import Ceilings, ceilings_of, costs_of
 from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.headline import Answer
 from fffbench.analysis.once import OfOneMachine, once
 from fffbench.analysis.relative import Relative
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import Found, measured
-from fffbench.analysis.stats import Estimate, ratio_of_medians, time_of_medians
+from fffbench.analysis.stats import Estimate, estimate_ratios, ratio_of_medians, time_of_medians
 from fffbench.plan.workload import Cell, Protocol, Shape
 from fffbench.problems.base import DENSE
+from fffbench.results.medians import Medians
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
@@ -90,8 +92,7 @@ def attributions(results: Results, answers: Sequence[Answer]) -> list[Attributio
     stand in for calls in a graph where only they have more of their factors.
     """
     index = _index(results)
-    chosen = [_best_explained(row, index) for answer in answers for row in answer.rows]
-    return [item for item in chosen if item]
+    return _best_explained((row for answer in answers for row in answer.rows), index)
 
 
 def every_attribution(results: Results, rows: Sequence[Speedup]) -> list[Attribution]:
@@ -105,7 +106,7 @@ def every_attribution(results: Results, rows: Sequence[Speedup]) -> list[Attribu
         and row.speedup is not None
         and index.by_id[row.record or ""].cell.workload.shape.refuses(ONE_PATH) is None  # a mixture has no path
     )
-    return [item for row in fair if (item := _best_explained(row, index))]
+    return _best_explained(fair, index)
 
 
 ONE_PATH = "single-path"  # the routing in which all tokens visit the same neurons
@@ -117,7 +118,7 @@ class _Index:
     """The record of each machine and cell, by both and by its own id, and the dense ones by place."""
 
     by_id: dict[str, Record]
-    by_cell: dict[tuple[str, Cell], Record]
+    by_cell: dict[tuple[str, str], Record]  # machine and the cell's id
     dense: dict[Place, list[Timed]]
     ceilings: Ceilings
     found: Found
@@ -125,7 +126,7 @@ class _Index:
 
     def beside(self, record: Record, cell: Cell) -> Record | None:
         """What speaks for ``cell`` on the machine of ``record``."""
-        return self.by_cell.get((record.machine, cell))
+        return self.by_cell.get((record.machine, cell.id))
 
 
 @once
@@ -135,7 +136,7 @@ def _index(results: Results) -> _Index:
     for record in records:
         if record.info.family == "dense":
             dense[_place(record.machine, record.cell, record.cell.workload.routing)].append(Timed(record))
-    by_cell = {(record.machine, record.cell): record for record in records}
+    by_cell = {(record.machine, record.cell.id): record for record in records}
     return _Index({record.id: record for record in records}, by_cell, dense, ceilings_of(results), measured(results))
 
 
@@ -144,10 +145,68 @@ def _place(machine: str, cell: Cell, routing: str) -> Place:
     return machine, cell.protocol, work.batch, work.dtype, routing, work.threads, work.device, work.seed
 
 
-def _best_explained(row: Speedup, index: _Index) -> Attribution | None:
-    """The attribution of the row's cell, on a GPU through the call that has the most factors; of equals its own."""
-    options = [_attribute(*pair, index) for pair in _pairs(row, index)]
-    return max(options, key=lambda item: item.measured, default=None)
+class _Sides(NamedTuple):
+    """The records of one attribution."""
+
+    subject: Record
+    best: Record
+    plain: Record | None
+    cold_path: Record | None
+    hot_path: Record | None
+    ours_called: Record | None  # through torch
+    best_called: Record | None
+
+    @property
+    def ratios(self) -> Iterator[tuple[Medians, Medians]]:
+        """What the factors are ratios of, as far as it was measured."""
+        for above, below in (
+            (self.best, self.subject),
+            (self.best, self.plain),
+            (self.hot_path, self.cold_path),
+            (self.cold_path, self.subject),
+            (self.best_called, self.ours_called),
+        ):
+            if above is not None and below is not None:
+                yield above.medians, below.medians
+
+
+class _Asked(NamedTuple):
+    """The cells that the factors of a cell are measured by."""
+
+    plain: Cell
+    cold_path: Cell
+    hot_path: Cell
+    called: Cell
+
+
+@lru_cache(maxsize=20_000)  # machines of one kind measure the same cells
+def _asked(cell: Cell) -> _Asked:
+    one_path = replace(cell.workload, routing=ONE_PATH)
+    return _Asked(
+        replace(cell, implementation=PUBLISHED),
+        replace(cell, workload=one_path),
+        Cell(cell.implementation, one_path, Protocol("hot", cell.protocol.call)),
+        _through(cell, "torch"),
+    )
+
+
+@lru_cache(maxsize=20_000)
+def _through(cell: Cell, call: str) -> Cell:
+    """``cell`` through another call."""
+    return cell if cell.protocol.call == call else replace(cell, protocol=Protocol(cell.protocol.cache, call))
+
+
+def _best_explained(rows: Iterable[Speedup], index: _Index) -> list[Attribution]:
+    """The attribution of each row's cell, on a GPU through the call that has the most factors; of equals its own."""
+    options = [[_sides(*pair, index) for pair in _pairs(row, index)] for row in rows]
+    estimate_ratios(pair for own in options for sides in own for pair in sides.ratios)
+    return [max((_attribute(sides, index) for sides in own), key=lambda item: item.measured) for own in options if own]
+
+
+def _sides(subject: Record, best: Record, index: _Index) -> _Sides:
+    plain, cold_path, hot_path, called = (index.beside(subject, cell) for cell in _asked(subject.cell))
+    best_called = index.beside(best, _through(best.cell, "torch"))
+    return _Sides(subject, best, plain, cold_path, hot_path, called, best_called)
 
 
 def _pairs(row: Speedup, index: _Index) -> Iterator[tuple[Record, Record]]:
@@ -155,14 +214,13 @@ def _pairs(row: Speedup, index: _Index) -> Iterator[tuple[Record, Record]]:
     assert row.record is not None
     cell = index.by_id[row.record].cell
     for call in dict.fromkeys((cell.protocol.call, "kernel")):
-        asked = cell
-        if call != cell.protocol.call:
-            asked = replace(cell, protocol=Protocol(cell.protocol.cache, call))
-        subject = index.by_cell.get((row.machine, asked))
+        asked = _through(cell, call)
+        subject = index.by_cell.get((row.machine, asked.id))
         if subject is None:
             continue
         relative = index.found.relative(index.found.place(subject))
-        key = (_place(row.machine, asked, "uniform"), cell.workload.shape, relative.part[subject.id])
+        # a shape by its address, as in ``candidates_of``
+        key = (_place(row.machine, asked, "uniform"), id(cell.workload.shape), relative.part[subject.id])
         best = index.best.get(row.machine, key, _best_beside, subject, cell, relative, index)
         if best is not None:
             yield subject, best
@@ -184,20 +242,16 @@ def _as_large(shape: Shape, as_this: Cell) -> bool:
     return shape.seen_by(DENSE).replaces(as_this.workload.shape)
 
 
-def _attribute(subject: Record, best: Record, index: _Index) -> Attribution:
-    cell = subject.cell
+def _attribute(sides: _Sides, index: _Index) -> Attribution:
+    subject, best, cell = sides.subject, sides.best, sides.subject.cell
     gain = ratio_of_medians(best.medians, subject.medians)
     low, high = interval(gain, best.medians, subject.medians)
-    plain = index.beside(subject, replace(cell, implementation=PUBLISHED))
-    one_path = replace(cell.workload, routing=ONE_PATH)
-    cold_path = index.beside(subject, replace(cell, workload=one_path))
-    hot_path = index.beside(subject, Cell(cell.implementation, one_path, Protocol("hot", cell.protocol.call)))
     factors = (
-        _over_peak("dense efficiency", plain, index.ceilings, f"{PUBLISHED} beside it", gain=True),
-        _between("padding and alignment", best, plain, f"{PUBLISHED} beside it"),
-        _over_peak("FFF arithmetic", hot_path, index.ceilings, "one path, hot caches", gain=False),
-        _between("cold caches", hot_path, cold_path, "one path, cold and hot caches"),
-        _between("many paths", cold_path, subject, "one path, cold caches"),
+        _over_peak("dense efficiency", sides.plain, index.ceilings, f"{PUBLISHED} beside it", gain=True),
+        _between("padding and alignment", best, sides.plain, f"{PUBLISHED} beside it"),
+        _over_peak("FFF arithmetic", sides.hot_path, index.ceilings, "one path, hot caches", gain=False),
+        _between("cold caches", sides.hot_path, sides.cold_path, "one path, cold and hot caches"),
+        _between("many paths", sides.cold_path, subject, "one path, cold caches"),
     )
     ceiling = cell.workload.shape.ceiling
     product: float | None = ceiling
@@ -216,7 +270,7 @@ def _attribute(subject: Record, best: Record, index: _Index) -> Attribution:
         low=low,
         high=high,
         residual=None if product is None else gain.value / product,
-        call=_call(subject, best, index),
+        call=_call(sides),
         run=subject.run,
         record=subject.id,
         baseline_record=best.id,
@@ -234,10 +288,10 @@ def _between(name: str, above: Record | None, below: Record | None, missing: str
 
 def _over_peak(name: str, record: Record | None, ceilings: Ceilings, missing: str, *, gain: bool) -> Factor:
     """The record's time over that of its operations at the measured peak, or (as a loss) the inverse."""
-    peak = ceilings.peak(record.machine, record.cell.workload) if record else None
+    peak = ceilings.roofs(record)[1] if record else None
     if record is None or peak is None:
         return Factor(name, None, None, None, missing if record is None else "the arithmetic peak", ())
-    ideal = record.cell.workload.operations(record.info.family) / peak.value
+    ideal = costs_of(record)[0] / peak.value
     time = time_of_medians(record.medians)
     shares = (time.value / ideal, time.low / ideal, time.high / ideal)
     value, low, high = shares if gain else (1 / shares[0], 1 / shares[2], 1 / shares[1])
@@ -245,16 +299,13 @@ def _over_peak(name: str, record: Record | None, ceilings: Ceilings, missing: st
     return _factor(name, Estimate(value, low, high, coverage, time.provisional), (record.id,))
 
 
-def _call(subject: Record, best: Record, index: _Index) -> Factor:
+def _call(sides: _Sides) -> Factor:
     """What calling both sides through torch multiplies the speed-up by."""
-    name = "call overhead"
-    protocol = Protocol(subject.cell.protocol.cache, "torch")
-    ours = index.beside(subject, replace(subject.cell, protocol=protocol))
-    dense = index.beside(best, replace(best.cell, protocol=protocol))
+    name, ours, dense = "call overhead", sides.ours_called, sides.best_called
     if ours is None or dense is None:
         return Factor(name, None, None, None, "both sides as torch calls", ())
     through = ratio_of_medians(dense.medians, ours.medians)
-    bare = ratio_of_medians(best.medians, subject.medians).value
+    bare = ratio_of_medians(sides.best.medians, sides.subject.medians).value
     scaled = Estimate(
         through.value / bare, through.low / bare, through.high / bare, through.coverage, through.provisional
     )

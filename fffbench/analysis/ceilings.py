@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from fffbench.analysis.once import once
-from fffbench.analysis.stats import time_of_medians
-from fffbench.plan.workload import FAULTY, Workload
+from fffbench.analysis.stats import estimate_times, time_of_medians
+from fffbench.plan.workload import FAULTY, Cell, Workload
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
@@ -60,17 +61,19 @@ class Ceilings:
                     best[threads] = max(value, best.get(threads, 0.0))
         self._known: dict[Key, Ceiling | None] = {}
         self._reached: dict[Key, tuple[float, str]] = defaultdict(lambda: (0.0, ""))
+        estimate_times(record.medians for record in results.records)
         for record in results.records:
             if record.info.family == FAULTY:
                 continue
-            time, work = time_of(record), record.cell.workload
-            self._reach(record, work.dtype, work.operations(record.info.family) / time)
-            if record.cell.protocol.cache == "cold":
-                self._reach(record, "bandwidth", bytes_of(record) / time)
+            time, cell = time_of(record), record.cell
+            operations, moved, threads = costs_of(record)
+            self._reach((record.machine, cell.workload.dtype, threads), operations / time, record)
+            if cell.protocol.cache == "cold":
+                self._reach((record.machine, "bandwidth", threads), moved / time, record)
 
-    def _reach(self, record: Record, what: str, rate: float) -> None:
-        key = (record.machine, what, threads_key(record.cell.workload))
-        self._reached[key] = max(self._reached[key], (rate, record.id))
+    def _reach(self, key: Key, rate: float, record: Record) -> None:
+        if rate >= self._reached[key][0]:
+            self._reached[key] = max(self._reached[key], (rate, record.id))
 
     def peak(self, machine: str, workload: Workload) -> Ceiling | None:
         """The multiply-add peak of the workload's dtype at its threads, operations per second."""
@@ -79,6 +82,11 @@ class Ceilings:
     def bandwidth(self, machine: str, workload: Workload) -> Ceiling | None:
         """The memory bandwidth at the workload's threads, bytes per second."""
         return self._bandwidth(machine, threads_key(workload))
+
+    def roofs(self, record: Record) -> tuple[Ceiling | None, Ceiling | None]:
+        """Bandwidth and peak for ``record``."""
+        threads = costs_of(record)[2]
+        return self._bandwidth(record.machine, threads), self._peak(record.machine, record.cell.workload.dtype, threads)
 
     def used(self, machine: str) -> dict[str, dict[str, Ceiling]]:
         """The ceilings that bounds of ``machine`` rest on, by name and threads."""
@@ -133,9 +141,15 @@ def time_of(record: Record) -> float:
     return time_of_medians(record.medians).value
 
 
-def bytes_of(record: Record) -> float:
-    """Bytes that the record's work must move at the least."""
-    return record.cell.workload.bytes(record.info.family, record.info.distinct_rows)
+def costs_of(record: Record) -> tuple[int, float, str]:
+    """Useful operations of a record's work, the bytes it must move at the least, and its ``threads_key``."""
+    return _costs(record.cell, record.info.family, record.info.distinct_rows)
+
+
+@lru_cache(maxsize=20_000)  # machines of one kind measure the same cells, and each is asked about ten times
+def _costs(cell: Cell, family: str, distinct_rows: float) -> tuple[int, float, str]:
+    work = cell.workload
+    return work.operations(family), work.bytes(family, distinct_rows), threads_key(work)
 
 
 def threads_key(workload: Workload) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
-from fffbench.analysis.rows import Speedup, Timed, measured_row
+from fffbench.analysis.rows import Comparison, Speedup, Timed, measured_rows
 from fffbench.analysis.speedup import Found, Key
 from fffbench.errors import one_of
 from fffbench.plan.workload import FAULTY
@@ -47,7 +46,7 @@ def losing(results: Results) -> list[Speedup]:
         record.id: [note for note in record.info.notes if not _OF_THE_RUN.match(note)] for record in results.records
     }
     rows = [row for row in over_own_width(results) if row.speedup is not None and row.speedup < LOSING]
-    rows = [replace(row, reason="; ".join(notes.get(row.record or "", [])) or None) for row in rows]
+    rows = [row._replace(reason="; ".join(notes.get(row.record or "", [])) or None) for row in rows]
     return sorted(rows, key=lambda row: row.speedup or 0)
 
 
@@ -77,7 +76,7 @@ def _rows(found: Found, baseline: str, is_baseline: Callable[[Record], bool]) ->
             others[_work(record)].append(item)
         key = (record.cell.implementation, work.shape, work.routing, work.seed, _work(record))
         groups[key].append(item)
-    rows: list[Speedup] = []
+    every: list[Comparison] = []
     for (name, *_), group in groups.items():
         first = group[0].record
         rivals = [item for item in others[_work(first)] if _alike(first, item.record)]
@@ -86,19 +85,16 @@ def _rows(found: Found, baseline: str, is_baseline: Callable[[Record], bool]) ->
         for subject in group:
             threads = subject.record.cell.workload.threads
             same = [item for item in rivals if item.record.cell.workload.threads == threads]
-            rows += _row(found, [subject], same, baseline, "same")
-        rows += _row(found, group, rivals, baseline, "fastest")
-    return rows
+            every += _compared(found, [subject], same, baseline, "same")
+        every += _compared(found, group, rivals, baseline, "fastest")
+    return measured_rows(every, found.ceilings)
 
 
-def _row(found: Found, group: list[Timed], rivals: list[Timed], baseline: str, mode: str) -> Iterable[Speedup]:
+def _compared(found: Found, group: list[Timed], rivals: list[Timed], baseline: str, mode: str) -> Iterable[Comparison]:
     if not rivals:
         return
     relative = found.relative(found.place(group[0].record))
     subject = relative.fastest(group)
     best = relative.fastest(rivals, subject)
     unknown = found.unknown_threads(group, rivals) if mode == "fastest" else None
-    if unknown:
-        yield measured_row(subject, None, baseline, mode, found.ceilings, unknown)
-    else:
-        yield measured_row(subject, best, baseline, mode, found.ceilings, None)
+    yield Comparison(subject, None if unknown else best, baseline, mode, unknown)

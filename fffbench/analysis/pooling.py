@@ -80,18 +80,24 @@ class Pooled(NamedTuple):
 
 
 def observation(
-    value: float, low: float, high: float, coverage: float, counts: Sequence[int], process: float
+    value: float, low: float, high: float, coverage: float, counts: tuple[int, ...], process: float
 ) -> Observation:
     """What a run says by its processes alone: an estimate, its interval of ``coverage``, and processes by side.
 
     The few processes of a run say little of their spread, so ``process``, the machine's, counts as ``PRIOR`` more.
     """
-    freedom = sum(counts) - len(counts)
-    known = process * sum(1 / count for count in counts)
+    freedom, share = _processes(counts)
+    known = process * share
     if not freedom or coverage <= 0:
         return Observation(math.log(value), known, value)
     own = (math.log(high / low) / (2 * normal(coverage))) ** 2
     return Observation(math.log(value), (PRIOR * known + freedom * own) / (PRIOR + freedom), value)
+
+
+@cache
+def _processes(counts: tuple[int, ...]) -> tuple[int, float]:
+    """The freedom of so many processes by side, and their share of the variance of one."""
+    return sum(counts) - len(counts), sum(1 / count for count in counts)
 
 
 def pool(found: Mapping[Unit, Observation], between: Between, level: float) -> Pooled:
@@ -105,9 +111,9 @@ def pool(found: Mapping[Unit, Observation], between: Between, level: float) -> P
 def predicted(seen: Sequence[Observation], between: Between, level: float) -> tuple[float, float]:
     """Centre and half width, on the logarithm."""
     run = between.deviation**2
-    following = run + fmean(one.variance for one in seen)
     if len(seen) == 1:
-        return seen[0].value, student(between.freedom, level) * math.sqrt(2 * following)
+        return seen[0].value, student(between.freedom, level) * math.sqrt(2 * (run + seen[0].variance))
+    following = run + fmean(one.variance for one in seen)
     weights = [1 / (run + one.variance) if run + one.variance else math.inf for one in seen]
     if math.inf in weights:  # runs that know no spread at all: equal times throughout
         weights = [1.0 for _ in seen]

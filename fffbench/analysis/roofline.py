@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fffbench.analysis.ceilings import Ceilings, bytes_of, time_of
+from fffbench.analysis.ceilings import Ceilings, costs_of, time_of
 from fffbench.problems.base import DENSE
 from fffbench.results.record import Record
 from fffbench.results.store import Results
@@ -53,13 +53,12 @@ class DenseStrength:
 
 def bound_of(record: Record, ceilings: Ceilings) -> Bound | None:
     """The least time of the record's work on its machine; None where no ceiling was measured."""
-    work = record.cell.workload
-    bandwidth, peak = ceilings.bandwidth(record.machine, work), ceilings.peak(record.machine, work)
+    bandwidth, peak = ceilings.roofs(record)
     if bandwidth is None or peak is None:
         return None
-    operations = work.operations(record.info.family)
-    bounds = (Bound(bytes_of(record) / bandwidth.value, "bandwidth"), Bound(operations / peak.value, "arithmetic"))
-    return max(bounds, key=lambda bound: bound.seconds)
+    operations, moved, _ = costs_of(record)
+    by_bandwidth, by_peak = moved / bandwidth.value, operations / peak.value
+    return Bound(by_bandwidth, "bandwidth") if by_bandwidth >= by_peak else Bound(by_peak, "arithmetic")
 
 
 def share_of(record: Record, ceilings: Ceilings) -> float | None:

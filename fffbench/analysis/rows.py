@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.evidence import amount, known_from
 from fffbench.analysis.roofline import share_of
-from fffbench.analysis.stats import Estimate, ratio_of_medians, time_of_medians
+from fffbench.analysis.stats import Estimate, estimate_ratios, estimate_times, ratio_of_medians, time_of_medians
 from fffbench.results.medians import Medians, beside
 from fffbench.results.reader import SkippedCell
 from fffbench.results.record import Record
 
 
-@dataclass(frozen=True, slots=True)  # with more than 30 fields every row would have a dictionary of 2.3 kB
-class Speedup:
+class Speedup(NamedTuple):  # a dataclass of so many fields takes four times as long to make, and to write as CSV
     """One row: a conditional cell against one named baseline; null numbers, and a doubtful baseline, have a reason.
 
     ``low`` and ``high`` are also null where a side has one process only: nothing is known of its spread then.
@@ -69,7 +69,7 @@ class Speedup:
 
     def to_json(self) -> dict[str, Any]:
         """The row as the command line prints it."""
-        return asdict(self) | {"not_measured": list(self.not_measured)}
+        return self._asdict() | {"not_measured": list(self.not_measured)}
 
 
 @dataclass(frozen=True)
@@ -97,45 +97,54 @@ class Timed:
         return time_of_medians(self.record.medians)
 
 
-def measured_row(
-    subject: Timed,
-    other: Timed | None,
-    baseline: str,
-    mode: str,
-    ceilings: Ceilings,
-    reason: str | None,
-    tried: Tried | None = None,
-    *,
-    main: bool = False,
-) -> Speedup:
-    """``subject`` against ``other``; the reason says why there is no other, or why another may be the baseline."""
-    record = subject.record
-    work = record.cell.workload
+class Comparison(NamedTuple):
+    """What becomes a row: ``subject`` against ``other``.
+
+    The reason says why there is no other, or why another may be the baseline.
+    """
+
+    subject: Timed
+    other: Timed | None
+    baseline: str
+    mode: str
+    reason: str | None
+    tried: Tried | None = None
+    main: bool = False
+
+
+def measured_rows(every: Sequence[Comparison], ceilings: Ceilings) -> list[Speedup]:
+    """The row of each comparison; their times and ratios are estimated at once."""
+    estimate_times(side.medians for one in every for side in (one.subject, one.other) if side)
+    estimate_ratios((one.other.medians, one.subject.medians) for one in every if one.other)
+    shares: dict[int, float | None] = {}  # by the address of a record that stands in several rows
+    for one in every:
+        if id(one.subject.record) not in shares:
+            shares[id(one.subject.record)] = share_of(one.subject.record, ceilings)
+    return [_row(one, shares[id(one.subject.record)]) for one in every]
+
+
+def measured_row(one: Comparison, ceilings: Ceilings) -> Speedup:
+    """The row of one comparison."""
+    return measured_rows([one], ceilings)[0]
+
+
+def _row(one: Comparison, share: float | None) -> Speedup:
+    subject, other, reason = one.subject, one.other, one.reason
+    record, beside_it = subject.record, other.record if other else None
     gain = ratio_of_medians(other.medians, subject.medians) if other else None
     sides = (other.medians if other else subject.medians, subject.medians)
     units = beside(*sides)
     runs, processes = amount(*sides, units)
     low, high = (gain.low, gain.high) if gain and processes > 1 else (None, None)
-    time = subject.time
+    time, cell, info = subject.time, record.cell, record.info
     return Speedup(
-        machine=record.machine,
-        device=work.device,
-        implementation=record.cell.implementation,
-        family=record.info.family,
-        baseline=baseline,
-        baseline_threads=mode,
-        shape=work.shape.id,
-        d=work.shape.d,
-        n=work.shape.n,
-        trees=work.shape.trees,
-        levels=work.shape.levels,
-        leaf_width=work.shape.leaf_width,
-        batch=work.batch,
-        dtype=work.dtype,
-        routing=work.routing,
-        threads=work.threads,
-        cache=record.cell.protocol.cache,
-        call=record.cell.protocol.call,
+        record.machine,
+        cell.workload.device,
+        cell.implementation,
+        info.family,
+        one.baseline,
+        one.mode,
+        *cell.columns,
         time=time.value,
         time_low=time.low,
         time_high=time.high,
@@ -144,50 +153,38 @@ def measured_row(
         high=high,
         coverage=gain.coverage if gain else None,
         provisional=(gain.provisional or reason is not None) if gain else time.provisional,
-        roofline_share=share_of(record, ceilings),
-        error=record.info.check.error,
-        tolerance=record.info.check.tolerance,
-        baseline_implementation=other.record.cell.implementation if other else None,
-        baseline_n=other.record.cell.workload.shape.n if other else None,
-        baseline_thread_count=other.record.cell.workload.threads if other else None,
+        roofline_share=share,
+        error=info.check.error,
+        tolerance=info.check.tolerance,
+        baseline_implementation=beside_it.cell.implementation if beside_it else None,
+        baseline_n=beside_it.cell.workload.shape.n if beside_it else None,
+        baseline_thread_count=beside_it.cell.workload.threads if beside_it else None,
         baseline_time=other.time.value if other else None,
         reason=reason,
         run=record.run,
         record=record.id,
-        baseline_record=other.record.id if other else None,
-        tried=tried.count if tried else None,
-        not_measured=tried.missing if tried else (),
-        baseline_dtype=other.record.cell.workload.dtype if other else None,
+        baseline_record=beside_it.id if beside_it else None,
+        tried=one.tried.count if one.tried else None,
+        not_measured=one.tried.missing if one.tried else (),
+        baseline_dtype=beside_it.cell.workload.dtype if beside_it else None,
         hosts=len({host for host, _ in units}) if units else 1,
         runs=runs,
         processes=processes,
         between_runs_from=known_from(sides[0], units),
-        main=main,
+        main=one.main,
     )
 
 
 def skipped_row(item: SkippedCell, *, main: bool) -> Speedup:
     """The row of a planned cell without a time: null numbers and the reason."""
-    work, protocol = item.cell.workload, item.cell.protocol
     return Speedup(
-        machine=item.machine,
-        device=work.device,
-        implementation=item.cell.implementation,
-        family=item.family,
-        baseline="best-dense",
-        baseline_threads="same",
-        shape=work.shape.id,
-        d=work.shape.d,
-        n=work.shape.n,
-        trees=work.shape.trees,
-        levels=work.shape.levels,
-        leaf_width=work.shape.leaf_width,
-        batch=work.batch,
-        dtype=work.dtype,
-        routing=work.routing,
-        threads=work.threads,
-        cache=protocol.cache,
-        call=protocol.call,
+        item.machine,
+        item.cell.workload.device,
+        item.cell.implementation,
+        item.family,
+        "best-dense",
+        "same",
+        *item.cell.columns,
         time=None,
         time_low=None,
         time_high=None,

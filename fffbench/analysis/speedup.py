@@ -33,7 +33,7 @@ from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.once import OfOneMachine, once
 from fffbench.analysis.relative import Relative
 from fffbench.analysis.rivals import Untried
-from fffbench.analysis.rows import Speedup, Timed, Tried, measured_row, skipped_row
+from fffbench.analysis.rows import Comparison, Speedup, Timed, Tried, measured_row, measured_rows, skipped_row
 from fffbench.devices import DEVICES
 from fffbench.plan.workload import Cell
 from fffbench.problems.base import DENSE
@@ -59,10 +59,12 @@ def speedups(results: Results) -> list[Speedup]:
         cell = item.record.cell
         work = cell.workload
         subjects[cell.implementation, work.shape, work.routing, work.seed, *found.place(item.record)].append(item)
-    rows = []
+    every: list[Comparison] = []
     for group in subjects.values():
-        rows += [row for subject in group for row in found.rows([subject], "same")]
-        rows += found.rows(group, "fastest")
+        for subject in group:
+            every += found.comparisons([subject], "same")
+        every += found.comparisons(group, "fastest")
+    rows = measured_rows(every, found.ceilings)
     rows += _skipped_rows(results, found)
     rows.sort(key=_order)
     return rows
@@ -80,7 +82,7 @@ def dense_over_dense(results: Results) -> list[Speedup]:
     Same threads: against the same implementation at the width of the published tree; fastest: best against best.
     """
     found = measured(results)
-    rows = []
+    every: list[Comparison] = []
     for group in found.dense.values():
         plain = [item for item in group if item.record.cell.workload.shape.seen_by(DENSE).kind == DENSE]
         narrow = [item for item in plain if item.record.cell.workload.shape.n == BERT_WIDTH]
@@ -90,12 +92,12 @@ def dense_over_dense(results: Results) -> list[Speedup]:
             for other in wide:
                 same = other.record.cell.implementation == cell.implementation
                 if same and other.record.cell.workload.threads == cell.workload.threads:
-                    rows.append(measured_row(item, other, WIDER, "same", found.ceilings, None))
+                    every.append(Comparison(item, other, WIDER, "same", None))
         if narrow and wide and not found.unknown_threads(narrow, wide):
             relative = Relative([*narrow, *wide])
             ours = relative.fastest(narrow)
-            rows.append(measured_row(ours, relative.fastest(wide, ours), WIDER, "fastest", found.ceilings, None))
-    return rows
+            every.append(Comparison(ours, relative.fastest(wide, ours), WIDER, "fastest", None))
+    return measured_rows(every, found.ceilings)
 
 
 def _order(row: Speedup) -> Key:
@@ -188,13 +190,17 @@ class Found:
         return self._relative[asked]
 
     def rows(self, group: Sequence[Timed], mode: str) -> list[Speedup]:
-        """One row per baseline for a cell (``same``), or for the cells that differ in threads alone (``fastest``)."""
+        """The rows of ``comparisons``."""
+        return measured_rows(self.comparisons(group, mode), self.ceilings)
+
+    def comparisons(self, group: Sequence[Timed], mode: str) -> list[Comparison]:
+        """One per baseline for a cell (``same``), or for the cells that differ in threads alone (``fastest``)."""
         own = self.place(group[0].record)
         subject = group[0] if len(group) == 1 else self.relative(own).fastest(group)
         record = subject.record
         threads = record.cell.workload.threads
         main = self.main(record.machine, record.cell)
-        rows = []
+        every = []
         for baseline, asked in TABLE.items():
             place = self._place_in(record, asked.dtype) if asked.dtype else own
             if not asked.applies(record.cell) or (asked.dtype and place not in self.dense):
@@ -211,15 +217,15 @@ class Found:
             unknown = self.unknown_threads(group, others) if others and mode == "fastest" else None
             if unknown or not others:
                 why = unknown or self._missing(record, baseline)
-                rows.append(measured_row(subject, None, baseline, mode, self.ceilings, why, main=main))
+                every.append(Comparison(subject, None, baseline, mode, why, main=main))
                 continue
             relative = self.relative(own, place)
             pick = (*pick, mode, relative.part[record.id])
             best, tried, reason = self._chosen.get(
                 record.machine, pick, self._best, subject, others, relative, baseline
             )
-            rows.append(measured_row(subject, best, baseline, mode, self.ceilings, reason, tried, main=main))
-        return rows
+            every.append(Comparison(subject, best, baseline, mode, reason, tried, main))
+        return every
 
     def _best(
         self, subject: Timed, others: Sequence[Timed], relative: Relative, baseline: str
@@ -250,7 +256,7 @@ class Found:
         best = relative.fastest(others, subject)
         of_type = [item for item in others if item.record.cell.workload.dtype == best.record.cell.workload.dtype]
         tried, reason = self._untried.judge(best, of_type, relative)
-        return measured_row(subject, best, "best-dense", "fastest", self.ceilings, reason, tried)
+        return measured_row(Comparison(subject, best, "best-dense", "fastest", reason, tried), self.ceilings)
 
     def unknown_threads(self, ours: Sequence[Timed], others: Sequence[Timed]) -> str | None:
         """Why a side's fastest thread count is not known, or None where both are."""

@@ -119,12 +119,9 @@ def _chosen(
 
 def _with_headline(rows: Sequence[Speedup], headline: Sequence[Speedup]) -> list[Speedup]:
     """``rows`` with the headline's protocol marked, as it is on each machine and device."""
-    from dataclasses import replace
-
     calls = {(row.machine, row.device): row.call for row in headline if row.main}
     return [
-        replace(
-            row,
+        row._replace(
             main=(row.cache, row.routing) == ("cold", "uniform") and row.call == calls.get((row.machine, row.device)),
         )
         for row in rows

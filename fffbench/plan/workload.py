@@ -156,6 +156,15 @@ class Cell:
         """``fff_cpu@d768-n4095-t1x12-b1-fp32-uniform-cpu-1th-s0@cold-kernel``."""
         return f"{self.implementation}@{self.workload.id}@{self.protocol.id}"
 
+    @cached_property
+    def columns(self) -> tuple[str, int, int, int, int, int, int, str, str, int, str, str]:
+        """What tables say of it, from the layer's id to the call."""
+        work, shape = self.workload, self.workload.shape
+        return (
+            *(shape.id, shape.d, shape.n, shape.trees, shape.levels, shape.leaf_width),
+            *(work.batch, work.dtype, work.routing, work.threads, self.protocol.cache, self.protocol.call),
+        )
+
 
 def faulty_name(implementation: str) -> bool:
     """Whether an implementation of that name is one of the family ``faulty``: never a baseline, never sped up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from fffbench.analysis.ceilings import ceilings_of
 from fffbench.analysis.devices import Saving
 from fffbench.analysis.roofline import share_of
 from fffbench.analysis.rows import Speedup
-from fffbench.analysis.stats import time_of_medians
+from fffbench.analysis.stats import estimate_times, time_of_medians
 from fffbench.claims.rows import ClaimRow
 from fffbench.report import changes, history_section, ladder_section, regression_section, waterfall
 from fffbench.report.analysed import Analysis
-from fffbench.report.csv_files import floats, write_csv, write_rows
+from fffbench.report.csv_files import floats, text, write_csv, write_lines, write_rows
 from fffbench.report.tables import CELL_COLUMNS, cell_rows
 from fffbench.results.open_jobs import OpenJob
 from fffbench.results.store import Results
@@ -26,7 +27,7 @@ RECORDS = 200  # whose samples are written at once
 SAMPLE_COLUMNS = ("record", "process", "median", "samples")
 SKIPPED_COLUMNS = ("machine", "run", "cell", "family", "reason")
 MACHINE_COLUMNS = ("machine", "part", "name", "threads", "value")
-SPEEDUP_COLUMNS = tuple(field.name for field in fields(Speedup))
+SPEEDUP_COLUMNS = Speedup._fields
 BREAK_EVEN_COLUMNS = tuple(field.name for field in fields(BreakEven))
 # The files that have rows of every cell, with their columns; one without records has the first column alone.
 MEASURED = {
@@ -39,19 +40,21 @@ MEASURED = {
 
 def write_measured(results: Results, out: Path, *, header: bool = True) -> None:
     """What was measured: cells, samples, machines, and planned cells without a time."""
+    estimate_times(record.medians for record in results.records)
     ceilings = ceilings_of(results)
     shares = {record.id: share_of(record, ceilings) for record in results.records}
     times = {record.id: time_of_medians(record.medians) for record in results.records}
     cells = cell_rows(results.records, shares, times)
-    write_csv(out / "cells.csv", cells, CELL_COLUMNS if results.records else CELL_COLUMNS[:1], header=header)
-    write_rows(out / "samples.csv", _sample_rows(results), SAMPLE_COLUMNS, header=header)
+    write_rows(out / "cells.csv", cells, CELL_COLUMNS if results.records else CELL_COLUMNS[:1], header=header)
+    head = [",".join(SAMPLE_COLUMNS)] if header else []
+    write_lines(out / "samples.csv", chain(head, _sample_lines(results)))
     write_rows(out / "skipped.csv", _skipped_rows(results), SKIPPED_COLUMNS, header=header)
     write_csv(out / "machines.csv", _machine_rows(results), MACHINE_COLUMNS, header=header)
 
 
 def write_speedups(rows: Sequence[Speedup], out: Path, *, header: bool = True) -> None:
     """Every speed-up."""
-    write_rows(out / "speedup.csv", map(attrgetter(*SPEEDUP_COLUMNS), rows), SPEEDUP_COLUMNS, header=header)
+    write_rows(out / "speedup.csv", rows, SPEEDUP_COLUMNS, header=header)
 
 
 def write_break_even(found: Sequence[BreakEven], path: Path, *, header: bool = True) -> None:
@@ -81,8 +84,8 @@ def write_told(analysis: Analysis, since: changes.Changes, out: Path) -> None:
     write_csv(out / changes.CSV, changes.csv_rows(since), changes.CSV_COLUMNS)
 
 
-def _sample_rows(results: Results) -> Iterator[tuple[object, ...]]:
-    """A row a process. Half of all bytes of a report and nothing but floats, so written some records at once."""
+def _sample_lines(results: Results) -> Iterator[str]:
+    """A line a process. Half of all bytes of a report and nothing but floats, so written some records at once."""
     for first in range(0, len(results.records), RECORDS):
         some = results.records[first : first + RECORDS]
         values: list[float] = []
@@ -93,9 +96,10 @@ def _sample_rows(results: Results) -> Iterator[tuple[object, ...]]:
         fields = floats(values)
         place = 0
         for record in some:
+            name = text(record.id)
             for index, samples in enumerate(record.info.processes):
                 end = place + 1 + len(samples)
-                yield record.id, index, fields[place], " ".join(fields[place + 1 : end])
+                yield f"{name},{index},{fields[place]},{' '.join(fields[place + 1 : end])}"
                 place = end
 
 

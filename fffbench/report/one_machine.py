@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fffbench.analysis.attribution import every_attribution
 from fffbench.analysis.breakeven import break_even
-from fffbench.analysis.evidence import one_record_per_cell
+from fffbench.analysis.evidence import one_record_per_cell, only
 from fffbench.analysis.fidelity import Climb
 from fffbench.analysis.headline import Answer, answers
 from fffbench.analysis.pooling import Spread
@@ -100,9 +100,17 @@ def survey(root: Path, files: Sequence[Path], allowed: int, table: current_sourc
         compared=compared,
         now=now,
         pairs=pairs,
-        dense=placed(results),
+        dense=_dense(results),
     )
     _forget(results)
+    return found
+
+
+def _dense(results: Results) -> dict[Key, list[Placed]]:
+    """Where the dense layers stand on the machine's scale; the others need not be pooled for that."""
+    dense = only(results, (record for record in results.records if record.info.family == "dense"))
+    found = placed(dense)
+    _forget(dense)
     return found
 
 
@@ -124,5 +132,6 @@ def tell(known: Known, pairs: Mapping[SpreadKey, Pairs | None], out: Path) -> To
 
 def _forget(results: Results) -> None:
     """Free what was computed of ``results``: answers are kept with it and refer to it, and no collector runs."""
-    one_record_per_cell(results).known.clear()
+    if one_record_per_cell.asked in results.known:
+        one_record_per_cell(results).known.clear()
     results.known.clear()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from fffbench.analysis.headline import PUBLISHED_SHAPE, shape_of
 from fffbench.analysis.rivals import provisional, tried_text
@@ -119,7 +118,7 @@ def calls_table(rows: Sequence[Speedup], anchors: Anchors, table_id: str) -> Tab
     for row in rows:
         fits = (row.cache, row.routing, row.baseline, row.baseline_threads) == ("cold", "uniform", *COLUMNS[1])
         if fits and row.time is not None:
-            key = (*_line_key(replace(row, call="kernel")),)
+            key = (*_line_key(row._replace(call="kernel")),)
             lines[key][row.call] = row
     lines = {key: line for key, line in lines.items() if len(line) > 1}
     if not lines:
@@ -214,43 +213,15 @@ CELL_COLUMNS = (
 
 def cell_rows(
     records: Iterable[Record], shares: Mapping[str, float | None], times: Mapping[str, Estimate]
-) -> Iterator[dict[str, object]]:
+) -> Iterator[tuple[object, ...]]:
     """Every record as one flat row, for ``cells.csv``."""
     for record in records:
-        work, info = record.cell.workload, record.info
+        cell, info, check = record.cell, record.info, record.info.check
         time = times[record.id]
-        yield {
-            "record": record.id,
-            "machine": record.machine,
-            "run": record.run,
-            "cell": record.cell.id,
-            "implementation": record.cell.implementation,
-            "family": info.family,
-            "device": work.device,
-            "d": work.shape.d,
-            "n": work.shape.n,
-            "trees": work.shape.trees,
-            "levels": work.shape.levels,
-            "leaf_width": work.shape.leaf_width,
-            "batch": work.batch,
-            "dtype": work.dtype,
-            "routing": work.routing,
-            "threads": work.threads,
-            "cache": record.cell.protocol.cache,
-            "call": record.cell.protocol.call,
-            "time": time.value,
-            "low": time.low,
-            "high": time.high,
-            "roofline_share": shares[record.id],
-            "error": info.check.error,
-            "tolerance": info.check.tolerance,
-            "tokens_checked": info.check.tokens,
-            "diverged": info.check.diverged,
-            "diverged_cap": info.check.diverged_cap,
-            "distinct_rows": info.distinct_rows,
-            "prepare_seconds": info.prepare_seconds,
-            "extra_bytes": info.extra_bytes,
-            "processes": len(info.processes),
-            "samples": record.samples,
-            "notes": "; ".join(info.notes),
-        }
+        yield (
+            *(record.id, record.machine, record.run, cell.id, cell.implementation, info.family),
+            *(cell.workload.device, *cell.columns[1:]),
+            *(time.value, time.low, time.high, shares[record.id]),
+            *(check.error, check.tolerance, check.tokens, check.diverged, check.diverged_cap, info.distinct_rows),
+            *(info.prepare_seconds, info.extra_bytes, len(info.processes), record.samples, "; ".join(info.notes)),
+        )

@@ -61,5 +61,21 @@ def _expanded(
     """The record, with its models made from what was validated once already."""
     fields = dict(zip(_INFO, info, strict=True))
     fields |= {"cell": cell, "processes": [(one,) for one in medians], "threads_ran": []}
-    fields["check"] = Check.model_construct(**dict(zip(_CHECK, check, strict=True)))
-    return Record(*of, parse_cell(cell), CellInfo.model_construct(**fields), *kind)
+    fields["check"] = _made(Check, dict(zip(_CHECK, check, strict=True)))
+    return Record.of_medians(of, parse_cell(cell), _made(CellInfo, fields), kind, medians)
+
+
+_NO_FIELDS: set[str] = set()
+
+
+def _made(model: Any, fields: dict[str, Any]) -> Any:
+    """An instance of a pydantic model; ``model_construct`` takes five times as long, 10 ms of a machine."""
+    found = model.__new__(model)
+    for name, value in (
+        ("__dict__", fields),
+        ("__pydantic_fields_set__", _NO_FIELDS),
+        ("__pydantic_extra__", None),
+        ("__pydantic_private__", None),
+    ):
+        object.__setattr__(found, name, value)
+    return found

@@ -20,7 +20,10 @@ class Medians(tuple[float, ...]):  # noqa: SLOT001 - a tuple with attributes can
 
     units: Mapping[Unit, tuple[float, ...]]
     spread: object = None
-    estimate: object = None  # what ``analysis.stats`` made of them, which a report asks for again and again
+    # what ``analysis.stats`` made of them, which a report asks for again and again: their time, and their ratio over
+    # others by the address of those, which stand beside it so that the address stays theirs
+    estimate: object = None
+    ratios: dict[int, tuple[Medians, object]] | None = None
 
     @classmethod
     def of(cls, processes: Iterable[Sequence[float]], hosts: Sequence[str] = (), run: str = "") -> Medians:

@@ -46,6 +46,11 @@ def parse_json(path: Path, *, constants: bool = False) -> Any:
     ``constants`` lets the words NaN and Infinity pass, which JSON does not have and asv writes; else they are a
     ``FieldError``.
     """
+    return parsed(json_bytes(path), constants=constants)
+
+
+def json_bytes(path: Path) -> bytes:
+    """What the plain file ``path`` holds, unpacked; ValueError where that is too much to be parsed."""
     data = read_plain(path, MAX_BYTES)
     if path.suffix == PACKED:
         data = unpacked(data, MAX_BYTES)
@@ -54,14 +59,24 @@ def parse_json(path: Path, *, constants: bool = False) -> Any:
         raise ValueError(
             f"parsing it could take {cost / 1e6:.0f} MB of memory; at most {MAX_MEMORY / 1e6:.0f} are used"
         )
+    return data
+
+
+def parsed(data: bytes, *, constants: bool = False) -> Any:
+    """``parse_json`` of the bytes of a file."""
     try:
         value = from_json(data, allow_inf_nan=True)
     except ValueError as error:
         raise ValueError(_complaint(data, str(error))) from error
-    if not constants and (b"NaN" in data or b"Infinity" in data):
+    if not constants and has_constants(data):
         for field, number in _not_finite(value):
             raise FieldError(field, f"{json.dumps(number)} is not a JSON number; a finite one must stand here")
     return value
+
+
+def has_constants(data: bytes) -> bool:
+    """Whether the words NaN and Infinity may stand there for numbers."""
+    return b"NaN" in data or b"Infinity" in data
 
 
 def _complaint(data: bytes, said: str) -> str:

@@ -202,12 +202,14 @@ def _contents(root: Path, files: Iterable[Path], allowed: int) -> tuple[dict[str
 def _with_sources(content: FileContent, table: current_sources.Table) -> list[Record]:
     """The records of a file; those of before each said what was timed have it from its commit."""
     run = content.run
-    if run is None:
+    unsaid = {record.cell.implementation for record in content.records if record.timed_sources == timed.UNKNOWN}
+    if run is None or not unsaid:
         return content.records
+    known = {name: intern(table.of(run, name)) for name in unsaid}
     return [
         record
-        if record.timed_sources != timed.UNKNOWN
-        else replace(record, timed_sources=intern(table.of(run, record.cell.implementation)))
+        if record.timed_sources != timed.UNKNOWN or known[record.cell.implementation] == timed.UNKNOWN
+        else replace(record, timed_sources=known[record.cell.implementation])
         for record in content.records
     ]
 

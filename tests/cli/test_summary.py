@@ -84,5 +84,5 @@ def test_of_a_long_run_the_slower_dense_layers_are_left_out_and_counted(path):
 
 def test_a_run_without_a_dense_layer_says_so(path):
     rows = [one for one in measured(load_file(path), path.stem) if one.row.implementation == "fff_cpu"]
-    alone = [replace(one, row=replace(one.row, speedup=None, tried=None)) for one in rows]
+    alone = [replace(one, row=one.row._replace(speedup=None, tried=None)) for one in rows]
     assert "no dense layer was measured beside it in this run" in summary.table(alone).notes[0]

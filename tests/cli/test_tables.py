@@ -63,7 +63,7 @@ def row(implementation, gain, **changes):
         "roofline_share": 0.456,
     }
     found = {"error": 2.5e-7, "tried": 7, "baseline_implementation": "dense_padded", "main": True}
-    return replace(empty, **{"baseline_threads": "fastest", "record": "r", **numbers, **found, **changes})
+    return empty._replace(**{"baseline_threads": "fastest", "record": "r", **numbers, **found, **changes})
 
 
 def speedup_rows(*_):
@@ -82,7 +82,7 @@ def speedup_rows(*_):
 
 def losing_rows(*_):
     noted = "strategy bucket_sparing, avx512_bf16, 16 of 16 threads; a second remark that does not fit beside it"
-    return [replace(one, reason=noted) for one in speedup_rows()[2:4]]
+    return [one._replace(reason=noted) for one in speedup_rows()[2:4]]
 
 
 def claim_rows(*_, **__):

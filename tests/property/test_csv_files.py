@@ -28,10 +28,12 @@ def test_floats_are_written_as_repr_writes_them(values):
 @given(st.lists(st.fixed_dictionaries(VALUES), max_size=5))
 def test_rows_are_written_as_the_csv_module_writes_them(tmp_path_factory, rows):
     def field(value):
+        if isinstance(value, tuple):
+            value = " ".join(map(str, value))
         if isinstance(value, str):
             text = plain(value)
             return f"'{text}" if text.startswith(FORMULA_STARTS) else text
-        return " ".join(map(str, value)) if isinstance(value, tuple) else value
+        return value
 
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

@@ -46,7 +46,7 @@ def counted(monkeypatch):
         monkeypatch.setattr(module, name, counting)
 
     for module, name in (
-        (reader, "parse_json"),
+        (reader, "json_bytes"),
         (stats, "_time_over_runs"),
         (speedup, "candidates_of"),
         (Record, "__eq__"),
@@ -65,7 +65,7 @@ def of(count, folders, counted):
 
 def test_a_file_is_parsed_once_and_a_time_estimated_once_at_most(folders, counted):
     found, calls = of(3, folders, counted)
-    assert calls["parse_json"] == len(list((folders[3] / "results").rglob("*.json")))
+    assert calls["json_bytes"] == len(list((folders[3] / "results").rglob("*.json")))
     assert 0 < calls["_time_over_runs"] <= len(found.results.records)
 
 

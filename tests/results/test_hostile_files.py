@@ -7,9 +7,10 @@ import json
 import random
 from html.parser import HTMLParser
 
-from synthetic import cell_id, run_json, write_run
+from synthetic import MACHINE, cell_id, run_json, write_run
 
 from fffbench.report import render
+from fffbench.results import reader
 from fffbench.results.store import load
 
 CELLS = {cell_id("dense_linear"): 1.0, cell_id("fff_cpu"): 0.01}
@@ -130,3 +131,24 @@ def test_two_hundred_hostile_files_are_refused_by_file_and_field_and_none_become
     listed = (tmp_path / "out" / "all.html").read_text(encoding="utf-8")
     for name in refused:
         assert name in listed
+
+
+def test_a_file_says_the_same_read_at_once_and_part_by_part(tmp_path, monkeypatch):
+    rng = random.Random(8)
+    texts = [hostile(kind, index, rng)[0] for kind in FAULTS if kind != "huge" for index in range(20)]
+    honest = json.dumps(run_json(CELLS, skipped={cell_id("cmm_masked"): "reason"}))
+    texts += [honest, json.dumps(run_json({})), honest[:-1] + ',"benchmarks":[]}']
+    for twice in ('"family":"dense"', '"format":1', '"tokens":256'):  # of a key that stands there twice the last counts
+        name = twice.partition(":")[0]
+        texts += [honest.replace(" ", "").replace(twice, f"{name}:{other},{twice}") for other in ("7", '"fff"', "null")]
+        texts += [honest.replace(" ", "").replace(twice, f"{twice},{name}:{other}") for other in ("7", '"fff"', "null")]
+    machine = tmp_path / "matrix" / MACHINE
+    machine.mkdir(parents=True)
+    for index, text in enumerate(texts):
+        (machine / f"{index}.json").write_text(text, encoding="utf-8")
+    files = sorted(machine.iterdir())
+    taken = [reader._whole(path.read_bytes(), MACHINE) is not None for path in files]
+    assert 20 < sum(taken) < len(files) / 2
+    at_once = [reader.read_file(path, tmp_path) for path in files]
+    monkeypatch.setattr(reader, "_whole", lambda *_: None)
+    assert [reader.read_file(path, tmp_path) for path in files] == at_once
