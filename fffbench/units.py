@@ -14,6 +14,9 @@ from fffbench.errors import UserError
 SIGNIFICANT = 3
 # Of one call: no clock here sees less than a nanosecond, and no run waits eleven days.
 SHORTEST_SECONDS, LONGEST_SECONDS = 1e-9, 1e6
+# The error of an output that is not finite, or of a worse one: JSON has no infinity. A layer that is wrong on purpose
+# (the published program, whose weights were never written) is timed and stored with it.
+MOST_ERROR = 1e30
 _TIME_STEPS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)(s|m|h)?")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}

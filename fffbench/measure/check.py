@@ -12,7 +12,6 @@ judges all its tokens anew.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 
 from fffbench.plan.workload import Workload
 from fffbench.problems.judging import ELEMENT_SIGMAS, NORM_SIGMAS, Asked, Reference
+from fffbench.units import MOST_ERROR
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +87,7 @@ def compare(reference: Reference, y: torch.Tensor) -> Verdict:
     if not bool(written.all()):
         count, where = int((~written).sum()), int(torch.nonzero(~written)[0][0])
         reason = f"{count} elements are not finite or were never written, first at token {where}"
-        return Verdict(math.inf, 0.0, tokens, 0, cap, reason)
+        return Verdict(MOST_ERROR, _allowed(reference, 0) if tokens else 0.0, tokens, 0, cap, reason)
     if tokens == 0:
         return Verdict(0.0, 0.0, 0, 0, 0)
     chosen = y[reference.index].double()
@@ -102,7 +102,7 @@ def compare(reference: Reference, y: torch.Tensor) -> Verdict:
             share[token] = along
             diverged += 1
     worst = int(share.argmax())
-    allowed = NORM_SIGMAS * float(reference.std[worst]) / max(float(reference.scale[worst]), TINY)
+    allowed = _allowed(reference, worst)
     wrong, most = int((~(share <= 1)).sum()), float(share[worst])
     failure = None
     if wrong:
@@ -110,7 +110,12 @@ def compare(reference: Reference, y: torch.Tensor) -> Verdict:
             f"{wrong} of {tokens} tokens differ from the float64 reference; "
             f"worst is token {int(reference.index[worst])}, {most:.3g} times its tolerance"
         )
-    return Verdict(most * allowed, allowed, tokens, diverged, cap, failure)
+    return Verdict(min(most * allowed, MOST_ERROR), allowed, tokens, diverged, cap, failure)
+
+
+def _allowed(reference: Reference, place: int) -> float:
+    """The error that the token at ``place`` may have, over its scale."""
+    return NORM_SIGMAS * float(reference.std[place]) / max(float(reference.scale[place]), TINY)
 
 
 def error_share(y: torch.Tensor, expected: torch.Tensor, std: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,6 @@ verdict never imports it (``subject``), and reads how many threads it had at wor
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -27,6 +26,7 @@ from fffbench.plan.workload import FAULTY, Cell, Protocol, Shape, Workload
 from fffbench.problems import PROBLEMS, Data
 from fffbench.problems.base import DENSE
 from fffbench.problems.judging import Others, Reference
+from fffbench.units import MOST_ERROR
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,6 @@ DEEP = Shape.tree(8, 1, 20)  # a million neurons of 8 weights: for optimised ker
 LEAVES = Shape.leaf(768, 1, 7, 32)
 # of one tree or none, as in the published benchmarks
 PUBLISHED_KIND = (Shape.dense(100, 129), Shape.dense(33, 31), Shape.tree(33, 1, 5), Shape.tree(64, 1, 7))
-MOST_ERROR = 1e300  # JSON has no infinity
 LEAST_VISIBLE = 3, 16  # batch and d from which outputs of other weights differ for certain
 COUNTED_TOKENS = 1024  # from here on a call is long enough to count the threads of
 COUNTED_SECONDS = 0.1  # of calls: many turns on a core that others want too
@@ -111,7 +110,7 @@ def answer(cell: Cell) -> dict[str, Any]:
         return {"error": None, "failure": contain.one_line(f"{type(error).__name__}: {error}")}
     if isinstance(verdict, str):
         return {"skipped": verdict}
-    return {"error": min(verdict.error, MOST_ERROR), "failure": verdict.failure}
+    return {"error": verdict.error, "failure": verdict.failure}
 
 
 def _alike(shape: Shape, family: str) -> str:
@@ -215,7 +214,7 @@ def _verdict(subject: Subject, call: str, expected: Reference) -> check.Verdict:
     """On the output of one call, and on what else it wrote."""
     y, harm = subject.outputs(call)
     if y is None:
-        return check.Verdict(math.inf, 0.0, len(expected.index), 0, 0, harm, harm=True)
+        return check.Verdict(MOST_ERROR, 0.0, len(expected.index), 0, 0, harm, harm=True)
     verdict = check.compare(expected, y)
     return verdict if harm is None else replace(verdict, failure=harm, harm=True)
 

@@ -34,6 +34,7 @@ from fffbench.parent import end_with_parent
 from fffbench.plan.workload import Cell
 from fffbench.problems import Data
 from fffbench.problems.judging import Reference
+from fffbench.units import MOST_ERROR
 
 if TYPE_CHECKING:
     import torch
@@ -179,7 +180,7 @@ class _Judge:
     def _first_verdict(self, expected: Reference, answer: dict[str, Any]) -> check.Verdict:
         """Of the whole outputs on the inputs of the seed, before the timing."""
         if answer["harm"] is not None:
-            return check.Verdict(math.inf, 0.0, 0, 0, 0, contain.one_line(answer["harm"]), harm=True)
+            return check.Verdict(MOST_ERROR, 0.0, 0, 0, 0, contain.one_line(answer["harm"]), harm=True)
         dtype = inputs.torch_dtype(self._case.cell.workload.dtype)
         return check.compare(expected, self._tensor("outputs").view(dtype))
 

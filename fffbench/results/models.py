@@ -26,7 +26,7 @@ from fffbench.results.parsing import FieldError, parse_json, printable, short, w
 from fffbench.results.reader import read_run
 from fffbench.results.record import FULL_PROCESSES, Machine, RunInfo, Text
 from fffbench.results.superseded import Place, Taken, of_now
-from fffbench.units import LONGEST_SECONDS, SHORTEST_SECONDS
+from fffbench.units import LONGEST_SECONDS, MOST_ERROR, SHORTEST_SECONDS
 
 ROOM = "models"
 FORMAT = 1
@@ -34,7 +34,7 @@ MAX_PROCESSES, MAX_SAMPLES, MAX_CELLS, MAX_LAYERS = 200, 10_000, 20_000, 1000
 
 Refuse = Callable[[str, str], None]
 Seconds = Annotated[float, Field(ge=SHORTEST_SECONDS, lt=LONGEST_SECONDS, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=MOST_ERROR, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 

@@ -24,7 +24,7 @@ from fffbench.plan.workload import FAULTY, Cell, faulty_name, parse_cell
 from fffbench.results.chronology import MOST_LISTED
 from fffbench.results.medians import Medians
 from fffbench.text import plain
-from fffbench.units import LONGEST_SECONDS, SHORTEST_SECONDS
+from fffbench.units import LONGEST_SECONDS, MOST_ERROR, SHORTEST_SECONDS
 
 FORMAT = 1
 DIRTY = "-dirty"  # ends the commit of a changed checkout
@@ -41,7 +41,7 @@ Text = Annotated[str, Field(max_length=2000), AfterValidator(plain)]  # on one l
 Seconds = Annotated[float, Field(ge=SHORTEST_SECONDS, lt=LONGEST_SECONDS, allow_inf_nan=False)]
 Duration = Annotated[float, Field(ge=0, lt=1e6, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=1, le=1e18, allow_inf_nan=False)]  # operations or bytes per second
-Share = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=MOST_ERROR, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Facts = Annotated[dict[Text, Text], Field(max_length=MAX_FACTS)]
 Samples = Annotated[list[Seconds], Field(min_length=1, max_length=MAX_SAMPLES), FailFast()]

@@ -1,13 +1,18 @@
 """The checker is a judge, so it is judged: it accepts what rounding explains and nothing else."""
 
+import json
+
 import numpy as np
 import pytest
 
 from fffbench.devices.cpu import Cpu
 from fffbench.implementations import reference as exact
 from fffbench.measure import check
-from fffbench.plan.workload import Shape, Workload
+from fffbench.measure.outcome import Outcome, outcome_from_json
+from fffbench.plan.workload import FAULTY, Cell, Protocol, Shape, Workload
 from fffbench.problems.judging import NORM_SIGMAS
+from fffbench.results.plausible import doubt_check
+from fffbench.results.record import Check
 
 torch = pytest.importorskip("torch")
 
@@ -174,6 +179,21 @@ def test_the_error_model_predicts_sequential_summation_within_a_factor_of_three(
     error = np.linalg.norm(y.to(store).double().numpy() - reference.y.numpy(), axis=1)
     typical = float(np.median(error / reference.std.numpy()))
     assert 1 / 3 < typical < NORM_SIGMAS
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
+def test_what_is_wrong_on_purpose_is_stored_whatever_its_output_is(value):
+    work, x, w1, w2 = layer(Shape.tree(64, 1, 4), 30)
+    reference = reference_of(work, x, w1, w2, conditional=True)
+    y = reference.y.numpy().copy()
+    y[7, 3] = value
+    verdict = check.expecting(compare(reference, y), "its weights were never written")
+    assert verdict.failure is None
+    parts = {name: getattr(verdict, name) for name in ("error", "tolerance", "tokens", "diverged", "diverged_cap")}
+    cell = Cell("faulty_blas", work, Protocol("hot", "kernel"))
+    outcome = Outcome(cell.id, 0, samples=(1e-3,), **parts)
+    assert outcome_from_json(json.loads(json.dumps(outcome.to_json(), allow_nan=False))) == outcome
+    assert doubt_check(cell, FAULTY, Check(**parts), 1.0) is None
 
 
 def test_a_reference_survives_being_saved(tmp_path):
