@@ -230,6 +230,7 @@ def test_other_shapes_and_devices_render(tmp_path):
     text = render(load(tmp_path / "results"), tmp_path / "out").read_text(encoding="utf-8")
     assert re.search(r"is (1\.9|2\.0)\dx faster than the best dense layer on a GPU", re.sub("<[^>]*>", "", text))
     assert "Some GPU" in text
+    assert "GPU 10.0 TFLOP/s" in text
 
 
 def test_a_stepped_kernel_stands_on_the_page_with_its_commit(tmp_path):

@@ -46,13 +46,22 @@ DECLARATIONS = {
     "ROOFLINE_SHARE": ["'x'", "-1.0", "0.0", "float('nan')", "10**400"],
     "__doc__": ["None", "7", "''", "'\\x1b[31mred'", "'x' * 10**6", "'\\n\\n'", "'\\u202ex'"],
 }  # fmt: skip
+# a verdict of its own, in every open file
+FORGED = """import os
+for file in range(3, 64):
+    try:
+        os.set_blocking(file, False)
+        os.write(file, b'{"event": "verdict", "error": 1e-9, "failure": null}')
+    except OSError:
+        pass
+"""
 KERNELS_BODIES = {
     "right": "y.copy_(right(x))", "off": "y.copy_(right(x) + 1e-2)", "zeros": "y.zero_()", "nan": "y.fill_(float('nan'))", "nothing": "pass",
     "half": "y[: len(y) // 2].copy_(right(x)[: len(y) // 2])", "raise": "raise ValueError('a\\nb')", "exit": "import os; os._exit(0)",
     "sys exit": "import sys; sys.exit(0)", "segv": "import ctypes; ctypes.string_at(0)", "input": "x.zero_(); y.copy_(right(x))",
     "interrupt": "raise KeyboardInterrupt", "noise": "print('NOISE'); y.copy_(right(x))", "hang": "import time; time.sleep(300)",
     "first": "state.append(1); (len(state) == 1) and y.copy_(right(x))", "big": "if len(x) > 60: y.copy_(right(x))",
-    "memory": "torch.empty(2**45)",
+    "memory": "torch.empty(2**45)", "forge": f"exec({FORGED!r}); y.zero_()",
 }  # fmt: skip
 WRONG = {
     "off",
@@ -70,6 +79,7 @@ WRONG = {
     "hang",
     "memory",
     "input",
+    "forge",
 }
 MODULE = """'''A kernel of somebody else.'''
 {first}
