@@ -34,6 +34,7 @@ COMMON = (
         "text",
     ),
     "timed",
+    "tomlfiles",
     "units",
 )
 KERNELS = ("_cpu", "_cpu_faults")  # compiled

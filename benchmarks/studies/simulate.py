@@ -28,7 +28,6 @@ ROUNDS = 8  # of a case in a block: 40 ms a side in turns of 2 ms and their lead
 SAMPLES = 20  # of one process, for the rules that look at samples
 PROCESS_SECONDS = 0.5  # that asv's and the fixed rule's process takes for one benchmark
 TURN_SECONDS = 2.5e-3
-BLOCK_SECONDS = 1.2
 SPIKE_SHARE, SPIKE_SIZE = 0.03, 0.5  # of samples, and by how much they are slower at most
 EFFECTS = (0.0, 0.05, 0.10, 0.20)
 

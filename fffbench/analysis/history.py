@@ -52,7 +52,6 @@ class Series:
     steps: tuple[Step, ...]
     newest: float | None  # the newest commit over the last level, where it stands alone
     alone: tuple[tuple[str, float], ...]  # earlier commits that stand alone off their level, and over it
-    older_versions: int  # points left out because the benchmark's source was another
 
     @property
     def values(self) -> list[float]:
@@ -100,8 +99,8 @@ def history(points: Sequence[HistoryPoint]) -> list[Series]:
 def _series(group: Sequence[HistoryPoint]) -> Series | None:
     """The points of the newest version of the benchmark; None where nothing was measured."""
     ordered = sorted(group, key=lambda point: (point.date, point.commit))
-    same = [point for point in ordered if point.version == ordered[-1].version]
-    measured = tuple(point for point in same if point.state == MEASURED)
+    newest = ordered[-1].version  # points of others are of another benchmark's source
+    measured = tuple(point for point in ordered if (point.version, point.state) == (newest, MEASURED))
     if not measured:
         return None
     first = measured[0]
@@ -117,7 +116,6 @@ def _series(group: Sequence[HistoryPoint]) -> Series | None:
         steps=(),
         newest=None,
         alone=(),
-        older_versions=len(ordered) - len(same),
     )
 
 

@@ -8,13 +8,12 @@ replacement. The rule is that of all claims (``rule``); verdicts are computed ea
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fffbench.analysis.models import ModelRow, work_title
 from fffbench.analysis.stats import Estimate
@@ -23,12 +22,11 @@ from fffbench.claims.ledger import FOLDER as LEDGER
 from fffbench.claims.rule import NOT_MEASURED, OF_POSITION, position
 from fffbench.devices import device
 from fffbench.errors import UserError
-from fffbench.files import read_plain
 from fffbench.plan.models import Variant
+from fffbench.tomlfiles import named, read_toml
 from fffbench.units import number, ratio
 
 FOLDER, ELSEWHERE = LEDGER / "models", LEDGER / "elsewhere" / "figures.toml"
-MAX_BYTES = 2**20
 COMMAND = "fffbench run --preset models"
 
 Line = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -98,39 +96,23 @@ def load_model_claims(folder: Path = FOLDER) -> list[ModelClaim]:
     """Every claim about whole models, in reading order; ``UserError`` naming file and field where one is none."""
     claims = []
     for path in sorted(folder.glob("*.toml")):
-        claim = _parsed(ModelClaim, _toml(path), path.name)
-        Variant.parse(claim.variant)
-        for name in claim.devices:
-            device(name)
-        if claim.id != path.stem:
-            raise UserError(f"claim {path.name}: id: {claim.id!r} differs from the file's name")
+        with named(f"claim {path.name}"):
+            claim = ModelClaim.model_validate(read_toml(path))
+            Variant.parse(claim.variant)
+            for name in claim.devices:
+                device(name)
+            if claim.id != path.stem:
+                raise UserError(f"id: {claim.id!r} differs from the file's name")
         claims.append(claim)
     return sorted(claims, key=lambda claim: (claim.order, claim.id))
 
 
 def load_figures(path: Path = ELSEWHERE) -> list[Figure]:
     """What was published elsewhere, whole models first, by factor."""
-    figures = [_parsed(Figure, entry, path.name) for entry in _toml(path).get("figure", [])]
+    with named(f"claim {path.name}"):
+        figures = [Figure.model_validate(entry) for entry in read_toml(path).get("figure", [])]
     kinds = ("whole-model", "layer", "training", "accuracy")
     return sorted(figures, key=lambda one: (kinds.index(one.kind), one.factor or 0.0))
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(read_plain(path, MAX_BYTES, links=True).decode("utf-8"))
-    except OSError as error:
-        raise UserError(f"claim {path.name}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"claim {path.name}: not valid TOML: {error}") from error
-
-
-def _parsed(kind: Any, entry: Any, name: str) -> Any:
-    try:
-        return kind.model_validate(entry)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"claim {name}: {where}: {first['msg']}") from error
 
 
 def judge_models(rows: Sequence[ModelRow], claims: Sequence[ModelClaim] | None = None) -> list[ModelVerdict]:

@@ -12,6 +12,7 @@ import io
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,20 +54,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-implementations.add_to(app)
-measuring.add_to(app)
-reading.add_to(app)
-claims.add_to(app)
-speedup.add_to(app)
-todo.add_to(app)
-compare.add_to(app)
-new.add_to(app)
-duel.add_to(app)
-profile.add_to(app)
-regress.add_to(app)
-merge.add_to(app)
-fleet.add_to(app)
-models.add_to(app)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "list": implementations.list_implementations,
+    "check": implementations.check,
+    "run": measuring.run,
+    "report": reading.report,
+    "claims": claims.claims,
+    "speedup": speedup.speedup,
+    "todo": todo.todo,
+    "compare": compare.compare,
+    "new": new.new,
+    "duel": duel.duel,
+    "profile": profile.profile,
+    "regress": regress.regress,
+    "merge": merge.merge,
+    "models": models.show,
+}
+for _name, _command in COMMANDS.items():
+    app.command(_name)(_command)
+app.add_typer(fleet.fleet_app, name="fleet")
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fffbench.cli import loading, selecting, tables
-from fffbench.cli.loading import Json, ResultsDir
-from fffbench.plan import options
+from fffbench.cli.shared import Json, ResultsDir
 
 if TYPE_CHECKING:
     from fffbench.claims.leaning import Place
@@ -22,11 +20,6 @@ SHORT = {"reproduced-under-published-protocol-only": "only as published"}
 LEANS = "? undecided, and leans that way; `fffbench todo` says what would settle it"
 ON_PAPER = "on paper"  # instead of a machine
 Claim = Annotated[str | None, typer.Option("--claim", help="comma-separated ids of claims")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(claims)
 
 
 def claims(
@@ -55,8 +48,7 @@ def claims(
     ledger = load_claims()
     ids = selecting.names("claim", "--claim", claim, (item.id for item in ledger))
     verdicts = selecting.names("verdict", "--verdict", verdict, VERDICTS)
-    axes = options.chosen(device=device, dtype=dtype)
-    batches = set(options.numbers("--batch", batch, 0, options.MAX_BATCH)) if batch is not None else None
+    holds = selecting.on_axes(device, dtype, batch)
     counts = selecting.threads(threads)
     loaded = loading.load(results)
     machines = selecting.machines(machine, loaded.machines)
@@ -70,15 +62,12 @@ def claims(
         if selecting.within(row.id, ids)
         and selecting.within(row.verdict, verdicts)
         and selecting.within(row.machine, machines)
-        and selecting.within(row.device, set(axes.devices) or None)
-        and selecting.within(dtypes.get(row.id), set(axes.dtypes) or None)
-        and selecting.within(row.batch, batches)
+        and holds(row.device, dtypes.get(row.id), row.batch)
         and selecting.within(row.implementation, implementations)
         and selecting.within(row.threads, counts)
     ]
     if as_json or as_csv:
-        plain = [row.to_json() for row in selecting.ordered(rows, sort, _row_keys())]
-        print(json.dumps(plain, indent=1) if as_json else tables.as_csv(plain), end="\n" if as_json else "")
+        selecting.print_rows([row.to_json() for row in selecting.ordered(rows, sort, _row_keys())], as_json=as_json)
         return
     _print(selecting.ordered(places(rows, ledger), sort, _keys()), why=why, markdown=markdown)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,20 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fffbench.cli import loading, selecting, tables
-from fffbench.cli.loading import Json, ResultsDir
+from fffbench.cli.shared import Json, ResultsDir, share
 from fffbench.cli.speedup import layer
 from fffbench.errors import UserError
-from fffbench.plan import options
 from fffbench.units import percent, seconds
 
 if TYPE_CHECKING:
     from fffbench.analysis.comparison import Compared
     from fffbench.results.store import Results
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(compare)
 
 
 def compare(
@@ -35,10 +28,7 @@ def compare(
     dtype: selecting.Dtype = None,
     batch: selecting.Batch = None,
     impl: selecting.Implementation = None,
-    margin: Annotated[
-        float,
-        typer.Option(min=0, max=1, callback=options.finite("--margin"), help="differences up to this do not matter"),
-    ] = 0.03,
+    margin: Annotated[float, share("--margin", 1, "differences up to this do not matter")] = 0.03,
     every: Annotated[bool, typer.Option("--all", help="every cache protocol, call and routing")] = False,
     sort: selecting.Sort = None,
     markdown: selecting.Markdown = False,
@@ -53,8 +43,7 @@ def compare(
     from fffbench.results.sides import side
 
     selecting.one_form(as_json=as_json, as_markdown=markdown, as_csv=as_csv)
-    axes = options.chosen(device=device, dtype=dtype)
-    batches = set(options.numbers("--batch", batch, 0, options.MAX_BATCH)) if batch is not None else None
+    holds = selecting.on_axes(device, dtype, batch)
 
     @cache
     def stored() -> Results:
@@ -69,15 +58,11 @@ def compare(
     chosen = [
         row
         for row in rows
-        if selecting.within(row.device, set(axes.devices) or None)
-        and selecting.within(row.dtype, set(axes.dtypes) or None)
-        and selecting.within(row.batch, batches)
-        and selecting.within(row.implementation, implementations)
+        if holds(row.device, row.dtype, row.batch) and selecting.within(row.implementation, implementations)
     ]
     chosen = selecting.ordered(chosen, sort, _keys())
     if as_json or as_csv:
-        plain = [row.to_json() for row in chosen]
-        print(json.dumps(plain, indent=1) if as_json else tables.as_csv(plain), end="\n" if as_json else "")
+        selecting.print_rows([row.to_json() for row in chosen], as_json=as_json)
         return
     headline = [row for row in chosen if (row.cache, row.routing) == ("cold", "uniform") and row.call != "torch"]
     others = 0 if every or not headline else len(chosen) - len(headline)

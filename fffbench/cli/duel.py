@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import tables
+from fffbench.cli import notices, tables
+from fffbench.cli.shared import Levels, Summary, Threads, Trees, Width, share
 from fffbench.devices import HOST
 from fffbench.errors import UserError
 from fffbench.plan import options
-from fffbench.text import plain
 from fffbench.units import duration, parse_duration, seconds
 
 if TYPE_CHECKING:
@@ -27,38 +25,24 @@ LOOKS = (10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 320)  # the first five as a 
 EXIT_SLOWER, EXIT_INCONCLUSIVE = 1, 3
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(duel)
-
-
 def duel(
     a: Annotated[str, typer.Argument(metavar="A", help="an implementation, or NAME@FOLDER: its version in a folder")],
     b: Annotated[str, typer.Argument(metavar="B", help="the other one, which is judged")],
     batch: Annotated[str, typer.Option(help="comma-separated")] = "1,128",
-    d: Annotated[int, typer.Option(min=1, max=2**16)] = 768,
-    levels: Annotated[int, typer.Option(min=1, max=20)] = 12,
-    trees: Annotated[int, typer.Option(min=1, max=2**12)] = 1,
+    d: Width = 768,
+    levels: Levels = 12,
+    trees: Trees = 1,
     dtype: Annotated[str, typer.Option(help="comma-separated")] = "fp32",
     device: Annotated[str, typer.Option(help="cpu or cuda")] = HOST,
-    threads: Annotated[int, typer.Option(min=1, max=1024)] = 1,
+    threads: Threads = 1,
     budget: Annotated[str, typer.Option(help="time budget, such as 5m")] = "5m",
     blocks: Annotated[int, typer.Option(min=10, max=400, help="at most; more find smaller differences")] = 40,
     again: Annotated[
         bool, typer.Option("--again", help="where it is inconclusive, one more try with twice the blocks and budget")
     ] = False,
-    margin: Annotated[
-        float, typer.Option(min=0, max=1, callback=options.finite("--margin"), help="differences up to this are none")
-    ] = 0.03,
-    tolerance: Annotated[
-        float, typer.Option(min=0, max=2, callback=options.finite("--tolerance"), help="`same` excludes this much")
-    ] = 0.05,
-    markdown: Annotated[
-        Path | None,
-        typer.Option(
-            "--markdown", parser=options.folder("--markdown"), metavar="FILE", help="append the summary to this file"
-        ),
-    ] = None,
+    margin: Annotated[float, share("--margin", 1, "differences up to this are none")] = 0.03,
+    tolerance: Annotated[float, share("--tolerance", 2, "`same` excludes this much")] = 0.05,
+    markdown: Summary = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the comparison as JSON")] = False,
 ) -> None:
     """Is B faster or slower than A? Exit 0: faster or the same, 1: slower somewhere, 3: inconclusive.
@@ -82,7 +66,7 @@ def duel(
         raise UserError(f"--margin {margin:g} --tolerance {tolerance:g}: {error}") from error
     with lock.machine(f"fffbench duel {a} {b}"):
         for plan, allowed in plans:
-            found = duelling.duel(sides[0], sides[1], cases, plan, time.monotonic() + allowed, _say)
+            found = duelling.duel(sides[0], sides[1], cases, plan, time.monotonic() + allowed, notices.say)
             if found.answer != regression.INCONCLUSIVE or not found.rows:
                 break
     if not found.rows:
@@ -103,10 +87,6 @@ def _plan(blocks: int, margin: float, tolerance: float) -> Plan:
     from fffbench.analysis.regression import Plan
 
     return Plan((*(look for look in LOOKS if look < blocks), blocks), margin, tolerance)
-
-
-def _say(text: str) -> None:
-    print(plain(text), file=sys.stderr, flush=True)
 
 
 def _known(names: list[str]) -> None:

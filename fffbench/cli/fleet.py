@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fffbench.cli import notices
-from fffbench.plan import options
+from fffbench.cli import notices, shared
+from fffbench.cli.shared import Json, MergedInto
 from fffbench.text import plain
 
 if TYPE_CHECKING:
@@ -23,27 +22,9 @@ fleet_app = typer.Typer(
     help="Measure every class of machine of a cluster, exclusively and resumably.", no_args_is_help=True
 )
 
-Classes = Annotated[
-    Path, typer.Option("--classes", parser=options.folder("--classes"), metavar="FILE", help="the classes, in TOML")
-]
+Classes = Annotated[Path, shared.folder("--classes", "the classes, in TOML", "FILE")]
 PresetName = Annotated[str, typer.Option("--preset", help="which cells: docs/reference/presets.md lists them")]
-Folder = Annotated[
-    Path, typer.Option("--folder", parser=options.folder("--folder"), metavar="DIR", help="where the jobs write")
-]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON array")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    fleet_app.command()(plan)
-    fleet_app.command()(submit)
-    fleet_app.command()(status)
-    fleet_app.command()(collect)
-    app.add_typer(fleet_app, name="fleet")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+Folder = Annotated[Path, shared.folder("--folder", "where the jobs write")]
 
 
 def _planned(classes: Path, preset: str, folder: Path) -> tuple[dict[str, MachineClass], list[Job]]:
@@ -62,6 +43,7 @@ def _states(classes: Path, preset: str, folder: Path) -> tuple[dict[str, Machine
     return known, states(jobs, known, queue(jobs))
 
 
+@fleet_app.command()
 def plan(classes: Classes, preset: PresetName = "quick", folder: Folder = Path("fleet"), as_json: Json = False) -> None:
     """Print the jobs: a class of machines x a block of cells that are compared with each other."""
     from fffbench.plan.matrix import preset as preset_of
@@ -86,6 +68,7 @@ def plan(classes: Classes, preset: PresetName = "quick", folder: Folder = Path("
     print(f"{len(jobs)} jobs on {len(known)} classes")
 
 
+@fleet_app.command()
 def submit(
     classes: Classes,
     cluster: Annotated[str, typer.Option(help="slurm, local (here, in processes of their own) or debug (here)")],
@@ -97,10 +80,11 @@ def submit(
 
     known, found = _states(classes, preset, folder)
     to_do = [state.job for state in found if state.to_submit]
-    submitting.submit(to_do, known, cluster, folder.absolute(), _say)
+    submitting.submit(to_do, known, cluster, folder.absolute(), notices.say)
     print(f"{len(to_do)} of {len(found)} jobs submitted; the others are done or queued")
 
 
+@fleet_app.command()
 def status(
     classes: Classes, preset: PresetName = "quick", folder: Folder = Path("fleet"), as_json: Json = False
 ) -> None:
@@ -110,13 +94,12 @@ def status(
     _end(found)
 
 
+@fleet_app.command()
 def collect(
     classes: Classes,
     preset: PresetName = "quick",
     folder: Folder = Path("fleet"),
-    results: Annotated[
-        Path, typer.Option("--results", parser=options.folder("--results"), metavar="DIR", help="where they go")
-    ] = Path("results"),
+    results: MergedInto = Path("results"),
 ) -> None:
     """Merge the results of the jobs that are done; name the others with the reason, and exit 1 where there are any.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fffbench.cli import notices, tables
-from fffbench.cli.loading import Json
+from fffbench.cli.shared import Json
 from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError
 from fffbench.plan import options
@@ -24,12 +24,6 @@ NOT_SEEN = (
 EXIT_WRONG = 1  # ``check`` found an implementation that computes something else
 
 Listed = Annotated[str | None, typer.Option(help="comma-separated; all where not given")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command("list")(list_implementations)
-    app.command()(check)
 
 
 def list_implementations(as_json: Json = False) -> None:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fffbench.cli import notices
-from fffbench.plan import options
 
 if TYPE_CHECKING:
     from fffbench.results.listing import Refusal
     from fffbench.results.store import Results
-
-Json = Annotated[bool, typer.Option("--json", help="print one JSON array")]
-ResultsDir = Annotated[
-    Path, typer.Option("--results", parser=options.folder("--results"), metavar="DIR", help="the folder of results")
-]
 
 
 def load(results: Path) -> Results:

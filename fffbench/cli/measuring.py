@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fffbench.cli import planning, release, summary, todo
-from fffbench.cli.loading import ResultsDir
+from fffbench.cli import notices, planning, release, summary, todo
+from fffbench.cli.shared import ResultsDir
 from fffbench.cli.stopped import Stopped
 from fffbench.errors import UserError, one_of
 from fffbench.plan import options
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
     from fffbench.runs.planning import Options, Planned
 
 Listed = Annotated[str | None, typer.Option(help="comma-separated; leaves the preset's own values where not given")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command()(run)
 
 
 def run(
@@ -186,18 +180,15 @@ def measured(wanted: Options, results: Path, over: str, *, early: bool = False) 
     from fffbench.runs.display import Display
     from fffbench.suite.export import export
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
     journal: Path | None = None
     try:
         with endings.in_order():
-            planned = bench.prepare(wanted, results, say)
+            planned = bench.prepare(wanted, results, notices.say)
             journal = planned.journal
-            say(_announcement(planned))
+            notices.say(_announcement(planned))
             with Display() as display:
                 lifecycle.measure(planned, display.progress, display.outcome)
-            exported = export(journal, say)
+            exported = export(journal, notices.say)
             summary.show(exported, over)
             print(plain(str(exported)))
     except (KeyboardInterrupt, endings.Ended) as error:

@@ -9,13 +9,9 @@ from typing import Annotated
 import typer
 
 from fffbench.cli import notices
+from fffbench.cli.shared import MergedInto
 from fffbench.plan import options
 from fffbench.text import plain
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(merge)
 
 
 def merge(
@@ -23,9 +19,7 @@ def merge(
         list[Path],
         typer.Argument(metavar="SOURCE...", parser=options.folder("SOURCE"), help="folders, tars or zips of results"),
     ],
-    results: Annotated[
-        Path, typer.Option("--results", parser=options.folder("--results"), metavar="DIR", help="where they go")
-    ] = Path("results"),
+    results: MergedInto = Path("results"),
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON array: place and what was done")] = False,
 ) -> None:
     """Add results from elsewhere; in any order and any number of times the outcome is the same.

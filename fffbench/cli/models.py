@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from fffbench.cli import notices, selecting, tables
-from fffbench.cli.loading import Json, ResultsDir
+from fffbench.cli.shared import Json, ResultsDir
 from fffbench.cli.stopped import Stopped
-from fffbench.errors import UserError
-from fffbench.plan import options
 from fffbench.plan.presets_of_models import ModelAxes
 from fffbench.text import plain
 from fffbench.units import duration
@@ -23,11 +17,6 @@ if TYPE_CHECKING:
 
     from fffbench.analysis.models import ModelRow
     from fffbench.models.run import ModelOptions
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command("models")(show)
 
 
 def show(
@@ -45,31 +34,21 @@ def show(
     from fffbench.analysis.models import by_work, model_rows, work_title
     from fffbench.claims.model_claims import judge_models
     from fffbench.results.models import load_models
+    from fffbench.results.store import root_of
 
     selecting.one_form(as_json=as_json, as_markdown=markdown, as_csv=as_csv)
-    axes = options.chosen(device=device, dtype=dtype)
-    batches = set(options.numbers("--batch", batch, 0, options.MAX_BATCH)) if batch is not None else None
-    if not results.is_dir():
-        raise UserError(
-            f"results folder {str(results)!r} does not exist; measure first, or name another with --results"
-        )
-    found = load_models(results)
+    holds = selecting.on_axes(device, dtype, batch)
+    found = load_models(root_of(results))
     for refusal in found.refused:
         notices.note(f"left out {refusal.line}")
     machines = selecting.machines(machine, found.machines)
     rows = [
         row
         for row in model_rows(found)
-        if selecting.within(row.machine, machines)
-        and selecting.within(row.work.device, set(axes.devices) or None)
-        and selecting.within(row.work.dtype, set(axes.dtypes) or None)
-        and selecting.within(row.work.batch, batches)
+        if selecting.within(row.machine, machines) and holds(row.work.device, row.work.dtype, row.work.batch)
     ]
-    if as_json:
-        print(json.dumps([row.to_json() for row in rows], indent=1))
-        return
-    if as_csv:
-        print(tables.as_csv(csv_rows(rows)), end="")
+    if as_json or as_csv:
+        selecting.print_rows([row.to_json() for row in rows] if as_json else csv_rows(rows), as_json=as_json)
         return
     verdicts = [f"{one.id}: {one.verdict}. {one.reason}" for one in judge_models(rows)]
     if not rows:
@@ -79,10 +58,7 @@ def show(
         tables.Table(f"{work_title(work)}, on {machine}", group, [*notes_of(group), *_few(group)])
         for machine, work, group in by_work(rows)
     ]
-    if markdown:
-        print(tables.as_markdown(shown, _columns()))
-        return
-    tables.show(shown, _columns(), verdicts)
+    selecting.print_tables(shown, _columns(), verdicts, as_markdown=markdown)
 
 
 def _few(rows: Sequence[ModelRow]) -> list[str]:
@@ -120,9 +96,9 @@ def run(
     journal: Path | None = None
     try:
         with endings.in_order():
-            planned = models_run.prepare(wanted, results, _say)
+            planned = models_run.prepare(wanted, results, notices.say)
             journal = planned.journal
-            _say(
+            notices.say(
                 f"{len(planned.plan.cells)} cells in {planned.plan.processes} fresh processes each on "
                 f"{planned.header.run.machine.id}: about {duration(planned.seconds)}"
                 + (f"; {len(planned.header.skipped)} cells cannot run here" if planned.header.skipped else "")
@@ -131,7 +107,7 @@ def run(
                 models_run.measure(planned, display.progress, display.outcome)
             print(plain(str(export(journal))))
     except (KeyboardInterrupt, endings.Ended) as error:
-        raise Stopped(_sentence(error, journal), endings.exit_code(error)) from None
+        raise Stopped(endings.sentence(error, journal, _kept), endings.exit_code(error)) from None
 
 
 def describe(wanted: ModelOptions) -> None:
@@ -142,18 +118,7 @@ def describe(wanted: ModelOptions) -> None:
         print(line)
 
 
-def _sentence(error: BaseException, journal: Path | None) -> str:
+def _kept(journal: Path) -> int:
     from fffbench.models.journal import read_journal
 
-    del error
-    count = 0
-    if journal is not None and journal.exists():
-        count = sum(one.failure is None for one in read_journal(journal)[1])
-    if not count:
-        return "interrupted; nothing had been measured yet"
-    results = "1 process result" if count == 1 else f"{count} process results"
-    return f"interrupted; what was measured is kept ({results}), and the same command continues"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    return sum(one.failure is None for one in read_journal(journal)[1])

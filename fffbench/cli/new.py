@@ -7,21 +7,13 @@ from typing import Annotated
 
 import typer
 
+from fffbench.cli import shared
 from fffbench.errors import UserError
-from fffbench.plan import options
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(new)
 
 
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="the implementation's name, such as fff_mine")],
-    folder: Annotated[
-        Path | None,
-        typer.Option("--folder", parser=options.folder("--folder"), metavar="DIR", help="where; ./NAME if not given"),
-    ] = None,
+    folder: Annotated[Path | None, shared.folder("--folder", "where; ./NAME if not given")] = None,
 ) -> None:
     """Write a package with a kernel, its contract, a test and a workflow; installed, it stands in every table."""
     from fffbench import scaffold

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from fffbench.text import plain
 
 _waiting: list[str] = []
@@ -10,6 +12,11 @@ _waiting: list[str] = []
 def note(text: str) -> None:
     """Say ``text`` on standard error when the command has succeeded."""
     _waiting.append(plain(f"fffbench: {text}"))
+
+
+def say(text: str) -> None:
+    """Say ``text`` on standard error at once, where a command takes long."""
+    print(plain(text), file=sys.stderr, flush=True)
 
 
 def left_out(reason: str) -> str:

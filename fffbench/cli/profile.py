@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fffbench.cli.shared import Levels, Threads, Trees, Width
 from fffbench.errors import UserError
 from fffbench.plan import options
 
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 EXIT_USAGE = 2
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(profile)
-
-
 def profile(
     cell: Annotated[str, typer.Argument(metavar="CELL", help="a cell's id as results have it, or an implementation")],
     command: Annotated[
@@ -33,12 +29,12 @@ def profile(
         typer.Argument(metavar="-- COMMAND", help="the profiler: perf stat, ncu, nsys profile; nothing: without one"),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=options.MAX_BATCH, help="with an implementation")] = 128,
-    d: Annotated[int, typer.Option(min=1, max=2**16)] = 768,
-    levels: Annotated[int, typer.Option(min=1, max=20)] = 12,
-    trees: Annotated[int, typer.Option(min=1, max=2**12)] = 1,
+    d: Width = 768,
+    levels: Levels = 12,
+    trees: Trees = 1,
     dtype: Annotated[str, typer.Option()] = "fp32",
     device: Annotated[str | None, typer.Option(help="the implementation's first where not given")] = None,
-    threads: Annotated[int, typer.Option(min=1, max=1024)] = 1,
+    threads: Threads = 1,
     seconds: Annotated[
         float, typer.Option(min=0.01, max=600, callback=options.finite("--seconds"), help="of calls, at the least")
     ] = 3.0,

@@ -6,27 +6,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from fffbench.cli import loading
-from fffbench.cli.loading import ResultsDir
-from fffbench.plan import options
+from fffbench.cli.shared import ResultsDir, folder
 from fffbench.text import plain
 
 if TYPE_CHECKING:
     from fffbench.results.listing import Refusal
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the commands."""
-    app.command()(report)
-
-
 def report(
     results: ResultsDir = Path("results"),
-    out: Annotated[
-        Path, typer.Option("--out", parser=options.folder("--out"), metavar="DIR", help="the folder the page goes to")
-    ] = Path("reports"),
+    out: Annotated[Path, folder("--out", "the folder the page goes to")] = Path("reports"),
 ) -> None:
     """Render the page and the CSV of every table; print the headline and where the page is."""
     from fffbench.analysis.headline import headline

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from fffbench.cli import notices
+from fffbench.cli.shared import ResultsDir, Summary, share
 from fffbench.errors import UserError
 from fffbench.plan import options
 from fffbench.text import plain
@@ -18,38 +20,16 @@ EXIT_REGRESSION = 1
 EXIT_INCONCLUSIVE = 3
 
 
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(regress)
-
-
 def regress(
     base: Annotated[str, typer.Argument(help="a commit, tag, branch or folder of sources to compare with")],
     head: Annotated[str | None, typer.Argument(help="the revision to judge; the working tree where not given")] = None,
     budget: Annotated[str, typer.Option(help="time budget, builds included, such as 10m")] = "10m",
     only: Annotated[str | None, typer.Option(help="comma-separated words: cases that contain one of them")] = None,
-    margin: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, callback=options.finite("--margin"), help="slow-downs up to this share do not matter"
-        ),
-    ] = 0.03,
-    tolerance: Annotated[
-        float,
-        typer.Option(
-            min=0, max=2, callback=options.finite("--tolerance"), help="`none` excludes a slow-down of this share"
-        ),
-    ] = 0.05,
+    margin: Annotated[float, share("--margin", 1, "slow-downs up to this share do not matter")] = 0.03,
+    tolerance: Annotated[float, share("--tolerance", 2, "`none` excludes a slow-down of this share")] = 0.05,
     devices: Annotated[str, typer.Option(help="whose kernels: cpu, cuda or both")] = "cpu,cuda",
-    results: Annotated[
-        Path, typer.Option("--results", parser=options.folder("--results"), metavar="DIR", help="the folder of results")
-    ] = Path("results"),
-    markdown: Annotated[
-        Path | None,
-        typer.Option(
-            "--markdown", parser=options.folder("--markdown"), metavar="FILE", help="append the summary to this file"
-        ),
-    ] = None,
+    results: ResultsDir = Path("results"),
+    markdown: Summary = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the check as JSON")] = False,
 ) -> None:
     """Is HEAD (or the working tree) slower than BASE? Exit 0: none or unchanged, 1: regression, 3: inconclusive.
@@ -73,7 +53,7 @@ def regress(
     wanted = check.Wanted(base, head, suites, plan, parse_duration(budget))
     try:
         with lock.machine(f"fffbench regress {base}"):
-            found = check.check(wanted, sources.repository(base), lambda text: print(text, file=sys.stderr, flush=True))
+            found = check.check(wanted, sources.repository(base), notices.say)
     except BuildError as error:
         print("\n".join(error.lines), file=sys.stderr)
         raise

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fffbench.cli import notices, tables
+from fffbench.cli import notices, selecting, tables
 from fffbench.errors import UserError
 from fffbench.units import duration
 
@@ -182,10 +182,7 @@ def show(wanted: Options, results: Path, *, as_json: bool, markdown: bool) -> No
         print(f"nothing is missing: {len(rows)} pieces of {wanted.preset} have their visits on {state.machine}")
         return
     shown = [tables.Table(f"{wanted.preset}, on {state.machine}", missing, [_sentence(state, rows)])]
-    if markdown:
-        print(tables.as_markdown(shown, _COLUMNS))
-        return
-    tables.show(shown, _COLUMNS, [])
+    selecting.print_tables(shown, _COLUMNS, [], as_markdown=markdown)
 
 
 def _rows(state: Ledger, now: datetime) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -62,6 +63,14 @@ def threads(text: str | None) -> set[int] | None:
     return {int(value) for value in options.numbers("--threads", text, 1, options.MAX_THREADS)}
 
 
+def on_axes(device: str | None, dtype: str | None, batch: str | None) -> Callable[[object, object, object], bool]:
+    """Whether a row's device, type and batch are among those asked for."""
+    axes = options.chosen(device=device, dtype=dtype)
+    batches = set(options.numbers("--batch", batch, 0, options.MAX_BATCH)) if batch is not None else None
+    wanted = (set(axes.devices) or None, set(axes.dtypes) or None, batches)
+    return lambda *values: all(map(within, values, wanted))
+
+
 def within(value: object, wanted: set[Any] | None) -> bool:
     """Whether ``value`` is wanted; every one is where nothing was asked."""
     return wanted is None or value in wanted
@@ -83,6 +92,11 @@ def one_form(*, as_json: bool, as_markdown: bool, as_csv: bool) -> None:
     """Refuse two forms at once."""
     if as_json + as_markdown + as_csv > 1:
         raise UserError("--json, --markdown and --csv: give one of them")
+
+
+def print_rows(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Print rows for a program: a JSON array, or CSV."""
+    print(json.dumps(rows, indent=1) if as_json else tables.as_csv(rows), end="\n" if as_json else "")
 
 
 def print_tables(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from fffbench.cli import loading, selecting, tables
-from fffbench.cli.loading import Json, ResultsDir
+from fffbench.cli.shared import Json, ResultsDir
 from fffbench.devices import DEVICES
 from fffbench.errors import UserError
-from fffbench.plan import options
 from fffbench.units import percent, seconds
 
 if TYPE_CHECKING:
@@ -23,11 +21,6 @@ if TYPE_CHECKING:
 
 BEST_DENSE = "best-dense"
 MOST_REASONS = 5
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(speedup)
 
 
 def speedup(
@@ -84,8 +77,7 @@ def speedup(
         mode = "fastest" if counts is None else "same"
         wanted = [row for row in wanted if row.baseline_threads == mode and selecting.within(row.threads, counts)]
     if as_json or as_csv:
-        plain = [row.to_json() for row in selecting.ordered(wanted, sort, _keys())]
-        print(json.dumps(plain, indent=1) if as_json else tables.as_csv(plain), end="\n" if as_json else "")
+        selecting.print_rows([row.to_json() for row in selecting.ordered(wanted, sort, _keys())], as_json=as_json)
         return
     shown = [row for row in wanted if _in_table(row, over, threads, every=every, any_protocol=slower_than_dense)]
     _print(selecting.ordered(shown, sort, _keys()), wanted, markdown=markdown, losing=slower_than_dense)
@@ -101,18 +93,15 @@ def _chosen(
     impl: str | None,
 ) -> list[Speedup]:
     """The rows on the axes asked for."""
-    axes = options.chosen(device=device, dtype=dtype)
+    holds = selecting.on_axes(device, dtype, batch)
     machines = selecting.machines(machine, loaded.machines)
-    batches = set(options.numbers("--batch", batch, 0, options.MAX_BATCH)) if batch is not None else None
     known = {row.implementation for row in rows}
     implementations = selecting.names("implementation in these rows", "--impl", impl, known)
     return [
         row
         for row in rows
         if selecting.within(row.machine, machines)
-        and selecting.within(row.device, set(axes.devices) or None)
-        and selecting.within(row.dtype, set(axes.dtypes) or None)
-        and selecting.within(row.batch, batches)
+        and holds(row.device, row.dtype, row.batch)
         and selecting.within(row.implementation, implementations)
     ]
 

@@ -12,7 +12,7 @@ import typer
 
 from fffbench.cli import loading, selecting, tables
 from fffbench.cli.claims import SHORT, Claim
-from fffbench.cli.loading import Json, ResultsDir
+from fffbench.cli.shared import Json, ResultsDir
 from fffbench.errors import UserError
 from fffbench.plan import options
 from fffbench.units import duration
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 
 RELEASE = "release"  # the preset
 SAMPLE_SECONDS = 0.25  # of timed calls in each process, as every preset that a claim rests on
-
-
-def add_to(app: typer.Typer) -> None:
-    """Register the command."""
-    app.command()(todo)
 
 
 def todo(

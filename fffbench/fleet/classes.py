@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import math
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError, one_of
-from fffbench.files import read_plain
 from fffbench.plan import options
 from fffbench.plan.matrix import Axes
 from fffbench.results.parsing import why
+from fffbench.tomlfiles import named, read_toml
 from fffbench.units import parse_duration
 
-MOST_BYTES = 2**20
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 # Beside the budget: start of Python and torch, ceilings, the export, and the process in flight when the budget ends.
 OVERHEAD_SECONDS = 15 * 60
@@ -97,12 +95,8 @@ class MachineClass(BaseModel):
 
 def read_classes(path: Path) -> dict[str, MachineClass]:
     """The classes in the file ``path``, by name; ``UserError`` naming the key that cannot be used."""
-    try:
-        value = tomllib.loads(read_plain(path, MOST_BYTES, links=True).decode())
-    except OSError as error:
-        raise UserError(f"--classes {path}: {error.strerror}; it must be a TOML file of classes") from error
-    except ValueError as error:
-        raise UserError(f"--classes {path}: {error}") from error
+    with named(f"--classes {path}"):
+        value = read_toml(path)
     if not value:
         raise UserError(f"--classes {path}: no class; write a table such as [epyc] for each")
     return {name: _class(path, name, table) for name, table in value.items()}

@@ -18,40 +18,24 @@ from fffbench.plan.architectures import ARCHITECTURES, Architecture
 from fffbench.plan.workload import Shape
 
 DTYPES = ("fp32", "bf16", "fp16")
-PHASE_MEANING = {
-    "encode": "all tokens of a text at once, each attending to all",
-    "prefill": "all tokens of a prompt at once, each attending to those before it",
-    "decode": "one more token after as many as the sequence says, whose keys and values are in the cache",
-}
-MODE_MEANING = {
-    "eager": "operation by operation, as PyTorch runs a model that nobody prepared",
-    "compiled": "every layer compiled by torch.compile",
-    "graph": "the whole forward pass captured in one CUDA graph",
-    "compiled-graph": "compiled layers, captured in one CUDA graph",
-}
-PHASES, MODES = tuple(PHASE_MEANING), tuple(MODE_MEANING)
-
+MODES = (  # of execution
+    "eager",  # operation by operation, as PyTorch runs a model that nobody prepared
+    "compiled",  # every layer compiled by torch.compile
+    "graph",  # the whole forward pass captured in one CUDA graph
+    "compiled-graph",
+)
 
 _TREE = r"(?P<trees>\d{1,5})x(?P<levels>\d{1,2})"
 _VARIANTS = {
-    "dense": re.compile("dense"),
-    "none": re.compile("none"),
-    "fff": re.compile(f"fff-{_TREE}"),
-    "masked": re.compile(f"masked-{_TREE}"),
-    "small": re.compile(r"small-(?P<n>\d{1,6})"),
+    "dense": re.compile("dense"),  # the model as it is
+    "none": re.compile("none"),  # the feedforward layers left out: the most that any replacement can give
+    "fff": re.compile(f"fff-{_TREE}"),  # trees in place of the feedforward layers, by the kernels here
+    "masked": re.compile(f"masked-{_TREE}"),  # the same trees as the published model: all neurons, then a mask
+    "small": re.compile(r"small-(?P<n>\d{1,6})"),  # feedforward layers of so few neurons
+    # mixtures of experts of equal size, by torch's grouped product
     "moe": re.compile(r"moe-(?P<experts>\d{1,5})x(?P<width>\d{1,5})-top(?P<top>\d{1,3})"),
-    "int8": re.compile("int8"),
-    "int8-fff": re.compile(f"int8-fff-{_TREE}"),
-}
-KIND_MEANING = {
-    "dense": "the model as it is",
-    "none": "the feedforward layers left out: the most that any replacement can give",
-    "fff": "trees in place of the feedforward layers, by the kernels here",
-    "masked": "the same trees as the published model computes them: all neurons, then a mask",
-    "small": "feedforward layers of so few neurons",
-    "moe": "mixtures of experts of equal size, by torch's grouped product",
-    "int8": "all linear layers in dynamic int8, with nothing replaced",
-    "int8-fff": "trees, and what is left in dynamic int8",
+    "int8": re.compile("int8"),  # all linear layers in dynamic int8, with nothing replaced
+    "int8-fff": re.compile(f"int8-fff-{_TREE}"),  # trees, and what is left in dynamic int8
 }
 
 

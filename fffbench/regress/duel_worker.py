@@ -11,7 +11,6 @@ Requests and answers are lines of JSON on standard input and output.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import sys
 import time
@@ -28,7 +27,7 @@ from fffbench.implementations.registry import Implementation
 from fffbench.measure import alone, cellrun, inputs, measuring
 from fffbench.plan.workload import Cell, parse_cell
 from fffbench.problems import Data
-from fffbench.regress.torch_worker import Graphs
+from fffbench.regress.torch_worker import Graphs, serve
 from fffbench.regress.worker import Child, Runner, Turns, take_all_turns
 
 Case = dict[str, Any]
@@ -164,19 +163,5 @@ def _data(name: str) -> Data:
     return _held[name]
 
 
-def main() -> None:
-    """Answer requests until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever prints is not an answer
-    importlib.import_module("torch")
-    for line in sys.stdin:
-        try:
-            said = answer(json.loads(line))
-        except OSError as error:  # a child died: ChildProcessError, or its pipe broke
-            said = {"error": str(error)}
-        answers.write(json.dumps(said) + "\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    serve(answer)

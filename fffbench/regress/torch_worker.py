@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from fffbench.devices.cpu import NAME as HOST
-from fffbench.regress.worker import Call, Child, Runner, Turns, take_all_turns
+from fffbench.regress.worker import Call, Child, Runner, Turns, end, take_all_turns
 
 Case = dict[str, Any]
 
@@ -182,20 +182,18 @@ def _compiled(request: dict[str, Any], children: dict[str, Child]) -> dict[str, 
             children[name].ask(index)
         said = {name: children[name].answered() for name in case["sides"]}
         reasons[case["name"]] = {name: reason for name, reason in said.items() if reason is not None}
-    for child in children.values():
-        child.close()
-    for child in children.values():
-        child.wait()
+    end(children)
     return {"times": {}, "reasons": reasons}
 
 
-def main() -> None:
-    """Answer requests until standard input ends."""
+def serve(answer: Callable[[dict[str, Any]], dict[str, Any]], *optional: str) -> None:
+    """Answer requests, a line of JSON each, until standard input ends; torch and ``optional`` are imported before."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints is not an answer
     importlib.import_module("torch")
-    with suppress(ImportError):
-        importlib.import_module("triton")
+    for name in optional:
+        with suppress(ImportError):
+            importlib.import_module(name)
     for line in sys.stdin:
         try:
             said = answer(json.loads(line))
@@ -206,4 +204,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(answer, "triton")

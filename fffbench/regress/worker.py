@@ -354,11 +354,16 @@ def take_all_turns(
             continue
         measured = take_turns([children[name] for name in names], index, request["seconds"], lead_seconds)
         times[case["name"]] = dict(zip(names, measured, strict=True))
+    end(children)
+    return {"times": times, "reasons": reasons}
+
+
+def end(children: dict[str, Child]) -> None:
+    """Let all children end, and wait until they have."""
     for child in children.values():
         child.close()
     for child in children.values():
         child.wait()
-    return {"times": times, "reasons": reasons}
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def collect(kept: Kept) -> Finished:
         grouped.setdefault(outcome.cell, []).append(outcome)
     skipped, measured = list(kept.run.skipped), []
     for cell in kept.cells:
-        described = _described(kept, cell.implementation)
+        described = kept.header.implementations[cell.implementation]
         group = grouped.get(cell.id, [])
         reason = _reason(group)
         if reason is None:
@@ -55,16 +55,6 @@ def _reason(group: Sequence[Outcome]) -> str | None:
     if len(failures) < len(group):
         return None
     return f"{failures[-1].failure}; another run tries again" if failures else OUT_OF_BUDGET
-
-
-def _described(kept: Kept, name: str) -> Described:
-    """What the run says about an implementation; a journal of before it did so says nothing."""
-    if name not in kept.header.implementations:
-        from fffbench.implementations.registry import implementation
-
-        item = implementation(name)
-        return Described(family=item.family, summary=str(plain(item.summary)))
-    return kept.header.implementations[name]
 
 
 def _cell_info(name: str, group: Sequence[Outcome], kept: Kept, described: Described) -> CellInfo | str:

@@ -10,7 +10,7 @@ removed, the journal holds all that was measured.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -73,13 +73,20 @@ def _ended(number: int, _frame: FrameType | None) -> None:
     raise Ended(number)
 
 
-def sentence(error: BaseException, journal: Path | None) -> str:
-    """What is said when ``error`` ended a run with this journal (None: it had none yet)."""
+def _results_in(journal: Path) -> int:
+    return sum(outcome.failure is None for outcome in journals.read(journal).outcomes)
+
+
+def sentence(error: BaseException, journal: Path | None, results_in: Callable[[Path], int] = _results_in) -> str:
+    """What is said when ``error`` ended a run with this journal (None: it had none yet).
+
+    ``results_in`` counts the results of processes that a journal holds.
+    """
     how = f"ended by {signal.Signals(error.number).name}" if isinstance(error, Ended) else "interrupted"
     if journal is None:
         return f"{how}; nothing had been measured yet"
     try:
-        count = sum(outcome.failure is None for outcome in journals.read(journal).outcomes)
+        count = results_in(journal)
     except UserError as reading:
         return f"{how}; {reading}"
     if count == 0:

@@ -44,7 +44,7 @@ class Header(BaseModel):
     run: RunInfo
     processes: int = Field(ge=1, le=1000)
     cells: list[str] = Field(max_length=MOST_CELLS)
-    implementations: dict[str, Described] = {}
+    implementations: dict[str, Described]
     command: str = ""
 
 
@@ -108,8 +108,8 @@ def _header(path: Path, entry: Entry) -> Header:
     try:
         header = Header.model_validate(entry)
         for name in header.cells:
-            parse_cell(name)
-    except (ValidationError, UserError) as error:
+            _ = header.implementations[parse_cell(name).implementation]
+    except (ValidationError, UserError, KeyError) as error:
         what = error.errors()[0]["loc"] if isinstance(error, ValidationError) else ("cells",)
         where = ".".join(map(str, what))
         raise UserError(f"journal {str(path)!r}: not a journal of this version ({where}); move it away") from error
@@ -141,9 +141,7 @@ def _take(entry: Entry, header: Header, cells: set[str], outcomes: dict[tuple[st
 def _doubt(outcome: Outcome, header: Header) -> str | None:
     """Why a result file would refuse what ``outcome`` says; its cell would then be lost with all its processes."""
     cell = parse_cell(outcome.cell)
-    described = header.implementations.get(cell.implementation)
-    if described is None:  # of a version that did not say which family it is of
-        return None
+    described = header.implementations[cell.implementation]
     check = Check(
         error=outcome.error,
         tolerance=outcome.tolerance,

@@ -18,18 +18,18 @@ every routing.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fffbench.devices import DEVICES, HOST
 from fffbench.errors import UserError, one_of
 from fffbench.plan.candidates import NEVER_BEST
+from fffbench.plan.preset_files import PresetFile, read_folder
 from fffbench.plan.workload import CACHES, CALLS, DTYPES, ROUTINGS, Shape
 from fffbench.problems import parse_problem
 
@@ -99,12 +99,10 @@ class Preset:
     models: Mapping[str, str] = field(default_factory=dict)  # a preset of whole models by device; ``after`` which part
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-
-class _Block(_Strict):
+class _Block(BaseModel):
     """A block as it is written; None where an axis is left out."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     implementations: list[str] | str
     shapes: list[str] | str | None = None
@@ -119,23 +117,21 @@ class _Block(_Strict):
     keep: bool = False
 
 
-class _File(_Strict):
-    summary: str
-    order: int = 100
-    processes: int = 6
+class _File(PresetFile):
+    model_config = ConfigDict(strict=True)
+
     sample_seconds: float = 0.25
-    budget_seconds: float | None = None
-    includes: list[str] = []
     visits: int = 1
-    models: dict[str, str] = {}
-    lists: dict[str, list[str | int]] = {}
-    block: list[_Block] = []
+    models: dict[str, str] = Field({})
+    lists: dict[str, list[str | int]] = Field({})
+    block: list[_Block] = Field([])
 
 
 CLOSED = {"dtypes": DTYPES, "routings": ROUTINGS, "devices": DEVICES, "caches": CACHES, "calls": CALLS}
 
 
-def _block(written: _Block, lists: Mapping[str, list[Any]]) -> Block:
+def _block(written: _Block, file: _File) -> Block:
+    lists: Mapping[str, list[Any]] = file.lists
     given: dict[str, Any] = {"keep": written.keep}
     for axis, value in written:
         if value is None or axis == "keep":
@@ -160,44 +156,20 @@ def shape_of(text: str) -> Shape:
 
 def read_presets(folder: Path) -> dict[str, Preset]:
     """Every preset in ``folder`` by its name, in reading order; ``UserError`` naming file and key if one is wrong."""
-    files: dict[str, _File] = {}
-    own: dict[str, tuple[Block, ...]] = {}
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-            own[path.stem] = tuple(_block(block, file.lists) for block in file.block)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise UserError(f"preset {path.name}: {where}: {first['msg']}") from error
-        except (UserError, ValueError) as error:
-            raise UserError(f"preset {path.name}: {error}") from error
-        files[path.stem] = file
-    ordered = sorted(files, key=lambda name: (files[name].order, name))
-    return {name: _preset(name, files[name], own) for name in ordered}
-
-
-def _preset(name: str, file: _File, own: Mapping[str, tuple[Block, ...]]) -> Preset:
-    for other in file.includes:
-        if other not in own:
-            raise UserError(f"preset {name}.toml: {one_of('preset in includes', other, own)}")
-    blocks = _joined([*(own[other] for other in file.includes), own[name]])
-    parts = tuple(file.includes) if file.visits > 1 else ()
-    return Preset(
-        name,
-        file.summary,
-        blocks,
-        file.processes,
-        file.sample_seconds,
-        file.budget_seconds,
-        file.visits,
-        parts,
-        file.models,
-    )
-
-
-def _joined(parts: Iterable[tuple[Block, ...]]) -> tuple[Block, ...]:
-    return tuple(block for part in parts for block in part)
+    return {
+        name: Preset(
+            name,
+            file.summary,
+            blocks,
+            file.processes,
+            file.sample_seconds,
+            file.budget_seconds,
+            file.visits,
+            tuple(file.includes) if file.visits > 1 else (),
+            file.models,
+        )
+        for name, (file, blocks) in read_folder(folder, _File, _block).items()
+    }
 
 
 @cache

@@ -8,17 +8,17 @@ without them.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fffbench.devices import HOST
 from fffbench.devices import device as device_of
 from fffbench.errors import UserError, one_of
 from fffbench.plan.models import ModelCell, Variant, Work
+from fffbench.plan.preset_files import PresetFile, read_folder
 
 FOLDER = Path(__file__).parent
 ALWAYS = ("dense", "none")
@@ -26,44 +26,24 @@ ALWAYS = ("dense", "none")
 EAGER_ONLY = ("int8", "int8-fff", "masked")
 
 
-class _Strict(BaseModel):
+class ModelBlock(BaseModel):
+    """A product; ``threads`` are resolved on the machine, and ``variants`` may be the name of a list as written."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _Block(_Strict):
-    """A block as it is written."""
-
-    model: str
-    phase: str
-    sizes: list[tuple[int, int]]
-    variants: list[str] | str
-    dtypes: list[str] = ["fp32"]
-    device: str = HOST
-    modes: list[str] = ["eager", "compiled"]
-
-
-class _File(_Strict):
-    summary: str
-    order: int = 100
-    processes: int = 6
-    sample_seconds: float = 1.0
-    budget_seconds: float | None = None
-    includes: list[str] = []
-    lists: dict[str, list[str]] = {}
-    block: list[_Block] = []
-
-
-@dataclass(frozen=True)
-class ModelBlock:
-    """A product; ``threads`` are resolved on the machine."""
 
     model: str
     phase: str
     sizes: tuple[tuple[int, int], ...]
-    variants: tuple[str, ...]
-    dtypes: tuple[str, ...]
-    device: str
-    modes: tuple[str, ...]
+    variants: tuple[str, ...] | str
+    dtypes: tuple[str, ...] = ("fp32",)
+    device: str = HOST
+    modes: tuple[str, ...] = ("eager", "compiled")
+
+
+class _File(PresetFile):
+    sample_seconds: float = 1.0
+    lists: dict[str, list[str]] = Field({})
+    block: list[ModelBlock] = Field([])
 
 
 @dataclass(frozen=True)
@@ -80,36 +60,14 @@ class ModelPreset:
 
 def read_model_presets(folder: Path) -> dict[str, ModelPreset]:
     """Every preset in ``folder`` by its name, in reading order; ``UserError`` naming the file if one is wrong."""
-    files: dict[str, _File] = {}
-    own: dict[str, tuple[ModelBlock, ...]] = {}
-    for path in sorted(folder.glob("*.toml")):
-        try:
-            file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-            own[path.stem] = tuple(_block(block, file) for block in file.block)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise UserError(f"preset {path.name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-        except (UserError, ValueError) as error:
-            raise UserError(f"preset {path.name}: {error}") from error
-        files[path.stem] = file
-    for name, file in files.items():
-        for other in file.includes:
-            if other not in own:
-                raise UserError(f"preset {name}.toml: {one_of('preset in includes', other, own)}")
     return {
-        name: ModelPreset(
-            name,
-            file.summary,
-            tuple(block for part in (*file.includes, name) for block in own[part]),
-            file.processes,
-            file.sample_seconds,
-            file.budget_seconds,
-        )
-        for name, file in sorted(files.items(), key=lambda item: (item[1].order, item[0]))
+        name: ModelPreset(name, file.summary, blocks, file.processes, file.sample_seconds, file.budget_seconds)
+        for name, (file, blocks) in read_folder(folder, _File, _block).items()
     }
 
 
-def _block(written: _Block, file: _File) -> ModelBlock:
+def _block(written: ModelBlock, file: _File) -> ModelBlock:
+    """``written`` with its list of variants; ``UserError`` where it has no comparison or names what there is not."""
     if isinstance(written.variants, str) and written.variants not in file.lists:
         raise one_of("list in variants", written.variants, file.lists)
     variants = file.lists[written.variants] if isinstance(written.variants, str) else written.variants
@@ -123,15 +81,7 @@ def _block(written: _Block, file: _File) -> ModelBlock:
             work = Work(written.model, written.phase, batch, sequence, dtype, written.device)
             for mode in written.modes:
                 ModelCell(work, Variant.parse(ALWAYS[0]), mode)
-    return ModelBlock(
-        written.model,
-        written.phase,
-        tuple(written.sizes),
-        tuple(variants),
-        tuple(written.dtypes),
-        written.device,
-        tuple(written.modes),
-    )
+    return written.model_copy(update={"variants": tuple(variants)})
 
 
 @cache
