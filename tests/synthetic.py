@@ -118,6 +118,7 @@ def run_json(
     machine: str = MACHINE,
     run: str | None = None,
     started: str = STARTED,
+    ended: str = "",
     skipped: Mapping[str, str] | None = None,
     ceilings: Mapping[str, Mapping[str, float]] | None = None,
     stable: Mapping[str, str] | None = None,
@@ -131,7 +132,7 @@ def run_json(
         "machine_info": {"python_version": "3.11.7"},
         "commit_info": {"id": "0" * 40, "dirty": False},
         "benchmarks": [benchmark_of(cell, times, **(changes or {})) for cell, times in cells.items()],
-        "datetime": started,
+        "datetime": ended or started,
         "version": "5.3.1",
         "fffbench": {
             "format": 1,

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from fffbench.runs.undecided import Kernels, Open
 
 RELEASE = "release"  # the preset
-SAMPLE_SECONDS = 0.25  # of timed calls in each process, as every preset that a claim rests on
 
 
 def todo(
@@ -91,6 +90,7 @@ def on_this_machine(results: Path, claim: str | None, processes: int | None) -> 
     from fffbench.measure import fingerprint
     from fffbench.results.store import Results
     from fffbench.runs import planning as bench
+    from fffbench.runs.forecasts import SAMPLE_SECONDS
     from fffbench.runs.undecided import Where, open_claims, together
 
     ledger = load_claims()
@@ -116,12 +116,15 @@ def kernels(results: Results, machine: str) -> Kernels:
     """What is known of the implementations, with the times that they took on ``machine``."""
     from fffbench.implementations.registry import implementation, implementations
     from fffbench.measure import forecast
-    from fffbench.runs.forecasts import Learnt
+    from fffbench.runs.forecasts import SAMPLE_SECONDS, Learnt, seconds_of
     from fffbench.runs.undecided import Kernels
 
     own = [record for record in results.records if record.machine == machine]
-    others = Learnt(record for record in results.records if record.machine != machine)
-    known = Learnt(own, results.machines[machine].ceilings if machine in results.machines else {}, others)
+    spent: dict[str, float] = {}
+    for run in results.runs.values():
+        spent |= seconds_of(run.id, run.dated or run.started, run.ended)
+    others = Learnt((record for record in results.records if record.machine != machine), spent=spent)
+    known = Learnt(own, results.machines[machine].ceilings if machine in results.machines else {}, others, spent)
 
     def guess(cell: Cell) -> float:
         chosen = implementation(cell.implementation)

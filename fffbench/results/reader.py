@@ -161,7 +161,9 @@ def read_run(data: Any, folder: str, refuse: Callable[[str, str], None]) -> RunI
         refuse("fffbench.format", f"must be {FORMAT}, not {short(version)}")
         return None
     try:
-        run = RunInfo.model_validate({**info, "skipped": []}).honest(data.get("commit_info"))
+        ended = data.get("datetime")
+        given = {**info, "skipped": [], "ended": ended[:40] if isinstance(ended, str) else ""}
+        run = RunInfo.model_validate(given).honest(data.get("commit_info"))
     except ValidationError as error:
         where, reason = why(error)
         refuse(f"fffbench.{where}", reason)

@@ -181,6 +181,7 @@ class RunInfo(_Plain):
     after: Annotated[list[Text], Field(max_length=MOST_LISTED)] = []
     machine: Machine
     skipped: list[Skipped] = []
+    ended: Annotated[Text, Field(exclude=True)] = ""  # when its file was written, which pytest-benchmark says beside it
 
     def honest(self, commit_info: object) -> RunInfo:
         """This run with its commit called dirty where the file says so anywhere.

@@ -38,8 +38,8 @@ MEMORY_OF_A_BYTE = 10
 class Run:
     """One measuring session on one machine, with the machine as that run saw it.
 
-    ``started`` is the date it is filed by; ``dated`` what its clock said, where that cannot be. ``commit`` ends in
-    ``-dirty`` if the sources were changed; ``dirty`` is None where nobody can tell.
+    ``started`` is the date it is filed by; ``dated`` what its clock said, where that cannot be; ``ended`` when its file
+    was written. ``commit`` ends in ``-dirty`` if the sources were changed; ``dirty`` is None where nobody can tell.
     """
 
     id: str
@@ -51,6 +51,7 @@ class Run:
     dirty: bool | None = None
     after: tuple[str, ...] = ()
     dated: str = ""
+    ended: str = ""
 
     @property
     def sources(self) -> str:
@@ -243,7 +244,15 @@ def _accept(content: FileContent, runs: dict[str, Run], shown: str) -> FileConte
     paths = (*known.paths, shown) if known else (shown,)
     machine = known.machine if known and known.machine.ceilings else info.machine
     runs[info.run] = Run(
-        info.run, machine, info.started, info.preset, info.commit, paths, info.dirty, tuple(info.after)
+        info.run,
+        machine,
+        info.started,
+        info.preset,
+        info.commit,
+        paths,
+        info.dirty,
+        tuple(info.after),
+        ended=info.ended,
     )
     return content
 

@@ -2,11 +2,12 @@
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from synthetic import cell_id, write_run
 
-from fffbench.cli import run
+from fffbench.cli import run, todo
 from fffbench.measure import fingerprint
 from fffbench.plan.matrix import Axes
 from fffbench.plan.workload import parse_cell
@@ -71,6 +72,28 @@ def test_limits_rest_on_this_machine_alone_and_a_plan_on_others_where_it_has_non
     assert learnt(tmp_path, "test-cpu-2c-0001", others=True).call(cell, guess) == pytest.approx(1.0)
     write_run(tmp_path, cells={CELL: [2.0] * 6})
     assert learnt(tmp_path, "test-cpu-2c-0001", others=True).call(cell, guess) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("machine", "seconds"), [("test-cpu-2c-0001", 9.0), ("test-other-0001", 9.0)])
+def test_what_a_process_takes_beside_its_calls_is_learnt_from_how_long_the_runs_took(tmp_path, machine, seconds):
+    """On a host of 16 cores a process took 9 s where the plan had one."""
+    cell, nothing = parse_cell(CELL), Learnt()
+    plain = nothing.process(cell, lambda _: 1e-3, 0.25, slow_to_prepare=False)
+    ended = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC) + timedelta(seconds=6 * (plain + seconds + 3.0))
+    write_run(
+        tmp_path, cells={CELL: [1e-3] * 6}, machine=machine, started="2026-01-02T03:04:05Z", ended=ended.isoformat()
+    )
+    found = learnt(tmp_path, "test-cpu-2c-0001", others=True)
+    assert found.process(cell, guess, 0.25, slow_to_prepare=False) == pytest.approx(plain + seconds, rel=0.01)
+    assert found.beside("cuda") == 0.0
+    [takes] = [one.seconds(cell) for one in [todo.kernels(load(tmp_path), "test-cpu-2c-0001")]]
+    assert takes == pytest.approx(plain + seconds, rel=0.01)
+
+
+@pytest.mark.parametrize("ended", ["", "yesterday", "2026-01-02T03:04:06", "2026-01-02T03:04:06+00:00"])
+def test_a_file_that_does_not_say_when_it_ended_or_ended_too_soon_teaches_nothing(tmp_path, ended):
+    write_run(tmp_path, cells={CELL: [1e-3] * 6}, started="2026-01-02T03:04:05Z", ended=ended)
+    assert learnt(tmp_path, "test-cpu-2c-0001").beside("cpu") == 0.0
 
 
 def test_a_dense_layer_of_a_second_a_call_is_planned_in_seconds_and_not_in_minutes(tmp_path, here):
