@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from fffbench.analysis.baselines import PUBLISHED
+from fffbench.analysis.baselines import PUBLISHED, Cells, cells_of
 from fffbench.analysis.ceilings import Ceilings, ceilings_of, costs_of
 from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.headline import Answer
@@ -32,7 +32,8 @@ from fffbench.analysis.relative import Relative
 from fffbench.analysis.rows import Speedup, Timed
 from fffbench.analysis.speedup import Found, measured
 from fffbench.analysis.stats import Estimate, estimate_ratios, ratio_of_medians, time_of_medians
-from fffbench.plan.workload import Cell, Protocol, Shape
+from fffbench.plan.workload import Cell, Protocol, parse_cell
+from fffbench.problems import parse_problem
 from fffbench.problems.base import DENSE
 from fffbench.results.medians import Medians
 from fffbench.results.record import Record
@@ -142,7 +143,18 @@ def _index(results: Results) -> _Index:
 
 def _place(machine: str, cell: Cell, routing: str) -> Place:
     work = cell.workload
-    return machine, cell.protocol, work.batch, work.dtype, routing, work.threads, work.device, work.seed
+    protocol = cell.protocol
+    return (
+        machine,
+        protocol.cache,
+        protocol.call,
+        work.batch,
+        work.dtype,
+        routing,
+        work.threads,
+        work.device,
+        work.seed,
+    )
 
 
 class _Sides(NamedTuple):
@@ -180,7 +192,8 @@ class _Asked(NamedTuple):
 
 
 @lru_cache(maxsize=20_000)  # machines of one kind measure the same cells
-def _asked(cell: Cell) -> _Asked:
+def _asked(name: str) -> _Asked:
+    cell = parse_cell(name)
     one_path = replace(cell.workload, routing=ONE_PATH)
     return _Asked(
         replace(cell, implementation=PUBLISHED),
@@ -204,7 +217,7 @@ def _best_explained(rows: Iterable[Speedup], index: _Index) -> list[Attribution]
 
 
 def _sides(subject: Record, best: Record, index: _Index) -> _Sides:
-    plain, cold_path, hot_path, called = (index.beside(subject, cell) for cell in _asked(subject.cell))
+    plain, cold_path, hot_path, called = (index.beside(subject, cell) for cell in _asked(subject.cell.id))
     best_called = index.beside(best, _through(best.cell, "torch"))
     return _Sides(subject, best, plain, cold_path, hot_path, called, best_called)
 
@@ -229,17 +242,16 @@ def _pairs(row: Speedup, index: _Index) -> Iterator[tuple[Record, Record]]:
 def _best_beside(subject: Record, cell: Cell, relative: Relative, index: _Index) -> Record | None:
     """The fastest dense layer at the place of ``subject`` that is as large as ``cell``."""
     there = index.dense.get(_place(subject.machine, subject.cell, "uniform"), [])
-    large: dict[int, bool] = {}  # by address, as in ``candidates_of``
-    for item in there:
-        shape = item.record.cell.workload.shape
-        if id(shape) not in large:
-            large[id(shape)] = _as_large(shape, cell)
-    beside = [item for item in there if large[id(item.record.cell.workload.shape)]]
+    beside = [there[place] for place in _as_large(cells_of(there), cell.columns[0])]
     return relative.fastest(beside, Timed(subject)).record if beside else None
 
 
-def _as_large(shape: Shape, as_this: Cell) -> bool:
-    return shape.seen_by(DENSE).replaces(as_this.workload.shape)
+@lru_cache(maxsize=5_000)
+def _as_large(there: Cells, shape: str) -> tuple[int, ...]:
+    """The places of the cells that, computed by a dense layer, are as large as a layer of ``shape``."""
+    own = parse_problem(shape)
+    large = {other: other.seen_by(DENSE).replaces(own) for other in {cell.workload.shape for cell in there.cells}}
+    return tuple(place for place, cell in enumerate(there.cells) if large[cell.workload.shape])
 
 
 def _attribute(sides: _Sides, index: _Index) -> Attribution:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fffbench.analysis.rows import Timed
-from fffbench.plan.workload import Cell, Shape
+from fffbench.plan.workload import Cell, Shape, parse_cell
+from fffbench.problems import parse_problem
 from fffbench.problems.base import DENSE
 
 THREADS_MEANING = {
@@ -90,19 +92,47 @@ WITH_TF32 = "best-dense-tf32"
 WIDER = "wider"  # a dense layer over a wider one: of claims about that, and no column of a table
 
 
-def candidates_of(baseline: str, subject: Timed, dense: Iterable[Timed]) -> list[Timed]:
+class Cells:
+    """The cells of a place, in an order; equal ones are one object, so that what follows from them is found once.
+
+    Machines of one kind measure the same cells, and each is asked about some of them a thousand times.
+    """
+
+    __slots__ = ("cells",)
+
+    def __init__(self, cells: tuple[Cell, ...]) -> None:
+        """By ``cells_of`` alone."""
+        self.cells = cells
+
+
+@lru_cache(maxsize=5_000)
+def _cells(ids: tuple[str, ...]) -> Cells:
+    return Cells(tuple(map(parse_cell, ids)))
+
+
+def cells_of(items: Iterable[Timed]) -> Cells:
+    """The cells of ``items``."""
+    return _cells(tuple([item.record.cell.id for item in items]))
+
+
+def candidates_of(baseline: str, subject: Timed, dense: Sequence[Timed]) -> list[Timed]:
     """Which of the ``dense`` records in the subject's context can serve as ``baseline``."""
-    row, cell = TABLE[baseline], subject.record.cell
-    wanted, own = row.layer(cell.implementation), cell.workload.shape
-    # a place has a hundred records of a dozen layers; parsed ones are shared, so that one is known by its address
-    fits: dict[int, bool] = {}
-    found = []
-    for item in dense:
-        other = item.record.cell
-        shape = other.workload.shape
-        known = fits.get(id(shape))
-        if known is None:
-            known = fits[id(shape)] = row.takes(own, shape)
-        if known and wanted in (None, other.implementation):
-            found.append(item)
-    return found
+    return [dense[place] for place in fitting(baseline, subject.record.cell, cells_of(dense))]
+
+
+def fitting(baseline: str, cell: Cell, dense: Cells, threads: int | None = None) -> tuple[int, ...]:
+    """The places in ``dense`` of the cells that can serve as ``baseline`` of ``cell``; of those on ``threads``."""
+    return _fitting(baseline, TABLE[baseline].layer(cell.implementation), cell.columns[0], dense, threads)
+
+
+@lru_cache(maxsize=20_000)
+def _fitting(baseline: str, wanted: str | None, shape: str, dense: Cells, threads: int | None) -> tuple[int, ...]:
+    own, row = parse_problem(shape), TABLE[baseline]
+    fits = {other: row.takes(own, other) for other in {cell.workload.shape for cell in dense.cells}}
+    return tuple(
+        place
+        for place, cell in enumerate(dense.cells)
+        if fits[cell.workload.shape]
+        and wanted in (None, cell.implementation)
+        and threads in (None, cell.workload.threads)
+    )

@@ -9,13 +9,12 @@ ones, whose bytes were flushed from the caches before each call.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fffbench.analysis.once import once
 from fffbench.analysis.stats import estimate_times, time_of_medians
-from fffbench.plan.workload import FAULTY, Cell, Workload
+from fffbench.plan.workload import FAULTY, Workload, parse_cell
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 
@@ -60,7 +59,7 @@ class Ceilings:
                 for threads, value in by_threads.items():
                     best[threads] = max(value, best.get(threads, 0.0))
         self._known: dict[Key, Ceiling | None] = {}
-        self._reached: dict[Key, tuple[float, str]] = defaultdict(lambda: (0.0, ""))
+        self._reached: dict[Key, tuple[float, str]] = {}
         estimate_times(record.medians for record in results.records)
         for record in results.records:
             if record.info.family == FAULTY:
@@ -72,8 +71,9 @@ class Ceilings:
                 self._reach((record.machine, "bandwidth", threads), moved / time, record)
 
     def _reach(self, key: Key, rate: float, record: Record) -> None:
-        if rate >= self._reached[key][0]:
-            self._reached[key] = max(self._reached[key], (rate, record.id))
+        most = self._reached.get(key, (0.0, ""))
+        if rate >= most[0]:
+            self._reached[key] = max(most, (rate, record.id))
 
     def peak(self, machine: str, workload: Workload) -> Ceiling | None:
         """The multiply-add peak of the workload's dtype at its threads, operations per second."""
@@ -143,12 +143,12 @@ def time_of(record: Record) -> float:
 
 def costs_of(record: Record) -> tuple[int, float, str]:
     """Useful operations of a record's work, the bytes it must move at the least, and its ``threads_key``."""
-    return _costs(record.cell, record.info.family, record.info.distinct_rows)
+    return _costs(record.cell.id, record.info.family, record.info.distinct_rows)
 
 
 @lru_cache(maxsize=20_000)  # machines of one kind measure the same cells, and each is asked about ten times
-def _costs(cell: Cell, family: str, distinct_rows: float) -> tuple[int, float, str]:
-    work = cell.workload
+def _costs(cell: str, family: str, distinct_rows: float) -> tuple[int, float, str]:
+    work = parse_cell(cell).workload
     return work.operations(family), work.bytes(family, distinct_rows), threads_key(work)
 
 

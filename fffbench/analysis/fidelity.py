@@ -20,13 +20,13 @@ from fffbench.analysis.evidence import interval, one_record_per_cell
 from fffbench.analysis.stats import ratio_of_medians
 from fffbench.devices import threads_text
 from fffbench.plan.fidelity import BEST_DENSE, BEST_FFF, LADDERS, Ladder, Rung, Side
-from fffbench.plan.workload import FAULTY, Protocol, Shape
+from fffbench.plan.workload import FAULTY
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 from fffbench.units import number
 
 Place = tuple[str, str, int, int]  # machine, device, batch, threads
-AtPlace = dict[tuple[Shape, str, Protocol], list[Record]]  # by shape, dtype and protocol
+AtPlace = dict[tuple[str, str, str, str], list[Record]]  # by the layer's id, dtype, cache and call
 SMALL_CHANGE = 1.1  # factors nearer to 1 than this are not named in a sentence
 
 
@@ -95,7 +95,8 @@ def climbs(results: Results, published: Mapping[str, float]) -> list[Climb]:
         work = record.cell.workload
         if work.routing == "uniform":
             here = places[record.machine, work.device, work.batch, work.threads]
-            here[work.shape, work.dtype, record.cell.protocol].append(record)
+            shape, *_, cache, call = record.cell.columns
+            here[shape, work.dtype, cache, call].append(record)
     return [
         climb
         for ladder in LADDERS
@@ -134,7 +135,7 @@ def _find(side: Side, records: AtPlace) -> Record | None:
     family = {BEST_DENSE: "dense", BEST_FFF: "fff"}.get(side.implementation)
     fitting = [
         record
-        for record in records.get((side.shape, side.dtype, side.protocol), ())
+        for record in records.get((side.shape.id, side.dtype, side.protocol.cache, side.protocol.call), ())
         if (record.info.family == family if family else record.cell.implementation == side.implementation)
     ]
     return min(fitting, key=time_of, default=None)

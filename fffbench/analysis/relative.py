@@ -19,7 +19,6 @@ from statistics import median
 import numpy as np
 
 from fffbench.analysis.rows import Timed
-from fffbench.analysis.stats import runs_of
 from fffbench.analysis.thin import FULL_PROCESSES, FULL_RUNS
 from fffbench.results.medians import Unit
 
@@ -28,7 +27,10 @@ NEARLY = math.log(1 - TIE)
 
 
 class Relative:
-    """Layers of one place on one scale: ``own`` has the logarithm of each by record, ``part`` of which chain it is."""
+    """Layers of one place on one scale: ``own`` has the logarithm of each by record, ``part`` of which chain it is.
+
+    They are ``connected`` where there is one chain.
+    """
 
     def __init__(self, items: Iterable[Timed]) -> None:
         """Fit the parts of layers and runs."""
@@ -39,11 +41,13 @@ class Relative:
         units = {unit for item in items for unit in item.medians.units}
         if len(units) == 1:  # most places of most machines
             self._runs = dict.fromkeys(units, 0.0)
-            for item in items:
-                self.own[item.record.id], self.part[item.record.id] = math.log(median(item.medians)), 0
-            return
-        for number, chain in enumerate(_chains(items)):
-            self._fit(chain, number)
+            self.own = {item.id: math.log(median(item.medians)) for item in items}
+            self.part = dict.fromkeys(self.own, 0)
+        else:
+            for number, chain in enumerate(_chains(items)):
+                self._fit(chain, number)
+        self._order = {item.id: (self.own[item.id], _name(item)) for item in items}
+        self.connected = len(set(self.part.values())) < 2
 
     def _fit(self, chain: Sequence[Timed], number: int) -> None:
         units = sorted({unit for item in chain for unit in item.medians.units})
@@ -58,7 +62,7 @@ class Relative:
         hour = float(np.mean(solved[len(chain) :]))  # the usual one: of two chains each has its own
         self._runs |= {unit: float(solved[column[unit]]) - hour for unit in units}
         for row, item in enumerate(chain):
-            self.own[item.record.id], self.part[item.record.id] = float(solved[row]) + hour, number
+            self.own[item.id], self.part[item.id] = float(solved[row]) + hour, number
 
     def best_process(self, item: Timed) -> float:
         """The fastest process of ``item``, on the scale of ``own``."""
@@ -66,8 +70,10 @@ class Relative:
 
     def beside(self, item: Timed, items: Iterable[Timed]) -> list[Timed]:
         """Which of ``items`` can be compared with ``item``."""
-        part = self.part[item.record.id]
-        return [other for other in items if self.part[other.record.id] == part]
+        if self.connected:
+            return list(items)
+        part = self.part[item.id]
+        return [other for other in items if self.part[other.id] == part]
 
     def fastest(self, items: Sequence[Timed], anchor: Timed | None = None) -> Timed:
         """The fastest, or a tie's fastest with more evidence: a lucky process may have made one that has little.
@@ -78,27 +84,26 @@ class Relative:
         if not found:
             chains: dict[int, list[Timed]] = defaultdict(list)
             for item in items:
-                chains[self.part[item.record.id]].append(item)
+                chains[self.part[item.id]].append(item)
             found = max(chains.values(), key=lambda chain: (sum(len(item.medians) for item in chain), _name(chain[0])))
         if len(found) < len(items):
             names = {item.record.cell.implementation for item in found}
             counts = {item.record.cell.workload.threads for item in found}
             found = [*found, *(item for item in items if _another_count(item, names, counts))]
-        best = min(found, key=self._order)
-        limit = self.own[best.record.id] + NEARLY
-        near = {item.record.id for item in found}  # two records are compared field by field, which takes 50 times this
-        apart = [item for item in items if item.record.id not in near and self.own[item.record.id] < limit]
-        if apart:
-            return min(apart, key=self._order)
-        enough = amount(best)
+        own, order = self.own, self._order
+        best = min(found, key=lambda item: order[item.id])
+        if len(found) < len(items):
+            limit = own[best.id] + NEARLY
+            near = {item.id for item in found}
+            apart = [item for item in items if item.id not in near and own[item.id] < limit]
+            if apart:
+                return min(apart, key=lambda item: order[item.id])
+        enough = best.amount
         if enough == (FULL_PROCESSES, FULL_RUNS):
             return best
-        limit = self.own[best.record.id] - NEARLY
-        more = [item for item in found if self.own[item.record.id] <= limit and amount(item) > enough]
-        return min(more, key=lambda item: (*(-part for part in amount(item)), *self._order(item)), default=best)
-
-    def _order(self, item: Timed) -> tuple[float, str]:
-        return self.own[item.record.id], _name(item)
+        limit = own[best.id] - NEARLY
+        more = [item for item in found if item.amount > enough and own[item.id] <= limit]
+        return min(more, key=lambda item: (*(-part for part in item.amount), *order[item.id]), default=best)
 
 
 def fastest(items: Sequence[Timed]) -> Timed:
@@ -110,11 +115,6 @@ def _another_count(item: Timed, names: Collection[str], counts: Collection[int])
     """Whether ``item`` is one of the layers ``names`` on a number of threads that is not among ``counts``."""
     cell = item.record.cell
     return cell.implementation in names and cell.workload.threads not in counts
-
-
-def amount(item: Timed) -> tuple[int, int]:
-    """Processes and runs, up to those of a full record."""
-    return min(FULL_PROCESSES, len(item.medians)), min(FULL_RUNS, runs_of(item.medians.units))
 
 
 def _name(item: Timed) -> str:

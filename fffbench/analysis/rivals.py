@@ -156,7 +156,10 @@ class Untried:
 
 def _unsure(chosen: Timed, tried: Sequence[Timed], relative: Relative) -> dict[str, str]:
     """Layers that were measured and cannot be ruled out, with why."""
-    limit = relative.own[chosen.record.id] + NEARLY
+    enough = min(FULL_PROCESSES, len(chosen.medians))
+    if relative.connected and all(len(item.medians) >= enough for item in tried):
+        return {}
+    limit = relative.own[chosen.id] + NEARLY
     name = chosen.record.cell.implementation
     connected = relative.beside(chosen, tried)
     names = {item.record.cell.implementation for item in (*connected, chosen)}
@@ -167,13 +170,12 @@ def _unsure(chosen: Timed, tried: Sequence[Timed], relative: Relative) -> dict[s
         key = item.record.cell.implementation, item.record.cell.workload.threads
         fullest[key] = max(fullest.get(key, item), item, key=lambda one: len(one.medians))
     for (other, _), item in fullest.items():
-        thin = len(item.medians) < min(FULL_PROCESSES, len(chosen.medians))
-        if other != name and thin and relative.best_process(item) < limit:
+        if other != name and len(item.medians) < enough and relative.best_process(item) < limit:
             found[other] = f"has {counted(len(item.medians))}, the fastest of which is faster than {name}"
     return found
 
 
 def _cell_of(cell: Cell) -> Key:
     """What a dense layer's times on two machines share; threads are one or several."""
-    work = cell.workload
-    return work.shape, work.batch, work.dtype, work.device, work.threads > 1, cell.protocol
+    shape, *_, batch, dtype, _, threads, cache, call = cell.columns
+    return shape, batch, dtype, cell.workload.device, threads > 1, cache, call

@@ -9,8 +9,16 @@ from typing import Any, NamedTuple
 from fffbench.analysis.ceilings import Ceilings
 from fffbench.analysis.evidence import amount, known_from
 from fffbench.analysis.roofline import share_of
-from fffbench.analysis.stats import Estimate, estimate_ratios, estimate_times, ratio_of_medians, time_of_medians
-from fffbench.results.medians import Medians, beside
+from fffbench.analysis.stats import (
+    Estimate,
+    estimate_ratios,
+    estimate_times,
+    ratio_of_medians,
+    runs_of,
+    time_of_medians,
+)
+from fffbench.analysis.thin import FULL_PROCESSES, FULL_RUNS
+from fffbench.results.medians import beside
 from fffbench.results.reader import SkippedCell
 from fffbench.results.record import Record
 
@@ -80,16 +88,19 @@ class Tried:
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Timed:
-    """A record with what every comparison of it needs."""
+    """A record with what every comparison of it needs: its id, its process medians, and how many processes and runs.
 
-    record: Record
+    The latter up to those of a full record.
+    """
 
-    @property
-    def medians(self) -> Medians:
-        """Process medians."""
-        return self.record.medians
+    __slots__ = ("amount", "id", "medians", "record")
+
+    def __init__(self, record: Record) -> None:
+        """Of a record."""
+        self.record, self.id, self.medians = record, record.id, record.medians
+        runs = 1 if len(self.medians.units) == 1 else runs_of(self.medians.units)
+        self.amount = min(FULL_PROCESSES, len(self.medians)), min(FULL_RUNS, runs)
 
     @property
     def time(self) -> Estimate:

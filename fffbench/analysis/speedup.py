@@ -26,7 +26,10 @@ from fffbench.analysis.baselines import (
     PUBLISHED_WIDTH,
     TABLE,
     WIDER,
+    Cells,
     candidates_of,
+    cells_of,
+    fitting,
 )
 from fffbench.analysis.ceilings import ceilings_of
 from fffbench.analysis.evidence import one_record_per_cell
@@ -42,6 +45,8 @@ from fffbench.results.record import Record
 from fffbench.results.store import Results
 
 Key = tuple[object, ...]
+_MODES, _BASELINES = ({name: place for place, name in enumerate(names)} for names in (BASELINE_THREADS, BASELINES))
+_TREE = slice(Speedup._fields.index("d"), Speedup._fields.index("leaf_width") + 1)
 
 
 def _context(cell: Cell) -> Key:
@@ -58,7 +63,8 @@ def speedups(results: Results) -> list[Speedup]:
     for item in found.conditional:
         cell = item.record.cell
         work = cell.workload
-        subjects[cell.implementation, work.shape, work.routing, work.seed, *found.place(item.record)].append(item)
+        key = (cell.implementation, cell.columns[0], work.routing, work.seed, *found.place(item.record))
+        subjects[key].append(item)
     every: list[Comparison] = []
     for group in subjects.values():
         for subject in group:
@@ -101,27 +107,9 @@ def dense_over_dense(results: Results) -> list[Speedup]:
 
 
 def _order(row: Speedup) -> Key:
-    return (
-        row.machine,
-        row.device,
-        row.d,
-        row.n,
-        row.trees,
-        row.levels,
-        row.leaf_width,
-        row.shape,
-        row.dtype,
-        row.routing,
-        row.cache,
-        row.call,
-        row.batch,
-        row.family,
-        row.implementation,
-        row.threads,
-        BASELINE_THREADS.index(row.baseline_threads),
-        BASELINES.index(row.baseline),
-        row.run,
-    )
+    tree, own = row[_TREE], (row.family, row.implementation, row.threads)
+    place = (row.machine, row.device, tree, row.shape, row.dtype, row.routing, row.cache, row.call, row.batch, *own)
+    return (*place, _MODES[row.baseline_threads], _BASELINES[row.baseline], row.run)
 
 
 class Found:
@@ -135,12 +123,14 @@ class Found:
         self._places: dict[Key, list[Timed]] = defaultdict(list)
         self._relative: dict[tuple[Key, ...], Relative] = {}
         self._chosen = OfOneMachine()
+        self._dense_cells: dict[Key, Cells] = {}
         self.ceilings = ceilings_of(results)
         self._untried = Untried(results)
         self._all: dict[str, int] = {}
+        places = {name: DEVICES[name] for name in {record.cell.workload.device for record in self.results.records}}
         for record in self.results.records:
             work, machine = record.cell.workload, results.machines[record.machine]
-            if work.place.threaded:
+            if places[work.device].threaded:
                 cores = machine.stable.get("cores", "")
                 self._all.setdefault(record.machine, int(cores) if cores.isdecimal() and len(cores) < 6 else 1)
                 self._all[record.machine] = max(self._all[record.machine], work.threads)
@@ -155,7 +145,7 @@ class Found:
         self._preferred = {
             (item.record.machine, item.record.cell.workload.device)
             for item in self.conditional
-            if item.record.cell.protocol.call == DEVICES[item.record.cell.workload.device].headline_call
+            if item.record.cell.protocol.call == places[item.record.cell.workload.device].headline_call
         }
         self._skipped: dict[Key, list[SkippedCell]] = defaultdict(list)
         for skipped in results.skipped:
@@ -182,9 +172,15 @@ class Found:
         machine, d, batch, _, *rest = self.place(record)
         return (machine, d, batch, dtype, *rest)
 
+    def _cells(self, place: Key) -> Cells:
+        """The cells of the dense layers at ``place``."""
+        if place not in self._dense_cells:
+            self._dense_cells[place] = cells_of(self.dense.get(place, ()))
+        return self._dense_cells[place]
+
     def relative(self, *places: Key) -> Relative:
         """All layers of ``places`` on one scale."""
-        asked = tuple(dict.fromkeys(places))
+        asked = places if len(places) == 1 else tuple(dict.fromkeys(places))
         if asked not in self._relative:
             self._relative[asked] = Relative(item for place in asked for item in self._places[place])
         return self._relative[asked]
@@ -206,21 +202,16 @@ class Found:
             if not asked.applies(record.cell) or (asked.dtype and place not in self.dense):
                 continue
             # the ten implementations of a layer at a place are beside the same dense ones, which are chosen once
-            # (a shape by its address, as in ``candidates_of``: to hash one takes longer than all else here)
-            shape = id(record.cell.workload.shape)
-            pick: Key = (baseline, asked.layer(record.cell.implementation), shape, own, asked.dtype)
             dense = self.dense.get(place, [])
-            others = self._chosen.get(record.machine, pick, candidates_of, baseline, subject, dense)
-            if mode == "same":
-                pick = (*pick, threads)
-                others = self._chosen.get(record.machine, pick, _on, others, threads)
+            fits = fitting(baseline, record.cell, self._cells(place), threads if mode == "same" else None)
+            others = [dense[index] for index in fits]
             unknown = self.unknown_threads(group, others) if others and mode == "fastest" else None
             if unknown or not others:
                 why = unknown or self._missing(record, baseline)
                 every.append(Comparison(subject, None, baseline, mode, why, main=main))
                 continue
             relative = self.relative(own, place)
-            pick = (*pick, mode, relative.part[record.id])
+            pick: Key = (baseline, fits, own, place, relative.part[record.id])
             best, tried, reason = self._chosen.get(
                 record.machine, pick, self._best, subject, others, relative, baseline
             )
@@ -273,11 +264,6 @@ class Found:
             if needed - known
         ]
         return f"fastest number of threads not known: {' and '.join(lacking)} (threads)" if lacking else None
-
-
-def _on(items: Sequence[Timed], threads: int) -> list[Timed]:
-    """Those of ``items`` on so many threads."""
-    return [item for item in items if item.record.cell.workload.threads == threads]
 
 
 def _skipped_rows(results: Results, found: Found) -> list[Speedup]:

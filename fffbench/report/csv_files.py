@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from fffbench.text import plain
 
 # A spreadsheet runs a cell that begins like this; text from a result file must not become a formula.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = frozenset(FORMULA_STARTS)
 ROWS = 2000  # at a time
 PIECE = 2**22  # characters that are written at once
 _SPECIAL = re.compile(r'[,"\n\r]')  # what puts a field in quotes
@@ -91,10 +93,18 @@ def _column(values: Sequence[Any]) -> Sequence[str]:
     if kinds == {float, type(None)}:
         known = iter(floats([value for value in values if value is not None]))
         return ["" if value is None else next(known) for value in values]
+    if kinds == {str} and _harmless(set(values)):
+        return values
     if kinds in ({int}, {str}, {str, type(None)}):  # most columns, of few different values
         fields = {value: _field(value) for value in set(values)}
         return [fields[value] for value in values]
     return list(map(_field, values))
+
+
+def _harmless(values: AbstractSet[str]) -> bool:
+    """Whether all are fields as they are, as names of records are, which are thousands."""
+    whole = "".join(values)
+    return whole.isprintable() and not _SPECIAL.search(whole) and not {value[:1] for value in values} & _FORMULA_STARTS
 
 
 def _field(value: object) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fffbench.analysis.attribution import every_attribution
 from fffbench.analysis.breakeven import break_even
+from fffbench.analysis.ceilings import ceilings_of
 from fffbench.analysis.evidence import one_record_per_cell, only
 from fffbench.analysis.fidelity import Climb
 from fffbench.analysis.headline import Answer, answers
@@ -29,7 +30,7 @@ from fffbench.results import condensed
 from fffbench.results import current as current_sources
 from fffbench.results.listing import Refusal
 from fffbench.results.reader import SkippedCell
-from fffbench.results.record import Machine
+from fffbench.results.record import Machine, Record
 from fffbench.results.store import Results, Run, of_files
 from fffbench.results.superseded import place_of, sides
 
@@ -81,12 +82,13 @@ class Told:
 
 def survey(root: Path, files: Sequence[Path], allowed: int, table: current_sources.Table, out: Path) -> Survey:
     """Read ``files`` of one machine under ``root``; what was measured goes to ``out``."""
-    results, cost = of_files(root, files, allowed, table)
+    results, cost = of_files(root, files, allowed, table, keep=False)
+    Record.know_medians((*results.records, *results.superseded))
     out.mkdir()
     pairs = pairs_of(results)
     results.known[spreads.asked] = of_pairs(pairs, everywhere([pairs]))
     csv_tables.write_measured(results, out, header=False)
-    condensed.write(results, out / CONDENSED)
+    condensed.write(results, out / CONDENSED, ceilings_of(results))
     compared, now = sides((*results.records, *results.superseded), current_sources.current)
     found = Survey(
         cost=cost,
@@ -116,7 +118,8 @@ def _dense(results: Results) -> dict[Key, list[Placed]]:
 
 def tell(known: Known, pairs: Mapping[SpreadKey, Pairs | None], out: Path) -> Told:
     """Compare what ``survey`` left in ``out``, with what is ``known`` of all machines; the rows go there too."""
-    results = condensed.read(out / CONDENSED)
+    results, ceilings = condensed.read(out / CONDENSED)
+    results.known[ceilings_of.asked] = ceilings
     (out / CONDENSED).unlink()
     known.tell(results, pairs)
     rows, ladders = speedups(results), judging.published_ladders(results, known.claims)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +19,32 @@ from fffbench.results.store import Results
 
 _CHECK = tuple(Check.model_fields)
 _INFO = tuple(name for name in CellInfo.model_fields if name not in ("cell", "check", "processes", "threads_ran"))
+_of_check, _of_info = attrgetter(*_CHECK), attrgetter(*_INFO)
 
 
-def write(results: Results, path: Path) -> None:
-    """Write what ``analysis`` needs of ``results``; ``path`` is the writer's own and read by nobody else."""
+def write(results: Results, path: Path, beside: object) -> None:
+    """Write what ``analysis`` needs of ``results``, and what it knows already (any object that can be pickled).
+
+    ``path`` is the writer's own and read by nobody else.
+    """
     found = (
         replace(results, records=(), skipped=(), refused=(), superseded=(), superseded_skipped=()),
         [_condensed(record) for record in results.records],
         [(one.run, one.machine, one.started, one.cell.id, one.family, one.reason) for one in results.skipped],
+        beside,
     )
     path.write_bytes(pickle.dumps(found, pickle.HIGHEST_PROTOCOL))
 
 
-def read(path: Path) -> Results:
+def read(path: Path) -> tuple[Results, Any]:
     """What ``write`` wrote in this very process or one that forked with it."""
-    results, records, skipped = pickle.loads(path.read_bytes())  # noqa: S301 - written by us into a folder of our own
+    results, records, skipped, beside = pickle.loads(path.read_bytes())  # noqa: S301 - written by us into a folder of our own
     found: Results = replace(results, records=tuple(_expanded(*one) for one in records))
-    return replace(
-        found,
-        skipped=tuple(
-            SkippedCell(run, machine, started, parse_cell(cell), family, reason)
-            for run, machine, started, cell, family, reason in skipped
-        ),
+    every = tuple(
+        SkippedCell(run, machine, started, parse_cell(cell), family, reason)
+        for run, machine, started, cell, family, reason in skipped
     )
+    return replace(found, skipped=every), beside
 
 
 def _condensed(record: Record) -> tuple[Any, ...]:
@@ -50,8 +54,8 @@ def _condensed(record: Record) -> tuple[Any, ...]:
         record.cell.id,
         (record.host, record.timed_sources),
         tuple(record.medians),
-        tuple(getattr(info.check, name) for name in _CHECK),
-        tuple(getattr(info, name) for name in _INFO),
+        _of_check(info.check),
+        _of_info(info),
     )
 
 

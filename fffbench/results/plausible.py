@@ -6,7 +6,9 @@ model of the dtype, and its counts against its own shape.
 
 from __future__ import annotations
 
-from fffbench.plan.workload import FAULTY, Cell
+from functools import lru_cache
+
+from fffbench.plan.workload import FAULTY, Cell, parse_cell
 from fffbench.results.record import CellInfo, Check
 
 # Unit roundoff of what a dtype rounds (stored values, or a product's inputs), and of the float32 it accumulates in.
@@ -23,7 +25,12 @@ DIGITS = 1e-5  # results have six significant figures
 
 def most_tolerance(cell: Cell, family: str) -> float:
     """The largest tolerance that the error model can have given the cell's outputs."""
-    work = cell.workload
+    return _most_tolerance(cell.id, family)
+
+
+@lru_cache(maxsize=20_000)  # machines of one kind measure the same cells
+def _most_tolerance(cell: str, family: str) -> float:
+    work = parse_cell(cell).workload
     neurons = work.shape.active if family in ("cmm", "fff") else work.shape.n
     summed = ACCUMULATE * SUMMED_ROUNDOFFS * (work.shape.d**0.5 + neurons**0.5)
     return work.shape.depth * float(STORED_ROUNDOFFS * ROUNDOFF[work.dtype] + summed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -62,6 +63,7 @@ class FileContent:
         return cells + PROCESS_BYTES * processes + SAMPLE_BYTES * samples
 
 
+@lru_cache(maxsize=20_000)  # machines of one kind measure the same cells
 def _checked_cell(text: str) -> Cell:
     """The cell called ``text``, spelt as its own id, with counts that arithmetic can handle."""
     cell = parse_cell(text)
@@ -74,11 +76,19 @@ def _checked_cell(text: str) -> Cell:
     return cell
 
 
-def read_file(path: Path, root: Path) -> FileContent:
-    """Everything usable in the result file ``path`` under the results folder ``root``; never raises for its content."""
-    content = FileContent()
-    shown = shown_path(path, root)
+def read_file(path: Path, root: Path, *, keep: bool = True) -> FileContent:
+    """Everything usable in the result file ``path`` under the results folder ``root``; never raises for its content.
 
+    Where ``keep`` says that it is kept with that of many other files, it is made ``slim``.
+    """
+    content = _read(path, shown_path(path, root))
+    for record in content.records if keep else ():
+        slim(record.info, record.cell)
+    return content
+
+
+def _read(path: Path, shown: str) -> FileContent:
+    content = FileContent()
     refusals = 0
 
     def refuse(where: str, reason: str) -> None:
@@ -228,7 +238,7 @@ def _record(run: RunInfo, info: CellInfo) -> Record:
     if doubted is not None:
         raise FieldError(*doubted)
     known = info.timed_sources or timed.UNKNOWN
-    return Record(run.run, run.machine.id, run.started, cell, slim(info, cell), run.machine.host, known)
+    return Record(run.run, run.machine.id, run.started, cell, info, run.machine.host, known)
 
 
 def without_duplicates(content: FileContent, seen: dict[str, str], shown: str) -> FileContent:

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, fie
 from fffbench import timed
 from fffbench.plan.workload import FAULTY, Cell, faulty_name, parse_cell
 from fffbench.results.chronology import MOST_LISTED
-from fffbench.results.medians import Medians
+from fffbench.results.medians import Medians, middles
 from fffbench.text import plain
 from fffbench.units import LONGEST_SECONDS, MOST_ERROR, SHORTEST_SECONDS
 
@@ -98,19 +98,19 @@ class CellInfo(_Plain):
     cell: Text
     family: Annotated[str, Field(pattern=r"^(dense|cmm|fff|reference|faulty)$")]
     summary: Text
-    threads_ran: ThreadsRan = []  # mean number of running threads, in each process
+    threads_ran: ThreadsRan = Field(default_factory=list)  # mean number of running threads, in each process
     processes: Annotated[list[Samples], Field(min_length=1, max_length=MAX_PROCESSES), FailFast()]
     check: Check
     distinct_rows: Share  # distinct neurons the batch visits, mean over the pool's batches
     prepare_seconds: Duration
     extra_bytes: Count  # memory the preparation added beyond the weights
     planned_processes: Count
-    notes: Annotated[
-        list[Text], Field(max_length=MAX_FACTS), FailFast()
-    ] = []  # what a reader should know: the BLAS used, a budget that cut processes
+    notes: Annotated[list[Text], Field(max_length=MAX_FACTS), FailFast()] = Field(
+        default_factory=list
+    )  # what a reader should know: the BLAS used, a budget that cut processes
     timed_sources: Text = ""  # digest of what is timed (``fffbench.timed``), so that two codes of one name are two
     # of each process, where not all ran on the host of the run: a job that continued on another node
-    hosts: Annotated[list[Host], Field(max_length=MAX_PROCESSES), FailFast()] = []
+    hosts: Annotated[list[Host], Field(max_length=MAX_PROCESSES), FailFast()] = Field(default_factory=list)
 
     @field_validator("cell")
     @classmethod
@@ -225,6 +225,15 @@ class Record:
         found = Medians.on(medians, made.hosts if info.hosts else (made.host,), made.run)
         object.__setattr__(made, "_medians", found)
         return made
+
+    @staticmethod
+    def know_medians(records: Sequence[Record]) -> None:
+        """Let each of ``records`` know its ``medians``, which are computed at once."""
+        found = iter(middles([samples for record in records for samples in record.info.processes]))
+        for record in records:
+            hosts = record.hosts if record.info.hosts else (record.host,)
+            medians = Medians.on([next(found) for _ in record.info.processes], hosts, record.run)
+            object.__setattr__(record, "_medians", medians)
 
     @property
     def id(self) -> str:

@@ -108,13 +108,14 @@ def memory_for(files: Sequence[Path]) -> int:
 
 
 def of_files(
-    root: Path, files: Sequence[Path], allowed: int, table: current_sources.Table | None = None
+    root: Path, files: Sequence[Path], allowed: int, table: current_sources.Table | None = None, *, keep: bool = True
 ) -> tuple[Results, int]:
     """What matrix ``files`` under ``root`` hold, as if there were no others, and how much memory all of it would take.
 
-    Where that is more than ``allowed``, the largest files are left out. ``table`` is read where it is not given.
+    Where that is more than ``allowed``, the largest files are left out. ``table`` is read where it is not given;
+    ``keep`` is for ``read_file``.
     """
-    contents, cost = _contents(root, files, allowed)
+    contents, cost = _contents(root, files, allowed, keep=keep)
     table = table or current_sources.read_table(root)[0]
     refused: list[Refusal] = []
     known = owners((content.run.machine, len(content.records)) for content in contents.values() if content.run)
@@ -181,14 +182,14 @@ def load_file(path: Path) -> Results:
     )
 
 
-def _contents(root: Path, files: Iterable[Path], allowed: int) -> tuple[dict[str, FileContent], int]:
+def _contents(root: Path, files: Iterable[Path], allowed: int, *, keep: bool) -> tuple[dict[str, FileContent], int]:
     """What every file holds, by its shown path; where all are more than memory allows, the largest are left out."""
     contents: dict[str, FileContent] = {}
     costs: dict[str, int] = {}
     total = every = 0
     for path in files:
         shown = shown_path(path, root)
-        contents[shown] = read_file(path, root)
+        contents[shown] = read_file(path, root, keep=keep)
         costs[shown] = contents[shown].cost
         total += costs[shown]
         every += costs[shown]

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fffbench import timed
 from fffbench.results.reader import SkippedCell
@@ -77,8 +78,7 @@ def older(compared: AbstractSet[Place], now: AbstractSet[Place]) -> frozenset[Pl
     return frozenset(compared - now) if now else frozenset()
 
 
-@dataclass(frozen=True)
-class Taken:
+class Taken(NamedTuple):
     """What decides whether a place is of the sources of now: of which sources, in how many processes and threads."""
 
     place: Place
