@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from sys import intern
@@ -136,6 +137,7 @@ class _File(_Plain):
 
     fffbench: RunInfo
     commit_info: Any = None
+    datetime: Any = None
     benchmarks: list[_Benchmark]
 
 
@@ -152,7 +154,15 @@ def _whole(data: bytes, folder: str) -> FileContent | None:
         records = [_record(run, benchmark.extra_info.fffbench) for benchmark in file.benchmarks]
     except (ValidationError, UserError, FieldError):
         return None
-    return FileContent(run.model_copy(update={"skipped": []}), records, skipped)
+    return FileContent(run.model_copy(update={"skipped": [], "ended": _ended(file.datetime)}), records, skipped)
+
+
+def _ended(given: Any) -> str:
+    """When the file was written, by pytest-benchmark's own field; empty where that is no time."""
+    try:
+        return datetime.fromisoformat(given).isoformat()
+    except (TypeError, ValueError):
+        return ""
 
 
 def read_run(data: Any, folder: str, refuse: Callable[[str, str], None]) -> RunInfo | None:
@@ -171,8 +181,7 @@ def read_run(data: Any, folder: str, refuse: Callable[[str, str], None]) -> RunI
         refuse("fffbench.format", f"must be {FORMAT}, not {short(version)}")
         return None
     try:
-        ended = data.get("datetime")
-        given = {**info, "skipped": [], "ended": ended[:40] if isinstance(ended, str) else ""}
+        given = {**info, "skipped": [], "ended": _ended(data.get("datetime"))}
         run = RunInfo.model_validate(given).honest(data.get("commit_info"))
     except ValidationError as error:
         where, reason = why(error)
