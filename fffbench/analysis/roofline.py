@@ -53,18 +53,25 @@ class DenseStrength:
 
 def bound_of(record: Record, ceilings: Ceilings) -> Bound | None:
     """The least time of the record's work on its machine; None where no ceiling was measured."""
+    bounds = _bounds(record, ceilings)
+    if bounds is None:
+        return None
+    return Bound(max(bounds), "bandwidth" if bounds[0] >= bounds[1] else "arithmetic")
+
+
+def _bounds(record: Record, ceilings: Ceilings) -> tuple[float, float] | None:
+    """The least time by the bandwidth, and by the arithmetic peak."""
     bandwidth, peak = ceilings.roofs(record)
     if bandwidth is None or peak is None:
         return None
     operations, moved, _ = costs_of(record)
-    by_bandwidth, by_peak = moved / bandwidth.value, operations / peak.value
-    return Bound(by_bandwidth, "bandwidth") if by_bandwidth >= by_peak else Bound(by_peak, "arithmetic")
+    return moved / bandwidth.value, operations / peak.value
 
 
 def share_of(record: Record, ceilings: Ceilings) -> float | None:
     """Bound over time: 1 is the roof. None where a ceiling is missing."""
-    bound = bound_of(record, ceilings)
-    return bound.seconds / time_of(record) if bound else None
+    bounds = _bounds(record, ceilings)
+    return max(bounds) / time_of(record) if bounds else None
 
 
 def dense_strength(results: Results, ceilings: Ceilings) -> list[DenseStrength]:

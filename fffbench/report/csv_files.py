@@ -38,21 +38,21 @@ def write_rows(path: Path, rows: Iterable[Iterable[object]], columns: Sequence[s
     A file of all samples has more megabytes than all else together, so it is written a piece at a time.
     """
     rows = iter(rows)
-    lines = chain.from_iterable(_lines(some) for some in iter(lambda: list(islice(rows, ROWS)), []))
-    write_lines(path, chain([",".join(map(_quoted, columns))] if header else (), lines))
+    pieces = map(_lines, iter(lambda: list(islice(rows, ROWS)), []))
+    write_lines(path, chain([[",".join(map(_quoted, columns))]] if header else (), pieces))
 
 
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write ``lines`` of finished fields, a piece at a time."""
+def write_lines(path: Path, pieces: Iterable[Iterable[str]]) -> None:
+    """Write ``pieces``, lines of finished fields, some at a time."""
     some: list[str] = []
     size, begun = 0, False
-    for line in lines:
-        some.append(line)
-        size += len(line)
+    for lines in pieces:
+        some.append("\n".join([*lines, ""]))
+        size += len(some[-1])
         if size > PIECE:
-            write_plain(path, "\n".join([*some, ""]), append=begun)
+            write_plain(path, "".join(some), append=begun)
             some, size, begun = [], 0, True
-    write_plain(path, "\n".join([*some, ""]) if some else "", append=begun)
+    write_plain(path, "".join(some), append=begun)
 
 
 def floats(values: Sequence[float]) -> list[str]:

@@ -46,7 +46,7 @@ def write_measured(results: Results, out: Path, *, header: bool = True) -> None:
     times = {record.id: time_of_medians(record.medians) for record in results.records}
     cells = cell_rows(results.records, shares, times)
     write_rows(out / "cells.csv", cells, CELL_COLUMNS if results.records else CELL_COLUMNS[:1], header=header)
-    head = [",".join(SAMPLE_COLUMNS)] if header else []
+    head = [[",".join(SAMPLE_COLUMNS)]] if header else []
     write_lines(out / "samples.csv", chain(head, _sample_lines(results)))
     write_rows(out / "skipped.csv", _skipped_rows(results), SKIPPED_COLUMNS, header=header)
     write_csv(out / "machines.csv", _machine_rows(results), MACHINE_COLUMNS, header=header)
@@ -84,8 +84,8 @@ def write_told(analysis: Analysis, since: changes.Changes, out: Path) -> None:
     write_csv(out / changes.CSV, changes.csv_rows(since), changes.CSV_COLUMNS)
 
 
-def _sample_lines(results: Results) -> Iterator[str]:
-    """A line a process. Half of all bytes of a report and nothing but floats, so written some records at once."""
+def _sample_lines(results: Results) -> Iterator[list[str]]:
+    """A line a process, of some records at a time. Half of all bytes of a report, and nothing but floats."""
     for first in range(0, len(results.records), RECORDS):
         some = results.records[first : first + RECORDS]
         values: list[float] = []
@@ -94,13 +94,14 @@ def _sample_lines(results: Results) -> Iterator[str]:
                 values.append(middle)
                 values.extend(samples)
         fields = floats(values)
-        place = 0
+        place, lines = 0, []
         for record in some:
             name = text(record.id)
             for index, samples in enumerate(record.info.processes):
                 end = place + 1 + len(samples)
-                yield f"{name},{index},{fields[place]},{' '.join(fields[place + 1 : end])}"
+                lines.append(f"{name},{index},{fields[place]},{' '.join(fields[place + 1 : end])}")
                 place = end
+        yield lines
 
 
 def _skipped_rows(results: Results) -> Iterator[tuple[object, ...]]:

@@ -202,7 +202,8 @@ class RunInfo(_Plain):
 class Record:
     """One cell of one run on one machine, as the analysis sees it.
 
-    ``_id`` and ``_medians`` are kept once asked for, in slots: the dictionary of a ``cached_property`` takes 400 bytes.
+    ``id`` (unique over all results: run and cell) is asked for thirty times. ``_medians`` are kept once asked for, in a
+    slot: the dictionary of a ``cached_property`` takes 400 bytes.
     """
 
     run: str
@@ -213,8 +214,12 @@ class Record:
     host: str = ""
     timed_sources: str = timed.UNKNOWN  # of equal ones the same was timed in the same way; unknown ones equal nothing
     parts: tuple[Record, ...] = ()  # of which it was made where several runs speak together
-    _id: str = field(default="", init=False, compare=False, repr=False)
+    id: str = field(default="", init=False, compare=False, repr=False)
     _medians: Medians | None = field(default=None, init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Name it."""
+        object.__setattr__(self, "id", f"{self.run}/{self.cell.id}")
 
     @classmethod
     def of_medians(
@@ -236,13 +241,6 @@ class Record:
             object.__setattr__(record, "_medians", medians)
 
     @property
-    def id(self) -> str:
-        """Unique over all results: run and cell."""
-        if not self._id:
-            object.__setattr__(self, "_id", f"{self.run}/{self.cell.id}")
-        return self._id
-
-    @property
     def hosts(self) -> tuple[str, ...]:
         """The host of each process."""
         return tuple(self.info.hosts) or (self.host,) * len(self.info.processes)
@@ -261,7 +259,6 @@ class Record:
         made = Record(
             self.run, self.machine, self.started, self.cell, self.info, self.host, self.timed_sources, self.parts
         )  # ``replace`` takes twice the time, and every record is copied
-        object.__setattr__(made, "_id", self.id)
         object.__setattr__(made, "_medians", medians)
         return made
 
