@@ -102,7 +102,8 @@ def _processes(counts: tuple[int, ...]) -> tuple[int, float]:
 
 def pool(found: Mapping[Unit, Observation], between: Between, level: float) -> Pooled:
     """The value over all units, and where the next unit's estimate lies with probability ``level``."""
-    seen = list(found.values()) if len({host for host, _ in found}) < 2 else _by_host(found)
+    alone = len(found) < 2 or len({host for host, _ in found}) < 2
+    seen = list(found.values()) if alone else _by_host(found)
     centre, half = predicted(seen, between, level)
     value = seen[0].measured if len(seen) == 1 else math.exp(centre)
     return Pooled(value, _exp(centre - half), _exp(centre + half), len(seen))

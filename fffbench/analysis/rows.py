@@ -99,8 +99,7 @@ class Timed:
     def __init__(self, record: Record) -> None:
         """Of a record."""
         self.record, self.id, self.medians = record, record.id, record.medians
-        runs = 1 if len(self.medians.units) == 1 else runs_of(self.medians.units)
-        self.amount = min(FULL_PROCESSES, len(self.medians)), min(FULL_RUNS, runs)
+        self.amount = min(FULL_PROCESSES, len(self.medians)), min(FULL_RUNS, runs_of(self.medians.units))
 
     @property
     def time(self) -> Estimate:

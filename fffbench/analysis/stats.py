@@ -249,7 +249,7 @@ def estimate_ratios(pairs: Iterable[tuple[Medians, Medians]]) -> None:
 def _ratio_over_runs(above: Medians, below: Medians, seen: Mapping[Unit, Observation], spread: Spread) -> Estimate:
     if seen:
         found = pooling.pool(seen, spread.ratio, LEVEL)
-        counts = [sum(len(side.units[unit]) for unit in seen) for side in (above, below)]
+        counts = [sum([len(side.units[unit]) for unit in seen]) for side in (above, below)]
         return _over_runs(found, mann_whitney_rank(*sorted(counts))[1], min(counts), runs_of(seen))
     ours, theirs = ([*times_of(side, spread).values()] for side in (above, below))
     centre, half = pooling.apart(ours, theirs, spread.time, LEVEL)
@@ -258,9 +258,9 @@ def _ratio_over_runs(above: Medians, below: Medians, seen: Mapping[Unit, Observa
     return _over_runs(never, mann_whitney_rank(*sorted((len(above), len(below))))[1], fewest, 0)
 
 
-def runs_of(units: Iterable[Unit]) -> int:
-    """How many runs ``units`` are of."""
-    return len({run for _, run in units})
+def runs_of(units: Collection[Unit]) -> int:
+    """How many runs ``units`` are of; mostly there is one."""
+    return len(units) if len(units) < 2 else len({run for _, run in units})
 
 
 def _over_runs(found: pooling.Pooled, coverage: float, processes: int, runs: int) -> Estimate:
