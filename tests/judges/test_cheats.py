@@ -57,6 +57,14 @@ CHEATS = {
 }
 
 
+PROCESSES = ("leaves_it_to_a_process", "slows_its_rivals")  # of their own, which compete with all others
+
+
+def crowded():
+    """Whether other programs want all processors."""
+    return os.getloadavg()[1] > 2 * len(os.sched_getaffinity(0))
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("theirs")
@@ -91,9 +99,7 @@ def test_every_cheat_is_tried():
 @pytest.mark.parametrize("name", CHEATS)
 def test_a_cheat_has_no_time_in_any_protocol_where_it_would_pay(outcomes, name):
     said, workload, protocols = CHEATS[name]
-    if name in ("takes_more_threads", "leaves_it_to_a_process") and os.getloadavg()[1] > 2 * len(
-        os.sched_getaffinity(0)
-    ):
+    if name in ("takes_more_threads", *PROCESSES) and crowded():
         pytest.skip("other programs leave no processor for a second thread: it neither gains nor can be seen")
     for cell in cells_of(name, workload, protocols):
         allowed = (said,) if isinstance(said, str) else said
@@ -136,8 +142,10 @@ REFUSED_BY_CHECK = {
 
 
 def test_check_refuses_a_cheat_and_says_what_it_did_and_passes_the_honest_twins(installed):
-    found = checked([*REFUSED_BY_CHECK, *HONEST])
-    for name, said in REFUSED_BY_CHECK.items():
+    tried = [name for name in REFUSED_BY_CHECK if not (name in PROCESSES and crowded())]
+    found = checked([*tried, *HONEST])
+    for name in tried:
+        said = REFUSED_BY_CHECK[name]
         assert any(text in (found[name] or "") for text in said), (name, found[name])
     assert {name: found[name] for name in HONEST} == dict.fromkeys(HONEST)
 
