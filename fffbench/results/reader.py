@@ -14,9 +14,9 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from sys import intern
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ValidationError
+from pydantic import FailFast, ValidationError
 
 from fffbench import timed
 from fffbench.errors import UserError
@@ -138,7 +138,7 @@ class _File(_Plain):
     fffbench: RunInfo
     commit_info: Any = None
     datetime: Any = None
-    benchmarks: list[_Benchmark]
+    benchmarks: Annotated[list[_Benchmark], FailFast()]
 
 
 def _whole(data: bytes, folder: str) -> FileContent | None:
