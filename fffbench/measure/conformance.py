@@ -132,6 +132,8 @@ def conform(name: str, workload: Workload) -> check.Verdict | str:
         return f"{name} is slow to prepare: only batches {' and '.join(map(str, FEW_BATCHES))} are tried"
     cell = Cell(name, workload, Protocol("hot", "kernel"))
     apart = _apart(name) if chosen.foreign and workload.place.host_memory else None
+    if apart is None:  # before the reference: with the threads of before it would wait for ever in a forked process
+        workload.place.configure(workload.dtype, workload.threads)
     key = replace(workload, threads=1, device=HOST), _alike(workload.shape, chosen.family)
     data, reference = _case(*key)
     if apart is None:

@@ -36,6 +36,8 @@ def test_a_compiled_layer_works_in_a_forked_child_as_the_workers_are():
     if reason:
         pytest.skip(reason)
     work = Workload(Shape.dense(32, 65), 9)
+    torch.set_num_threads(2)
+    torch.randn(2_000_000).exp()  # starts threads, which the child will not have
     child = os.fork()
     if child == 0:
         code = 1
