@@ -31,8 +31,9 @@ import numpy as np
 from fffbench.analysis import pooling
 from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.pooling import Spread
+from fffbench.analysis.ranks import LEVEL
 from fffbench.analysis.spread import compatible, fitted
-from fffbench.analysis.stats import LEVEL, ratio_of_medians, ratios_of
+from fffbench.analysis.stats import ratio_of_medians, ratios_of
 from fffbench.results.medians import Medians, beside
 from fffbench.results.record import Record
 from fffbench.results.store import Results, load

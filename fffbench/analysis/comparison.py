@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fffbench.analysis.evidence import interval, one_record_per_cell
+from fffbench.analysis.ranks import LEVEL
 from fffbench.analysis.relative import fastest
 from fffbench.analysis.rows import Timed
-from fffbench.analysis.stats import LEVEL, Estimate, ratio_of_medians
+from fffbench.analysis.stats import Estimate, ratio_of_medians
 from fffbench.results.record import Record
 from fffbench.results.store import Results
 

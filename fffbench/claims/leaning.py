@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fffbench.analysis.stats import LEVEL
+from fffbench.analysis.ranks import LEVEL
 from fffbench.claims.base import Claim
 from fffbench.claims.rows import ClaimRow
 from fffbench.claims.rule import NOT_REPRODUCED, OF_POSITION, PROTOCOL_ONLY, UNDECIDED, position

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fffbench.analysis.evidence import one_record_per_cell
 from fffbench.analysis.once import once
+from fffbench.analysis.ranks import LEVEL
 from fffbench.analysis.rows import Speedup
-from fffbench.analysis.stats import LEVEL
 from fffbench.claims.base import Claim
 from fffbench.devices import DEVICES
 from fffbench.results.reader import SkippedCell

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from fffbench.analysis.stats import LEVEL
+from fffbench.analysis.ranks import LEVEL
 from fffbench.claims.base import FACTOR
 from fffbench.units import percent
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fffbench.analysis.baselines import WITH_TF32
+from fffbench.analysis.ranks import LEVEL
 from fffbench.analysis.rivals import provisional, tried_text
 from fffbench.analysis.rows import Speedup
-from fffbench.analysis.stats import LEVEL
 from fffbench.claims.base import Claim
 from fffbench.claims.rule import position
 from fffbench.devices import threads_text

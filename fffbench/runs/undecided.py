@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from fffbench.analysis.baselines import BERT_WIDTH, PUBLISHED, PUBLISHED_WIDTH, SAME_PRIMITIVE
-from fffbench.analysis.stats import LEVEL
+from fffbench.analysis.ranks import LEVEL
 from fffbench.claims.base import Claim, Conditions
 from fffbench.claims.judging import judge_all
 from fffbench.claims.leaning import Place, places

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from fffbench.analysis import stats
+from fffbench.analysis import ranks, stats
 
 PROCESS_NOISE = 0.025  # log-normal sd between fresh processes, as seen on a shared machine
 SAMPLE_NOISE = 0.02  # within a process
@@ -35,7 +35,7 @@ def test_interval_of_a_ratio_covers_the_truth_as_often_as_it_says(truth: float) 
     for _ in range(TRIALS):
         ratio = stats.ratio(measured(rng, truth), measured(rng, 1.0))
         covered += ratio.low <= truth <= ratio.high
-    assert covered / TRIALS >= stats.LEVEL - MONTE_CARLO
+    assert covered / TRIALS >= ranks.LEVEL - MONTE_CARLO
 
 
 def test_interval_of_a_time_covers_the_truth_as_often_as_it_says() -> None:
@@ -45,7 +45,7 @@ def test_interval_of_a_time_covers_the_truth_as_often_as_it_says() -> None:
     for _ in range(TRIALS):
         time = stats.estimate_time(measured(rng, 1.0))
         covered += time.low <= truth <= time.high
-    assert covered / TRIALS >= stats.LEVEL - MONTE_CARLO
+    assert covered / TRIALS >= ranks.LEVEL - MONTE_CARLO
 
 
 def test_identical_code_is_called_different_no_more_often_than_allowed() -> None:
@@ -54,7 +54,7 @@ def test_identical_code_is_called_different_no_more_often_than_allowed() -> None
     for _ in range(TRIALS):
         ratio = stats.ratio(measured(rng, 1.0), measured(rng, 1.0))
         alarms += not ratio.low <= 1 <= ratio.high
-    assert alarms / TRIALS <= 1 - stats.LEVEL + MONTE_CARLO
+    assert alarms / TRIALS <= 1 - ranks.LEVEL + MONTE_CARLO
 
 
 def test_a_planted_ten_percent_is_seen_in_most_runs() -> None:
@@ -79,7 +79,7 @@ def test_more_samples_of_the_same_processes_do_not_narrow_the_interval() -> None
 
 @pytest.mark.parametrize(("first", "second"), [(1, 1), (2, 3), (3, 3), (4, 6), (6, 6), (7, 5), (10, 10)])
 def test_exact_distribution_agrees_with_scipy(first: int, second: int) -> None:
-    counts = stats.mann_whitney_counts(first, second)
+    counts = ranks.mann_whitney_counts(first, second)
     total = math.comb(first + second, first)
     assert sum(counts) == total
     # interleave so that U takes many values, and compare the two-sided exact p-value of scipy at each
@@ -103,17 +103,17 @@ def counted_one_by_one(first: int, second: int) -> list[int]:
 
 @pytest.mark.parametrize(("first", "second"), [(1, 4), (4, 1), (2, 5), (5, 3), (6, 6), (7, 4)])
 def test_the_generating_function_counts_rankings(first: int, second: int) -> None:
-    assert list(stats.mann_whitney_counts(first, second)) == counted_one_by_one(first, second)
+    assert list(ranks.mann_whitney_counts(first, second)) == counted_one_by_one(first, second)
 
 
 @pytest.mark.parametrize(("first", "second"), [(32, 33), (40, 40), (10, 330), (60, 60)])
 def test_many_processes_have_nearly_the_exact_rank_and_never_a_larger_one(first: int, second: int) -> None:
-    rank, coverage = stats.mann_whitney_rank(first, second)
-    counts, total, tail, exact = stats.mann_whitney_counts(first, second), math.comb(first + second, first), 0, -1
-    while 1 - 2 * (tail := tail + counts[exact + 1]) / total >= stats.LEVEL:
+    rank, coverage = ranks.mann_whitney_rank(first, second)
+    counts, total, tail, exact = ranks.mann_whitney_counts(first, second), math.comb(first + second, first), 0, -1
+    while 1 - 2 * (tail := tail + counts[exact + 1]) / total >= ranks.LEVEL:
         exact += 1
     assert exact - 2 <= rank <= exact
-    assert stats.LEVEL <= coverage < stats.LEVEL + 0.002
+    assert ranks.LEVEL <= coverage < stats.LEVEL + 0.002
 
 
 @pytest.mark.parametrize("processes", [100, 150, 1100, 3000])
@@ -139,7 +139,7 @@ def test_a_ratio_is_the_same_whichever_way_it_is_selected(monkeypatch: pytest.Mo
 
 
 def test_six_against_six_needs_no_full_range() -> None:
-    rank, coverage = stats.mann_whitney_rank(6, 6)
+    rank, coverage = ranks.mann_whitney_rank(6, 6)
     assert rank == 5  # the critical value of every printed table
     assert coverage == pytest.approx(1 - 2 * 19 / 924)
 

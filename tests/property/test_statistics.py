@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fffbench.analysis import stats
+from fffbench.analysis import ranks, stats
 
 TIME = st.floats(1e-9, 1e3)
 MEDIANS = st.lists(TIME, min_size=1, max_size=14)
@@ -20,7 +20,7 @@ def test_a_time_lies_in_its_interval_and_the_interval_among_the_processes(proces
     medians = sorted(median(samples) for samples in processes)
     assert medians[0] <= found.low <= found.value <= found.high <= medians[-1]
     assert 0 <= found.coverage <= 1
-    assert found.provisional == (found.coverage < stats.LEVEL or len(processes) < stats.FULL_PROCESSES)
+    assert found.provisional == (found.coverage < ranks.LEVEL or len(processes) < stats.FULL_PROCESSES)
 
 
 @given(PROCESSES, st.randoms(use_true_random=False))
@@ -61,7 +61,7 @@ def test_a_slower_machine_changes_no_ratio_and_a_slower_side_the_ratio_by_as_muc
 
 @given(st.integers(1, 6), st.integers(1, 6))
 def test_the_coverage_of_a_ratio_is_what_counting_all_rankings_gives(first, second):
-    rank, coverage = stats.mann_whitney_rank(first, second)
+    rank, coverage = ranks.mann_whitney_rank(first, second)
     places = range(first + second)
     rankings = list(combinations(places, first))
     statistic = [sum(a > b for a in chosen for b in set(places) - set(chosen)) for chosen in rankings]

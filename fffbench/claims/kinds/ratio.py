@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from fffbench.analysis.fidelity import Climb
+from fffbench.analysis.ranks import LEVEL
 from fffbench.analysis.rows import Speedup
-from fffbench.analysis.stats import LEVEL
 from fffbench.claims import command, missing
 from fffbench.claims.base import Claim, Conditions, Evidence, Subject
 from fffbench.claims.explain import difference
