@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from fffbench.results.documents import Document, read_documents
 from fffbench.results.listing import Refusal
@@ -22,7 +22,7 @@ FORMAT = 1
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,79}$")]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Shares = Annotated[list[Share], Field(min_length=1, max_length=1000)]
+Shares = Annotated[list[Share], Field(min_length=1, max_length=1000), FailFast()]
 
 
 class Made(_Plain):
@@ -78,7 +78,7 @@ class LayerTime(_Plain):
     id: Name
     batch: Annotated[int, Field(ge=1, lt=2**31)]
     threads: Annotated[int, Field(ge=1, lt=2**16)]
-    processes: Annotated[list[Seconds], Field(min_length=1, max_length=200)]
+    processes: Annotated[list[Seconds], Field(min_length=1, max_length=200), FailFast()]
 
 
 class LayerTimes(Document):
@@ -88,7 +88,7 @@ class LayerTimes(Document):
     data: Name
     made: Made | None = None
     torch: Text = ""
-    times: Annotated[list[LayerTime], Field(max_length=10_000)]
+    times: Annotated[list[LayerTime], Field(max_length=10_000), FailFast()]
 
 
 def read_trained(root: Path) -> tuple[list[Trained], list[Refusal]]:

@@ -20,7 +20,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from fffbench.results.listing import Refusal, json_files, shown_path
 from fffbench.results.parsing import FieldError, parse_json, printable, short, why
@@ -73,8 +73,8 @@ class _File(BaseModel):
     env_name: Line
     date: Annotated[int, Field(ge=0, lt=2**43)]  # milliseconds; 2**43 is the year 2248
     params: dict[str, Any]
-    result_columns: Annotated[list[Line], Field(max_length=64)]
-    results: dict[str, list[Any]]
+    result_columns: Annotated[list[Line], Field(max_length=64), FailFast()]
+    results: Annotated[dict[str, list[Any]], Field(max_length=10_000)]
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,13 @@ def _foreign(implementation: str) -> str | None:
     return None if value is None or version is None else timed.foreign_digest(files_of(value), version)
 
 
+Names = Annotated[dict[Text, Text], Field(max_length=10_000)]
+
+
 class Table(Document):
     """Digests by implementation of every commit of which there are results; ``format`` 1 is the first."""
 
-    commits: Annotated[dict[Text, dict[Text, Text]], Field(max_length=10_000)]
+    commits: Annotated[dict[Text, Names], Field(max_length=10_000)]
 
     def of(self, run: RunInfo, implementation: str) -> str:
         """What ``implementation`` was timed from in ``run``: known where its commit is, and nothing was changed."""

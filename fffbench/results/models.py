@@ -93,14 +93,14 @@ class ModelInfo(_Plain):
         FailFast(),
     ]
     check: Check
-    routing: Annotated[list[Routing], Field(max_length=MAX_LAYERS)] = []
+    routing: Annotated[list[Routing], Field(max_length=MAX_LAYERS), FailFast()] = []
     weights_bytes: Count
     peak_bytes: Count  # of the process (CPU), or allocated on the device, while a forward pass ran
     build_seconds: Share
     prepare_seconds: Share
-    joules: Annotated[list[Share], Field(max_length=MAX_PROCESSES)] = []  # of a forward pass, by process
+    joules: Annotated[list[Share], Field(max_length=MAX_PROCESSES), FailFast()] = []  # of a forward pass, by process
     planned_processes: Count
-    notes: Annotated[list[Text], Field(max_length=100)] = []
+    notes: Annotated[list[Text], Field(max_length=100), FailFast()] = []
     timed_sources: Text = ""  # digest of what is timed (``fffbench.timed``)
 
     @field_validator("cell")

@@ -178,9 +178,9 @@ class RunInfo(_Plain):
     commit: Text = UNKNOWN_COMMIT
     dirty: bool | None = None
     sources: Text = ""
-    after: Annotated[list[Text], Field(max_length=MOST_LISTED)] = []
+    after: Annotated[list[Text], Field(max_length=MOST_LISTED), FailFast()] = []
     machine: Machine
-    skipped: list[Skipped] = []
+    skipped: Annotated[list[Skipped], FailFast()] = []
     ended: Annotated[Text, Field(exclude=True)] = ""  # when its file was written, which pytest-benchmark says beside it
 
     def honest(self, commit_info: object) -> RunInfo:

@@ -57,7 +57,7 @@ class Check(Document):
     answer: Annotated[str, Field(pattern=rf"^(regression|none|inconclusive|{UNCHANGED})$")]
     reason: Text
     seconds: Duration
-    plan: Annotated[dict[Text, Finite | Annotated[list[Count], Field(max_length=MAX_ROWS)]], Field(max_length=MAX_ROWS)]
+    plan: Annotated[dict[Text, Finite | Annotated[list[Count], Field(max_length=64)]], Field(max_length=MAX_ROWS)]
     cases: Annotated[list[Compared], Field(max_length=MAX_ROWS), FailFast()]
     controls: Annotated[list[ControlRow], Field(max_length=MAX_ROWS), FailFast()]
     skipped: Facts

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import FailFast, Field, ValidationError
 
 from fffbench.errors import UserError
 from fffbench.files import write_plain
@@ -46,7 +46,7 @@ class Snapshot(Document):
 
     version: Annotated[str, Field(pattern=VERSION)]
     date: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
-    figures: Annotated[list[Figure], Field(max_length=MOST_FIGURES)]
+    figures: Annotated[list[Figure], Field(max_length=MOST_FIGURES), FailFast()]
 
 
 def read_snapshots(root: Path | None) -> tuple[list[Snapshot], list[Refusal]]:

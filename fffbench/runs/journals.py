@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from fffbench.errors import UserError
 from fffbench.measure.outcome import Outcome, outcome_from_json
@@ -43,8 +43,8 @@ class Header(BaseModel):
     plan: str
     run: RunInfo
     processes: int = Field(ge=1, le=1000)
-    cells: list[str] = Field(max_length=MOST_CELLS)
-    implementations: dict[str, Described]
+    cells: Annotated[list[str], Field(max_length=MOST_CELLS), FailFast()]
+    implementations: Annotated[dict[str, Described], Field(max_length=10_000)]
     command: str = ""
 
 
