@@ -22,8 +22,8 @@ from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.build import changes_of
 from fffbench.report.changes import Change
 from fffbench.report.models import models
+from fffbench.report.published import load_published
 from fffbench.results.snapshots import Figure
-from fffbench.results.store import load
 from fffbench.text import markdown
 from fffbench.units import number, ratio
 
@@ -123,7 +123,7 @@ def stale(root: Path, results: Path) -> dict[Path, str]:
     before = path.read_text(encoding="utf-8")
     if not MARKED.search(before):
         raise UserError(f"{path.name} has no markers <!-- changed:begin --> and <!-- changed:end -->")
-    analysis = analyse(load(results))
+    analysis = analyse(load_published(results))
     made = text(analysis, changes_of(analysis, results, models(results, analysis.names)))
     after = MARKED.sub(lambda match: match[1] + made + match[3], before)
     return {} if after == before else {path: after}

@@ -17,15 +17,15 @@ from fffbench.errors import UserError
 from fffbench.report import build, changes
 from fffbench.report.analysed import analyse
 from fffbench.report.models import models
+from fffbench.report.published import load_published
 from fffbench.results.snapshots import VERSION, Snapshot, write_snapshot
-from fffbench.results.store import load
 
 
 def published(version: str, folder: Path) -> Snapshot:
     """The figures under ``folder``."""
     if not re.fullmatch(VERSION, version):
         raise UserError(f"version {version!r}: letters, digits, dots, + and - are allowed, such as 0.2.0")
-    analysis = analyse(load(folder))
+    analysis = analyse(load_published(folder))
     whole = models(folder, analysis.names)
     if not analysis.results.runs:
         raise UserError(f"{str(folder)!r} holds no runs: there is nothing to publish")

@@ -23,8 +23,8 @@ from fffbench.report.analysed import Analysis, analyse
 from fffbench.report.first import answers_table, facts, lede
 from fffbench.report.method import row_terms
 from fffbench.report.models import Models, models
+from fffbench.report.published import load_published
 from fffbench.report.view import Cell, Table
-from fffbench.results.store import load
 from fffbench.text import markdown
 
 BEGIN, END = "<!-- answer:begin", "<!-- answer:end -->"
@@ -92,7 +92,7 @@ def chart(analysis: Analysis) -> str:
 
 def stale(root: Path, results: Path) -> dict[Path, str]:
     """What must be written under ``root``, with its new text; empty where everything is up to date."""
-    analysis = analyse(load(results))
+    analysis = analyse(load_published(results))
     whole = models(results, analysis.names)
     readme = root / "README.md"
     text = _read(readme)

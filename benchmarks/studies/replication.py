@@ -34,9 +34,10 @@ from fffbench.analysis.pooling import Spread
 from fffbench.analysis.ranks import LEVEL
 from fffbench.analysis.spread import compatible, fitted
 from fffbench.analysis.stats import ratio_of_medians, ratios_of
+from fffbench.report.published import load_published
 from fffbench.results.medians import Medians, beside
 from fffbench.results.record import Record
-from fffbench.results.store import Results, load
+from fffbench.results.store import Results
 
 ROOT = Path(__file__).parents[2]
 KEPT = "replication"  # folder beside the results
@@ -290,7 +291,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="keep the figures in results/replication/")
     parser.add_argument("--check", action="store_true", help="exit 1 where other figures are kept")
     given = parser.parse_args()
-    text = json.dumps(study(load(given.results)), indent=1) + "\n"
+    text = json.dumps(study(load_published(given.results)), indent=1) + "\n"
     place = given.results / KEPT / "replication.json"
     if given.check:
         stale = not place.exists() or place.read_text(encoding="utf-8") != text

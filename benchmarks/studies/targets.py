@@ -25,7 +25,8 @@ from fffbench.implementations.cuda import leaf_plan, plan
 from fffbench.implementations.cuda.base import Gpu, Layout, Plan, Product, Step
 from fffbench.plan.workload import Workload, parse_cell
 from fffbench.problems import parse_problem
-from fffbench.results.store import Results, load
+from fffbench.report.published import load_published
+from fffbench.results.store import Results
 
 MARKED = re.compile(r"(<!-- targets-(\w+):begin[^\n]*-->\n)(.*?)(<!-- targets-\2:end -->)", re.DOTALL)
 PAGES = {"cuda": "kernels-cuda.md", "cpu": "kernels.md"}
@@ -227,7 +228,7 @@ def stale(root: Path, results: Results) -> dict[Path, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write, or with ``--check`` only compare; the exit status."""
-    return written.main("targets", __doc__, lambda root, results: stale(root, load(results)), arguments)
+    return written.main("targets", __doc__, lambda root, results: stale(root, load_published(results)), arguments)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,15 @@ from pathlib import Path
 from fffbench.results import current as current_sources
 from fffbench.results.listing import ARCHIVE, files_of_room, shown_path
 from fffbench.results.models import ROOM
-from fffbench.results.store import MATRIX, Results
+from fffbench.results.store import MATRIX, Results, load
 from fffbench.results.superseded import skipped_now, spoken
 from fffbench.sources import GIT, GIT_SECONDS
+
+
+def load_published(folder: Path) -> Results:
+    """What the results under ``folder`` say without the reader's own runs: that of which documents are written."""
+    results = load(folder)
+    return split(results, own_runs(results, folder))[0]
 
 
 def own_runs(results: Results, folder: Path) -> frozenset[str]:

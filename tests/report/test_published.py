@@ -12,7 +12,7 @@ from synthetic import MACHINE, quick_cells, write_run
 from fffbench import cli
 from fffbench.report import render
 from fffbench.report.analysed import analyse
-from fffbench.report.published import own_runs, split
+from fffbench.report.published import load_published, own_runs, split
 from fffbench.report.yours import AGREES, DIFFERS, your_runs
 from fffbench.results.store import Results, load
 
@@ -39,6 +39,11 @@ def folder(tmp_path):
 
 def test_a_run_that_git_does_not_know_is_the_readers_own(folder):
     assert own_runs(load(folder), folder) == {"mine"}
+
+
+def test_documents_are_written_from_what_is_published_alone(folder):
+    results = load(folder)
+    assert set(load_published(folder).runs) == set(results.runs) - own_runs(results, folder) != set(results.runs)
 
 
 def test_where_nothing_is_committed_all_runs_count_alike(tmp_path):

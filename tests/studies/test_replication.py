@@ -10,6 +10,7 @@ from synthetic import cell_id, write_run
 
 from benchmarks.studies import replication
 from fffbench.report.proofs import sentences
+from fffbench.report.published import load_published
 from fffbench.results.store import load
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -22,12 +23,12 @@ def holds(summary):
 
 @pytest.fixture(scope="module")
 def left_out():
-    return list(replication.left_out(load(RESULTS)))
+    return list(replication.left_out(load_published(RESULTS)))
 
 
 @pytest.fixture(scope="module")
 def study(left_out):
-    return json.loads(json.dumps(replication.tallied(left_out, replication.printed(load(RESULTS)))))
+    return json.loads(json.dumps(replication.tallied(left_out, replication.printed(load_published(RESULTS)))))
 
 
 def test_the_intervals_of_the_committed_results_hold_the_run_that_was_left_out(study):
